@@ -1,0 +1,70 @@
+"""The one internal vocabulary for what a backend says, whole or streamed: extraction speaks it, endpoints encode it.
+
+Events are msgspec structs: frozen like the dataclasses elsewhere, and some ten times cheaper to make, which counts at
+one or more of them per streamed token.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from oaiproxy.errors import BackendError
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+Kind: TypeAlias = Literal["content", "reasoning_content", "refusal"]
+
+
+class Delta(msgspec.Struct, frozen=True, gc=False):
+    """More text of one choice. `kind` is the field of OpenAI's message that it belongs to."""
+
+    text: str
+    kind: Kind = "content"
+    choice: int = 0
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A tool call opened (`id` and `name` set, once per `index`) or more text of its `arguments`.
+
+    `index` counts the calls of a choice from 0, densely.
+    """
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    choice: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Token counts, those that the backend gave; None is "not said". `prompt` includes the `cached` ones."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    total: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What the backend calls this answer: its own id, and the model that gave it."""
+
+    id: str | None = None
+    model: str | None = None
+
+
+class Finish(msgspec.Struct, frozen=True, gc=False):
+    """A choice is complete."""
+
+    reason: FinishReason
+    choice: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """The backend failed; nothing follows."""
+
+    error: BackendError
+
+
+Event: TypeAlias = Head | Delta | ToolCallDelta | Usage | Finish | Fault

@@ -1,0 +1,82 @@
+"""JSON text to values and back, exactly: no integer is rounded, no line separator slips into an event stream.
+
+msgspec is the one JSON library: as fast as the fastest, and it keeps integers of any size. What backends send beyond
+the standard (NaN, lone surrogates, a byte order mark) is read by `parse_lenient`; what clients send is read strictly.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+Json: TypeAlias = Any
+"""`dict`, `list`, `str`, `int`, `float`, `bool` or `None`: data that is truly the user's."""
+
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+_BOM = b"\xef\xbb\xbf"
+
+
+class JsonError(ValueError):
+    """The text is not JSON. The message names the position, never the content."""
+
+
+def parse(data: bytes | str) -> Json:
+    """Read strict JSON (RFC 8259), after an optional byte order mark."""
+    if isinstance(data, bytes) and data.startswith(_BOM):
+        data = data[3:]
+    try:
+        return _decoder.decode(data)
+    except UnicodeError as error:
+        raise JsonError("the text is not valid UTF-8") from error
+    except RecursionError as error:
+        raise JsonError("the JSON is nested too deeply") from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise JsonError(_plain(str(error))) from error
+
+
+def parse_lenient(data: bytes | str) -> Json:
+    """Read JSON as backends really send it: NaN and infinities (kept as floats) and lone surrogates are let through."""
+    try:
+        return parse(data)
+    except JsonError as strict:
+        try:
+            return json.loads(data.decode("utf-8-sig") if isinstance(data, bytes) else data)
+        except (ValueError, RecursionError):
+            raise strict from None
+
+
+def dump(value: Json) -> bytes:
+    """Write compact JSON in UTF-8. NaN and infinities become null, a lone surrogate becomes U+FFFD.
+
+    U+0085, U+2028 and U+2029 are escaped: some clients split event streams at them.
+    """
+    try:
+        data = _encoder.encode(value)
+    except UnicodeEncodeError:
+        data = _encoder.encode(_without_surrogates(value))
+    if b"\xe2\x80" in data or b"\xc2\x85" in data:
+        data = (
+            data.replace(b"\xe2\x80\xa8", b"\\u2028")
+            .replace(b"\xe2\x80\xa9", b"\\u2029")
+            .replace(b"\xc2\x85", b"\\u0085")
+        )
+    return data
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("JSON is malformed: ")
+
+
+def _without_surrogates(value: Json) -> Json:
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case Mapping():
+            return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        case Sequence():
+            return [_without_surrogates(item) for item in value]
+    return value
