@@ -1,0 +1,165 @@
+"""Content-encoded bytes of a backend's body to plain bytes, never more of them than are allowed.
+
+The HTTP client's own decompression is off: it has no bound, and takes a body that was cut short for a complete one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from oaiproxy.errors import BackendError
+
+_RAW, _ZLIB, _GZIP = -15, 15, 31  # zlib's `wbits`
+
+
+class Decoder(Protocol):
+    """What turns the bytes of one body into plain bytes; both methods raise `BackendError`."""
+
+    def feed(self, data: bytes) -> bytes:
+        """All that can be decoded so far: what the backend flushed comes out at once."""
+
+    def close(self) -> bytes:
+        """Say that the body ended."""
+
+
+def decoder(encoding: str, max_bytes: int | None) -> Decoder:
+    """The decoder for a Content-Encoding header; `max_bytes` bounds the plain bytes, None is for framed streams."""
+    try:
+        make = DECODERS[encoding.strip().lower()]
+    except KeyError:
+        message = f"the backend answered with content encoding {encoding[:40]!a}; only gzip and deflate are read"
+        raise BackendError(message, code="upstream_unsupported_encoding", retry=False) from None
+    return make(max_bytes)
+
+
+class Identity:
+    """Bytes that are not encoded."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._room = _Room(max_bytes)
+
+    def feed(self, data: bytes) -> bytes:
+        self._room.take(len(data))
+        return data
+
+    def close(self) -> bytes:
+        return b""
+
+
+class Gzip:
+    """One or more gzip members (RFC 1952), after the last of which zero bytes may stand."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._room = _Room(max_bytes)
+        self._member = _member(_GZIP)
+        self._begun = False
+
+    def feed(self, data: bytes) -> bytes:
+        plain = bytearray()
+        while data:
+            if self._member.eof:
+                data = data.lstrip(b"\0")
+                if not data:
+                    break
+                self._member = _member(_GZIP)
+            self._begun = True
+            plain += _inflate(self._member, data, self._room)
+            data = self._member.unused_data
+        return bytes(plain)
+
+    def close(self) -> bytes:
+        if self._begun and not self._member.eof:
+            raise _truncated()
+        return b""
+
+
+class Deflate:
+    """A zlib stream (RFC 1950), as the HTTP specification asks, or a raw one (RFC 1951), as some backends send."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._room = _Room(max_bytes)
+        self._head = b""
+        self._stream: zlib._Decompress | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        if self._stream is None:
+            data = self._head + data
+            if len(data) < 2:
+                self._head = data
+                return b""
+            self._stream = _member(_ZLIB if _is_zlib_header(data) else _RAW)
+        elif self._stream.eof:
+            _only_zeros(data)
+            return b""
+        plain = _inflate(self._stream, data, self._room)
+        _only_zeros(self._stream.unused_data)
+        return plain
+
+    def close(self) -> bytes:
+        if self._head if self._stream is None else not self._stream.eof:
+            raise _truncated()
+        return b""
+
+
+DECODERS: Mapping[str, Callable[[int | None], Decoder]] = {
+    "": Identity,
+    "identity": Identity,
+    "gzip": Gzip,
+    "x-gzip": Gzip,
+    "deflate": Deflate,
+}
+
+
+class _Room:
+    """How many plain bytes may still come; None is no bound."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self.left = max_bytes
+        self._max = max_bytes
+
+    def take(self, size: int) -> None:
+        if self.left is None:
+            return
+        self.left -= size
+        if self.left < 0:
+            message = (
+                f"the backend's answer is larger than the {self._max} bytes that are allowed; ask for a shorter one"
+            )
+            raise BackendError(message, code="upstream_response_too_large", retry=False)
+
+
+def _member(wbits: int) -> zlib._Decompress:
+    return zlib.decompressobj(wbits)
+
+
+def _inflate(stream: zlib._Decompress, data: bytes, room: _Room) -> bytes:
+    # One byte more than there is room for tells a full body from a bomb; 0 is zlib's word for no bound.
+    most = 0 if room.left is None else room.left + 1
+    try:
+        plain = stream.decompress(data, most)
+    except zlib.error as error:
+        raise _invalid(str(error)) from error
+    room.take(len(plain))
+    return plain
+
+
+def _is_zlib_header(data: bytes) -> bool:
+    """RFC 1950, 2.2: method 8, a window of at most 32 KiB, and a check that the two bytes divide by 31."""
+    return data[0] & 0x0F == 8 and data[0] >> 4 <= 7 and (data[0] << 8 | data[1]) % 31 == 0
+
+
+def _only_zeros(data: bytes) -> None:
+    if data.strip(b"\0"):
+        raise _invalid("bytes after the end of the stream")
+
+
+def _truncated() -> BackendError:
+    message = "the backend's compressed answer ends before it is complete; try again"
+    return BackendError(message, code="upstream_truncated")
+
+
+def _invalid(detail: str) -> BackendError:
+    message = "the backend's answer is not compressed the way its content encoding says"
+    return BackendError(message, code="upstream_invalid_encoding", detail=detail)
