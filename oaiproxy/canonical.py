@@ -1,0 +1,343 @@
+"""The canonical request: what every endpoint parses into, and the names that every template sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from oaiproxy import jsontext
+from oaiproxy.analysis import Shape
+from oaiproxy.jsontext import Json
+from oaiproxy.sandbox import ABSENT
+
+Message: TypeAlias = dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One client request, checked.
+
+    `messages` is the conversation in the shape of OpenAI's chat messages, whatever the endpoint; `fields` are the
+    other fields that were sent with a value of their own, under OpenAI's names; `extra` those that OpenAI does not
+    define; `request` is the body as it came.
+    """
+
+    endpoint: str
+    model: str
+    stream: bool
+    include_usage: bool
+    messages: list[Message]
+    fields: Mapping[str, Json]
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    request: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What time and chance give a request, made outside so that the core stays pure: the same in every retry.
+
+    `token` is 24 or more random letters and digits; `now` is in seconds since 1970.
+    """
+
+    request_id: str
+    token: str
+    uuid: str
+    now: float
+
+    @property
+    def created(self) -> int:
+        """Whole seconds since 1970."""
+        return int(self.now)
+
+
+_TEXT, _NUMBER, _BOOLEAN = "text", "number", "boolean"
+_PART: Shape = {
+    "type": _TEXT,
+    "text": _TEXT,
+    "url": _TEXT,
+    "media_type": _TEXT,
+    "base64": _TEXT,
+    "detail": _TEXT,
+    "format": _TEXT,
+    "filename": _TEXT,
+    "file_id": _TEXT,
+    "id": _TEXT,
+    "name": _TEXT,
+    "arguments": None,
+    "arguments_json": _TEXT,
+    "json": None,
+    "state": None,
+}
+_TOOL_CALL: Shape = {"id": _TEXT, "name": _TEXT, "arguments": None, "arguments_json": _TEXT, "state": None}
+_MESSAGE: Shape = {
+    "role": _TEXT,
+    "text": _TEXT,
+    "parts": [_PART],
+    "tool_calls": [_TOOL_CALL],
+    "tool_call_id": _TEXT,
+    "tool_name": _TEXT,
+    "images_base64": [_TEXT],
+    "name": _TEXT,
+}
+
+SHAPES: Mapping[str, Shape] = {
+    "prompt": _TEXT,
+    "system": _TEXT,
+    "messages": [_MESSAGE],
+    "turns": [{"role": _TEXT, "parts": [_PART]}],
+    "tools": [{"name": _TEXT, "description": _TEXT, "parameters": None, "strict": _BOOLEAN}],
+    "tool_choice": {"mode": _TEXT, "name": _TEXT},
+    "temperature": _NUMBER,
+    "top_p": _NUMBER,
+    "top_k": _NUMBER,
+    "max_tokens": _NUMBER,
+    "stop": [_TEXT],
+    "seed": _NUMBER,
+    "n": _NUMBER,
+    "presence_penalty": _NUMBER,
+    "frequency_penalty": _NUMBER,
+    "logit_bias": None,
+    "logprobs": None,
+    "top_logprobs": _NUMBER,
+    "user": _TEXT,
+    "reasoning_effort": _TEXT,
+    "response_format": None,
+    "parallel_tool_calls": _BOOLEAN,
+    "verbosity": _TEXT,
+    "metadata": None,
+    "service_tier": _TEXT,
+    "safety_identifier": _TEXT,
+    "prompt_cache_key": _TEXT,
+    "suffix": _TEXT,
+    "echo": _BOOLEAN,
+    "stream": _BOOLEAN,
+    "model": _TEXT,
+    "extra": None,
+    "request": None,
+    "headers": None,
+    "vars": None,
+    "request_id": _TEXT,
+    "uuid": _TEXT,
+    "now": _NUMBER,
+}
+"""Every name that a request template can use, and what it holds; None is data of any shape."""
+
+
+class Names:
+    """The names of one request. What is derived from the messages is made when a template first asks for it."""
+
+    __slots__ = ("_call", "_values")
+
+    def __init__(
+        self, call: Call, identity: Identity, *, model: str, stream: bool, variables: Mapping[str, Json] | None = None
+    ) -> None:
+        self._call = call
+        self._values: dict[str, Json] = {
+            **call.fields,
+            "stream": stream,
+            "model": model,
+            "extra": call.extra,
+            "request": call.request,
+            "vars": variables or {},
+            "headers": {},
+            "request_id": identity.request_id,
+            "uuid": identity.uuid,
+            "now": identity.now,
+        }
+        if "max_completion_tokens" in call.fields:
+            self._values["max_tokens"] = call.fields["max_completion_tokens"]
+        for name in _REWRITTEN:
+            self._values.pop(name, None)
+
+    def lookup(self, name: str) -> Json:
+        """The value of a name; `ABSENT` when the client did not send it."""
+        try:
+            return self._values[name]
+        except KeyError:
+            derive = _DERIVED.get(name)
+            value = ABSENT if derive is None else derive(self._call)
+            self._values[name] = value
+            return value
+
+
+def message_text(message: Message) -> str:
+    """The text of a message: its content, or its text parts one after another."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
+    return ""
+
+
+def last_text(call: Call) -> str:
+    """The text of the last message."""
+    return message_text(call.messages[-1]) if call.messages else ""
+
+
+def system_text(call: Call) -> Json:
+    """All system and developer text, joined by empty lines; absent when there is none."""
+    texts = [message_text(message) for message in call.messages if message["role"] in ("system", "developer")]
+    return "\n\n".join(texts) if texts else ABSENT
+
+
+def canonical_messages(call: Call) -> list[Message]:
+    """The conversation with `developer` renamed, content split into parts, and tool names looked up."""
+    names = _tool_names(call)
+    return [_message(message, names) for message in call.messages]
+
+
+def turns(call: Call) -> list[Json]:
+    """Strictly alternating `{role, parts}`: system removed, tool results folded into user turns, neighbours merged."""
+    found: list[Json] = []
+    for message in canonical_messages(call):
+        if message["role"] == "system":
+            continue
+        role = "assistant" if message["role"] == "assistant" else "user"
+        parts = message["parts"]
+        if not parts:
+            continue
+        if found and found[-1]["role"] == role:
+            found[-1]["parts"].extend(parts)
+        else:
+            found.append({"role": role, "parts": list(parts)})
+    return found
+
+
+def _tool_names(call: Call) -> dict[str, str]:
+    names = {}
+    for message in call.messages:
+        for tool_call in message.get("tool_calls") or ():
+            names[tool_call.get("id", "")] = tool_call["function"]["name"]
+    return names
+
+
+def _message(message: Message, names: Mapping[str, str]) -> Message:
+    role = "system" if message["role"] == "developer" else message["role"]
+    parts = _parts(message.get("content"))
+    made: Message = {"role": role, "text": message_text(message)}
+    if isinstance(message.get("name"), str):
+        made["name"] = message["name"]
+    images = [part["base64"] for part in parts if part["type"] == "image" and "base64" in part]
+    if images:
+        made["images_base64"] = images
+    if message.get("tool_calls"):
+        made["tool_calls"] = [_tool_call(tool_call) for tool_call in message["tool_calls"]]
+        parts = parts + [{"type": "tool_call", **tool_call} for tool_call in made["tool_calls"]]
+    if role == "tool":
+        parts = [_tool_result(message, names)]
+        made["tool_call_id"] = message.get("tool_call_id", "")
+        if name := names.get(made["tool_call_id"]):
+            made["tool_name"] = name
+    made["parts"] = parts
+    return made
+
+
+def _parts(content: Json) -> list[Json]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    if not isinstance(content, list):
+        return []
+    return [_PARTS[part["type"]](part) for part in content]
+
+
+def _text_part(part: Json) -> Json:
+    return {"type": "text", "text": part.get("text") or part.get("refusal") or ""}
+
+
+def _image_part(part: Json) -> Json:
+    image = part["image_url"]
+    made = {"type": "image", "url": image["url"], **_data_url(image["url"])}
+    if image.get("detail"):
+        made["detail"] = image["detail"]
+    return made
+
+
+def _audio_part(part: Json) -> Json:
+    audio = part["input_audio"]
+    return {"type": "audio", "base64": audio.get("data", ""), "format": audio.get("format", "")}
+
+
+def _file_part(part: Json) -> Json:
+    file = part["file"]
+    made = {"type": "file"} | {key: file[key] for key in ("filename", "file_id") if file.get(key)}
+    return made | _data_url(file.get("file_data") or "")
+
+
+_PARTS: Mapping[str, Callable[[Json], Json]] = {
+    "text": _text_part,
+    "refusal": _text_part,
+    "image_url": _image_part,
+    "input_audio": _audio_part,
+    "file": _file_part,
+}
+PART_TYPES = tuple(_PARTS)
+"""The types of content parts that OpenAI's chat messages have."""
+
+
+def _data_url(url: str) -> dict[str, str]:
+    """The parts of a `data:` URL (RFC 2397) in base64; nothing for another URL."""
+    head, comma, data = url.partition(",")
+    if not (comma and head.startswith("data:") and head.endswith(";base64")):
+        return {}
+    media_type = head[len("data:") : -len(";base64")].split(";")[0]
+    return {"media_type": media_type or "application/octet-stream", "base64": data}
+
+
+def _tool_call(tool_call: Json) -> Json:
+    text = tool_call["function"].get("arguments") or "{}"
+    try:
+        arguments = jsontext.parse(text)
+    except jsontext.JsonError:
+        arguments = text
+    name = tool_call["function"]["name"]
+    return {"id": tool_call.get("id", ""), "name": name, "arguments": arguments, "arguments_json": text}
+
+
+def _tool_result(message: Message, names: Mapping[str, str]) -> Json:
+    text = message_text(message)
+    made = {"type": "tool_result", "id": message.get("tool_call_id", ""), "text": text}
+    if name := names.get(made["id"]):
+        made["name"] = name
+    with suppress(jsontext.JsonError):
+        made["json"] = jsontext.parse(text)
+    return made
+
+
+def _tools(call: Call) -> Json:
+    tools = call.fields.get("tools")
+    if not tools:
+        return ABSENT
+    keys = ("name", "description", "parameters", "strict")
+    return [{key: tool["function"][key] for key in keys if tool["function"].get(key) is not None} for tool in tools]
+
+
+def _tool_choice(call: Call) -> Json:
+    choice = call.fields.get("tool_choice")
+    if choice is None or not call.fields.get("tools"):
+        return ABSENT
+    if isinstance(choice, str):
+        return {"mode": choice}
+    return {"mode": "tool", "name": choice.get("function", choice)["name"]}
+
+
+def _stop(call: Call) -> Json:
+    stop = call.fields.get("stop")
+    if stop is None:
+        return ABSENT
+    return [stop] if isinstance(stop, str) else stop
+
+
+_DERIVED: Mapping[str, Callable[[Call], Json]] = {
+    "prompt": last_text,
+    "system": system_text,
+    "messages": canonical_messages,
+    "turns": turns,
+    "tools": _tools,
+    "tool_choice": _tool_choice,
+    "stop": _stop,
+}
+_REWRITTEN = ("tools", "tool_choice", "stop")
+"""Fields whose value in templates is not the one on the wire."""

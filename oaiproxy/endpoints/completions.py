@@ -1,0 +1,137 @@
+"""`POST /v1/completions`: its requests to canonical calls, events to `text_completion` objects.
+
+The prompt is a conversation of one user message, so that any mapping with a `chat` block serves this endpoint too.
+https://platform.openai.com/docs/api-reference/completions
+"""
+
+from __future__ import annotations
+
+from oaiproxy import jsontext
+from oaiproxy.canonical import Call, Identity
+from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse, usage_object
+from oaiproxy.endpoints.reading import read_body
+from oaiproxy.errors import ClientError
+from oaiproxy.events import Delta, Event, Finish, Head, Usage
+from oaiproxy.jsontext import Json
+from oaiproxy.parameters import COMPLETIONS, invalid_type, missing, unknown_fields
+
+ENDPOINT = "completions"
+_FINISH = {"tool_calls": "stop"}
+"""Reasons that this endpoint does not know, as the nearest that it does."""
+
+
+def parse(body: Json) -> Call:
+    """A completion request as a canonical call. Raises ClientError that names the field at fault."""
+    request, fields, model, stream, include_usage = read_body(body, COMPLETIONS)
+    messages: list[dict[str, Json]] = [{"role": "user", "content": _prompt(request.get("prompt"))}]
+    fields.pop("prompt", None)
+    return Call(ENDPOINT, model, stream, include_usage, messages, fields, unknown_fields(request, COMPLETIONS), request)
+
+
+def encoder(call: Call, identity: Identity) -> Encoder:
+    """The encoder of the answer that the call asks for."""
+    parts = ("cmpl-" + identity.token, identity.created, call.model)
+    return ChunkEncoder(*parts, call.include_usage) if call.stream else CompletionEncoder(*parts)
+
+
+def _prompt(prompt: Json) -> str:
+    if prompt is None:
+        raise missing("prompt")
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
+        return prompt[0]
+    if isinstance(prompt, list):
+        raise ClientError(
+            "Unsupported value for 'prompt': one string is supported, not several prompts or token ids.",
+            param="prompt",
+            code="unsupported_value",
+        )
+    if not isinstance(prompt, str):
+        raise invalid_type("prompt", prompt, "a string")
+    return prompt
+
+
+class _Completion:
+    """The keys that whole answers and chunks share."""
+
+    def __init__(self, answer_id: str, created: int, model: str) -> None:
+        self._id = answer_id
+        self._created = created
+        self._model = model
+
+    def _name(self, head: Head) -> None:
+        self._id = head.id or self._id
+        self._model = head.model or self._model
+
+    def _object(self, choices: list[Json]) -> dict[str, Json]:
+        return {
+            "id": self._id,
+            "object": "text_completion",
+            "created": self._created,
+            "model": self._model,
+            "choices": choices,
+        }
+
+
+class ChunkEncoder(_Completion):
+    """A stream of `text_completion` events, ended by `[DONE]`."""
+
+    content_type = EVENT_STREAM
+    streams = True
+
+    def __init__(self, answer_id: str, created: int, model: str, include_usage: bool) -> None:
+        super().__init__(answer_id, created, model)
+        self.wants_usage = include_usage
+
+    def feed(self, event: Event) -> bytes:
+        """The chunk that an event makes."""
+        match event:
+            case Delta(text=text, kind="content", choice=choice):
+                return self._chunk(choice, text, None)
+            case Finish(reason=reason, choice=choice):
+                return self._chunk(choice, "", _FINISH.get(reason, reason))
+            case Head():
+                self._name(event)
+        return b""
+
+    def close(self, usage: Usage | None) -> bytes:
+        """The usage chunk, if it was asked for, and `[DONE]`."""
+        if usage is None or not self.wants_usage:
+            return DONE
+        return sse(jsontext.dump(self._object([]) | {"usage": usage_object(usage)})) + DONE
+
+    def _chunk(self, choice: int, text: str, reason: str | None) -> bytes:
+        made = self._object([{"index": choice, "text": text, "logprobs": None, "finish_reason": reason}])
+        return sse(jsontext.dump(made | {"usage": None} if self.wants_usage else made))
+
+
+class CompletionEncoder(_Completion):
+    """One `text_completion` object."""
+
+    content_type = JSON
+    streams = False
+    wants_usage = True
+
+    def __init__(self, answer_id: str, created: int, model: str) -> None:
+        super().__init__(answer_id, created, model)
+        self._texts: dict[int, list[str]] = {}
+        self._reasons: dict[int, str] = {}
+
+    def feed(self, event: Event) -> bytes:
+        """Nothing yet: the event is kept."""
+        match event:
+            case Delta(text=text, kind="content", choice=choice):
+                self._texts.setdefault(choice, []).append(text)
+            case Finish(reason=reason, choice=choice):
+                self._reasons[choice] = _FINISH.get(reason, reason)
+            case Head():
+                self._name(event)
+        return b""
+
+    def close(self, usage: Usage | None) -> bytes:
+        """The whole object."""
+        choices: list[Json] = [
+            {"index": choice, "text": "".join(self._texts.get(choice, ())), "logprobs": None, "finish_reason": reason}
+            for choice, reason in sorted(self._reasons.items())
+        ]
+        made = self._object(choices)
+        return jsontext.dump(made | {"usage": usage_object(usage)} if usage is not None else made)

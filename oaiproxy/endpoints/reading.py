@@ -1,0 +1,26 @@
+"""What every generating endpoint reads from its request body in the same way: fields, model, stream and its options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from oaiproxy.jsontext import Json
+from oaiproxy.parameters import Field, invalid_type, missing, read_fields
+
+
+def read_body(body: Json, known: Mapping[str, Field]) -> tuple[dict[str, Json], dict[str, Json], str, bool, bool]:
+    """The body as an object, its fields that were really sent, the model, and whether to stream and to tell usage.
+
+    Raises ClientError that names the field at fault.
+    """
+    if not isinstance(body, dict):
+        raise invalid_type("body", body, "an object")
+    fields = read_fields(body, known)
+    model = fields.get("model")
+    if not model:
+        raise missing("model")
+    options = fields.get("stream_options") or {}
+    include_usage = options.get("include_usage")
+    if include_usage is not None and not isinstance(include_usage, bool):
+        raise invalid_type("stream_options.include_usage", include_usage, "a boolean")
+    return body, fields, model, fields.get("stream") is True, include_usage is True

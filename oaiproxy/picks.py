@@ -1,0 +1,129 @@
+"""Selectors of a mapping to functions that pick a value from a frame: JMESPath, Jinja, alternatives, constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from oaiproxy.analysis import Shapes
+from oaiproxy.diagnostics import Severity
+from oaiproxy.framing import Frame
+from oaiproxy.jsontext import Json
+from oaiproxy.sandbox import ABSENT, Absent, RenderError, Scope
+from oaiproxy.selectors import SelectorError, compile_selector
+from oaiproxy.source import Source
+from oaiproxy.templates import Compilation, compile_leaf, has_template
+
+FRAME_SHAPES: Shapes = {"body": None, "status": "number", "headers": None, "event": "text", "created": None, "*": None}
+"""The names that a Jinja selector sees; any other one is a top-level key of the body."""
+
+
+class Envelope:
+    """What a selector can know beside the payload: the frame around it and the reply it came in. One per reply."""
+
+    __slots__ = ("_headers", "created", "frame", "status")
+
+    def __init__(self, status: int = 200, headers: Mapping[str, str] | None = None, created: Json = None) -> None:
+        self.status = status
+        self._headers = headers or {}
+        self.created = created
+        self.frame = Frame(b"")
+
+    @property
+    def event(self) -> str:
+        """The name of a server-sent event."""
+        return self.frame.event
+
+    @property
+    def id(self) -> str:
+        """The id of a server-sent event."""
+        return self.frame.id
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Other fields of a server-sent event."""
+        return self.frame.fields
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the frame, where its framing has them; else those of the reply."""
+        return self.frame.headers or self._headers
+
+    @property
+    def raw(self) -> bytes:
+        """The payload as it came."""
+        return self.frame.data
+
+
+Pick: TypeAlias = Callable[[Json, Envelope], Json]
+"""A frame's payload and envelope to a value; None where the frame says nothing."""
+
+
+def compile_pick(source: Source, compilation: Compilation) -> Pick:
+    """Compile a selector entry; what is wrong in it goes to the compilation's findings."""
+    match source.value:
+        case str() if has_template(source.value):
+            return _jinja(source, compilation)
+        case str():
+            return _jmespath(source, compilation)
+        case list():
+            return _first([compile_pick(child, compilation) for child in source])
+    constant = source.value
+    return lambda value, envelope: constant
+
+
+def _jmespath(source: Source, compilation: Compilation) -> Pick:
+    try:
+        selector = compile_selector(source.value)
+    except SelectorError as error:
+        code = "E302" if "function" in error.message else "E301"
+        span = source.inner(error.offset, max(1, error.length)) if error.offset < len(source.value) else source.span()
+        compilation.report(code, f"selector: {error.message}", span, label=error.help)
+        return lambda value, envelope: None
+    for warning in selector.warnings:
+        span = source.inner(warning.offset, warning.length)
+        compilation.report("W301", warning.message, span, label=warning.help, severity=Severity.WARNING)
+    return selector
+
+
+def _jinja(source: Source, compilation: Compilation) -> Pick:
+    frames = Compilation(FRAME_SHAPES, compilation.sandbox, compilation.findings)
+    evaluate = compile_leaf(source, frames, {}).evaluate
+
+    def pick(value: Json, envelope: Envelope) -> Json:
+        try:
+            found = evaluate(Scope(_FrameNames(value, envelope)))
+        except RenderError:
+            return None
+        return None if isinstance(found, Absent) else found
+
+    return pick
+
+
+class _FrameNames:
+    """A frame as the names of a Jinja selector."""
+
+    __slots__ = ("_envelope", "_value")
+
+    def __init__(self, value: Json, envelope: Envelope) -> None:
+        self._value = value
+        self._envelope = envelope
+
+    def lookup(self, name: str) -> Json:
+        match name:
+            case "body":
+                return self._value
+            case "status" | "headers" | "event" | "created":
+                return getattr(self._envelope, name)
+        return self._value.get(name, ABSENT) if isinstance(self._value, dict) else ABSENT
+
+
+def _first(picks: list[Pick]) -> Pick:
+    def pick(value: Json, envelope: Envelope) -> Json:
+        for alternative in picks:
+            found = alternative(value, envelope)
+            if found is not None:
+                return found
+        return None
+
+    return pick
