@@ -1,0 +1,61 @@
+"""Mapping files to checked mappings: what reads the files, the schema and the environment for the pure core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Dict
+from pathlib import Path
+
+from oaiproxy.bundled import bundled
+from oaiproxy.check import Checked, Surroundings, check_mapping
+from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.errors import MappingError
+from oaiproxy.jsontext import Json, parse
+from oaiproxy.mapping import Mapping
+
+
+def mapping_schema() -> Json:
+    """The JSON Schema of mapping files."""
+    return parse(bundled("schemas").joinpath("mapping.schema.json").read_bytes())
+
+
+def file_reader(folder: Path) -> Callable[[str], str]:
+    """Reads the files that a mapping names, relative to its folder; bytes that are not UTF-8 come as surrogates."""
+    return lambda name: (folder / name).read_bytes().decode("utf-8", "surrogateescape")
+
+
+class Loader:
+    """Loads mapping files with one schema and one environment. `sources` holds the texts read, for code frames."""
+
+    def __init__(self, environment: Dict[str, str]) -> None:
+        self.sources: dict[str, str] = {}
+        self._schema = mapping_schema()
+        self._environment = environment
+
+    def check(self, path: Path, *, name: str | None = None, environment: bool = True) -> Checked:
+        """Check a file; `name` is what findings call it. Raises OSError when it cannot be read."""
+        shown = name or str(path)
+        text = path.read_bytes().decode("utf-8", "replace")
+        self.sources[shown] = text
+        surroundings = Surroundings(self._schema, self._environment, file_reader(path.parent))
+        return check_mapping(text, shown, surroundings, environment=environment)
+
+    def load(self, files: Iterable[tuple[str, Path]]) -> tuple[list[tuple[Mapping, Path]], list[Diagnostic]]:
+        """The mappings of these files, and the warnings. Raises MappingError when any of them is broken."""
+        findings: list[Diagnostic] = []
+        mappings: list[tuple[Mapping, Path]] = []
+        owners: dict[str, str] = {}
+        for name, path in files:
+            checked = self.check(path, name=name)
+            findings.extend(checked.diagnostics)
+            if checked.mapping is None:
+                continue
+            mappings.append((checked.mapping, path))
+            for model in checked.mapping.models:
+                if model in owners:
+                    message = f"the model `{model}` of `{name}` is also one of `{owners[model]}`"
+                    findings.append(Diagnostic("E604", message, help="give it another name in one of them"))
+                owners.setdefault(model, name)
+        if any(found.severity == "error" for found in findings):
+            raise MappingError(findings, self.sources)
+        return mappings, findings
