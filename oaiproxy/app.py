@@ -1,0 +1,116 @@
+"""The composition root: a configuration and its mappings to a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aiohttp import web
+
+from oaiproxy.backend import BackendClient
+from oaiproxy.config import Config
+from oaiproxy.handlers import State, routes
+from oaiproxy.loader import file_reader
+from oaiproxy.logs import LibraryHandler, Log
+from oaiproxy.mapping import MOCK_URL, Mapping
+from oaiproxy.middleware import boundary
+from oaiproxy.mock import answers, mock_app
+from oaiproxy.routes import Routes
+from oaiproxy.tokens import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that listens. `url` is where clients point their `base_url`, without the `/v1`."""
+
+    url: str
+    state: State
+    mocked: frozenset[str]
+    """The mappings whose backend is their own examples."""
+
+
+def create_app(state: State) -> web.Application:
+    """The application: endpoints and what surrounds them."""
+    app = web.Application(middlewares=[boundary(state.log)], client_max_size=state.server.max_body)
+    app.add_routes(routes(state))
+    return app
+
+
+@asynccontextmanager
+async def serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> AsyncIterator[Running]:
+    """Serve until the block is left; then requests under way may finish. The one way in, for command and tests."""
+    async with AsyncExitStack() as stack:
+        log = Log(config.log_level)
+        stack.callback(log.close)
+        _quiet_libraries(log, stack)
+        client = BackendClient(config.limits.connections)
+        stack.push_async_callback(client.close)
+        tokenizer = Tokenizer()
+        stack.callback(tokenizer.close)
+        tokenizer.warm()
+        ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
+        await tokenizer.count([])
+        state = State(Routes(ready, int(time.time())), client, tokenizer, log, config.server)
+        runner = web.AppRunner(
+            create_app(state),
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=config.server.keepalive_timeout,
+            shutdown_timeout=1,
+            logger=logging.getLogger("oaiproxy.http"),
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = web.TCPSite(runner, config.server.host, config.server.port)
+        await site.start()
+        state.ready = True
+        host, port = runner.addresses[0][:2]
+        shown = f"[{host}]" if ":" in host else host
+        log.write("info", "listening", host=host, port=port, models=[model["id"] for model in state.routes.models()])
+        try:
+            mocked = frozenset(mapping.name for mapping, _ in mappings if mapping.backend.url == MOCK_URL)
+            yield Running(f"http://{shown}:{port}", state, mocked)
+        finally:
+            state.ready = False
+            await site.stop()
+            if state.active:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(config.server.shutdown_timeout):
+                        await state.idle.wait()
+
+
+@asynccontextmanager
+async def serve_mock(mapping: Mapping, path: Path, host: str, port: int) -> AsyncIterator[str]:
+    """Serve a mapping's examples as its backend; gives the base address."""
+    runner = web.AppRunner(mock_app(answers(mapping, file_reader(path.parent))), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> Mapping:
+    """The mapping with an address that can be called: `mock:` becomes a backend of its own on loopback."""
+    if mapping.backend.url != MOCK_URL:
+        return mapping
+    url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
+    return replace(mapping, backend=replace(mapping.backend, url=url))
+
+
+def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:
+    """Send what libraries log to our log, and nowhere else."""
+    handler = LibraryHandler(log)
+    for name in ("aiohttp", "asyncio", "oaiproxy"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        stack.callback(logger.removeHandler, handler)
+        stack.callback(setattr, logger, "propagate", logger.propagate)
+        logger.propagate = False

@@ -1,0 +1,54 @@
+"""`oaiproxy mock`: a mapping's examples, served as its backend until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from oaiproxy.app import serve_mock
+from oaiproxy.bundled import bundled
+from oaiproxy.cli.output import complain, report
+from oaiproxy.errors import MappingError
+from oaiproxy.loader import Loader
+from oaiproxy.loops import loop_factory
+from oaiproxy.mapping import Mapping
+from oaiproxy.reporters import summary
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve; 0 after a signal, 1 when the mapping or the port is not usable, 2 when there is no such mapping."""
+    path = Path(arguments.mapping)
+    if not path.suffix and not path.is_file():
+        path = Path(str(bundled("mappings").joinpath(f"{arguments.mapping}.yaml")))
+    try:
+        [(mapping, _)], _ = Loader(os.environ).load([(str(path), path)])
+    except MappingError as error:
+        report(error.diagnostics, error.sources, sys.stderr)
+        complain(f"not started: {summary(error.diagnostics)}")
+        return 1
+    except OSError as error:
+        complain(f"`{arguments.mapping}` cannot be read: {error.strerror}")
+        return 2
+    if not mapping.examples:
+        complain(f"`{arguments.mapping}` has no examples to serve; add some under `examples`")
+        return 1
+    try:
+        with asyncio.Runner(loop_factory=loop_factory("auto")) as runner:
+            return runner.run(_serve(mapping, path, arguments.host, arguments.port))
+    except OSError as error:
+        complain(f"not started: cannot listen on {arguments.host}:{arguments.port}: {error.strerror}")
+        return 1
+
+
+async def _serve(mapping: Mapping, path: Path, host: str, port: int) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve_mock(mapping, path, host, port) as url:
+        print(f"{len(mapping.examples)} examples of `{mapping.name}` are served at {url}", flush=True)
+        await stop.wait()
+    return 0

@@ -1,0 +1,80 @@
+"""`oaiproxy serve`: a configuration to a running proxy, until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from oaiproxy import __version__
+from oaiproxy.app import Running, serve
+from oaiproxy.cli.output import complain, report
+from oaiproxy.config import Config, read_config
+from oaiproxy.errors import MappingError
+from oaiproxy.loader import Loader
+from oaiproxy.loops import LoopError, loop_factory
+from oaiproxy.mapping import Mapping
+from oaiproxy.reporters import summary
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve; 0 after a signal, 1 when the configuration, a mapping or the port is not usable."""
+    path = Path(arguments.config)
+    try:
+        config = read_config(path, os.environ, host=arguments.host, port=arguments.port)
+        mappings, warnings = Loader(os.environ).load(config.mappings)
+        factory = loop_factory(config.server.loop)
+    except MappingError as error:
+        report(error.diagnostics, error.sources, sys.stderr)
+        complain(f"not started: {summary(error.diagnostics)}")
+        return 1
+    except LoopError as error:
+        complain(f"not started: {error}")
+        return 1
+    except OSError as error:
+        complain(f"`{error.filename or path}` cannot be read: {error.strerror}; name a file with `--config`")
+        return 2
+    for found in warnings:
+        complain(f"{found.severity}[{found.code}]: {found.message}")
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(_serve(config, mappings))
+    except OSError as error:
+        complain(f"not started: cannot listen on {config.server.host}:{config.server.port}: {error.strerror}")
+        return 1
+
+
+async def _serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, stop)
+    async with serve(config, mappings) as running:
+        _greet(running)
+        await stop.wait()
+    return 0
+
+
+def _stop(stop: asyncio.Event) -> None:
+    """The first signal ends the service gently, the second at once."""
+    if stop.is_set():
+        os._exit(1)
+    stop.set()
+
+
+def _greet(running: Running) -> None:
+    models = [model["id"] for model in running.state.routes.models()]
+    print(f"oaiproxy {__version__} serves {', '.join(models)} at {running.url}/v1")
+    for name in sorted(running.mocked):
+        print(f"the backend of `{name}` is its own examples; set its address to reach the real one")
+    body = json.dumps({"model": models[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]})
+    print(
+        "try: curl " + running.url + "/v1/chat/completions -H 'Content-Type: application/json' -d " + shlex.quote(body)
+    )
+    sys.stdout.flush()

@@ -1,0 +1,77 @@
+"""Log lines: one JSON object each, written by a thread of their own, so that a full pipe never stops the proxy."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from oaiproxy import jsontext
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+MAX_LINES = 10_000
+"""Lines that wait for a slow reader; more are dropped and counted."""
+BATCH_SECONDS = 0.05
+
+
+class Log:
+    """Writes to a file descriptor, standard error by default. `dropped` counts the lines that found no room."""
+
+    def __init__(self, level: str = "info", fd: int = 2) -> None:
+        self.dropped = 0
+        self._least = LEVELS[level]
+        self._fd = fd
+        self._lines: deque[bytes] = deque()
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._write, name="oaiproxy-log", daemon=True)
+        self._thread.start()
+
+    def write(self, level: str, event: str, /, **fields: Any) -> None:
+        """Log an event. The fields must be JSON data, and never a secret or a client's text."""
+        if LEVELS[level] < self._least:
+            return
+        if len(self._lines) >= MAX_LINES:
+            self.dropped += 1
+            return
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._lines.append(jsontext.dump({"time": stamp, "level": level, "event": event, **fields}) + b"\n")
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what waits, for `timeout` seconds at most."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout)
+
+    def _write(self) -> None:
+        while not (self._closing and not self._lines):
+            self._wake.wait()
+            self._wake.clear()
+            if not self._closing:
+                time.sleep(BATCH_SECONDS)
+            while self._lines:
+                batch = b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 100)))
+                try:
+                    while batch:
+                        batch = batch[os.write(self._fd, batch) :]
+                except OSError:
+                    self.dropped += 1
+
+
+class LibraryHandler(logging.Handler):
+    """Takes what libraries log, without exception texts: an HTTP parser's may hold a client's key."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log the message and the kind of exception."""
+        kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        self._log.write(level, "library", logger=record.name, message=record.getMessage()[:500], exception=kind)

@@ -1,0 +1,38 @@
+"""Model names to mappings: an immutable table, replaced whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from oaiproxy.endpoints.models import encode_model
+from oaiproxy.errors import ClientError
+from oaiproxy.jsontext import Json
+from oaiproxy.mapping import Mapping
+
+
+class Routes:
+    """Which mapping serves which model. `created` is what the model list says, in seconds since 1970."""
+
+    def __init__(self, mappings: Iterable[Mapping], created: int) -> None:
+        self._table = {model: mapping for mapping in mappings for model in mapping.models}
+        self._created = created
+
+    def resolve(self, model: str) -> Mapping:
+        """The mapping of a model. Raises ClientError (404) when nobody serves it."""
+        try:
+            return self._table[model]
+        except KeyError:
+            raise ClientError(
+                f"The model '{model[:200]}' does not exist or you do not have access to it.",
+                status=404,
+                param="model",
+                code="model_not_found",
+            ) from None
+
+    def models(self) -> list[dict[str, Json]]:
+        """The model objects, in the order of the mappings."""
+        return [encode_model(name, mapping.name, self._created) for name, mapping in self._table.items()]
+
+    def model(self, name: str) -> dict[str, Json]:
+        """One model object. Raises ClientError (404) when nobody serves it."""
+        return encode_model(name, self.resolve(name).name, self._created)
