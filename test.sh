@@ -1,0 +1,10 @@
+#!/bin/sh
+# Makes the virtual environment where it is missing, then runs the tests: ./test.sh [options of pytest]
+set -eu
+
+root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+. "$root/deploy/venv.sh"
+ensure_venv "[dev]"
+
+cd "$root"
+exec .venv/bin/python -m pytest "$@"
