@@ -1,0 +1,116 @@
+"""YAML text to plain data that remembers where each value, and each character of it, stands in the file.
+
+The YAML is version 1.2 with its core schema (https://yaml.org/spec/1.2.2/#103-core-schema): PyYAML's parser is used for
+the syntax alone, since its loaders read 1.1. `${VAR}`, `${VAR:-default}` and `${file:/path}` are replaced in the parsed
+values. Everything wrong is a `Diagnostic`; nothing here raises, reads files or looks at the environment by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from oaiproxy.composer import compose
+from oaiproxy.diagnostics import Diagnostic, Span
+from oaiproxy.jsontext import Json
+from oaiproxy.nodes import ListNode, MappingNode, Node, ScalarNode, SourceText, cut, find_origins, stretch
+from oaiproxy.scalars import Builder, Path, Value
+
+__all__ = ["Document", "Path", "load_document"]
+
+_FATAL = {"E001", "E003", "E004", "E005"}
+
+
+def load_document(
+    text: str, *, file: str, environment: Mapping[str, str], read_file: Callable[[str], str]
+) -> tuple[Document | None, list[Diagnostic]]:
+    """Read one mapping or configuration file.
+
+    `file` is its name in the spans. `read_file` gives the content of `${file:...}`, the path as written, or raises
+    `OSError`. Without E001, E003, E004 and E005 there is a document, whose `unresolved` values stand as "".
+    """
+    source = SourceText(file, text.removeprefix("\ufeff"))
+    root, found = compose(source)
+    if root is None:
+        return None, found
+    if not isinstance(root, MappingNode):
+        return None, [*found, _not_a_mapping(source, root)]
+    builder = Builder(source, environment, read_file)
+    data = builder.build(root, ())
+    found = sorted([*found, *builder.found], key=_position)
+    if any(each.code in _FATAL for each in found):
+        return None, found
+    document = Document(
+        file=file,
+        text=source.text,
+        data=data,
+        unresolved=frozenset(builder.unresolved),
+        secrets=frozenset(builder.secrets),
+        _source=source,
+        _root=root,
+        _values=builder.values,
+    )
+    return document, found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One file as data. `text` is without byte order mark; `secrets` are the values that came out of `${...}`.
+
+    What an alias stands for has the span of the anchored original.
+    """
+
+    file: str
+    text: str = field(repr=False)
+    data: dict[str, Json] = field(repr=False)
+    unresolved: frozenset[Path]
+    secrets: frozenset[str] = field(repr=False)
+    _source: SourceText = field(repr=False)
+    _root: Node = field(repr=False)
+    _values: Mapping[ScalarNode, Value] = field(repr=False)
+
+    def span(self, path: Path, *, key: bool = False) -> Span:
+        """Where the value at `path`, or its key, stands; the nearest existing parent when there is no such path."""
+        key_node, node = self._find(path)
+        found = key_node if key and key_node else node
+        return self._source.span(found.start, found.end)
+
+    def inner(self, path: Path, offset: int, length: int) -> Span:
+        """Where `length` characters from `offset` of the scalar at `path` stand; offsets count in the final value."""
+        node = self._find(path)[1]
+        if not isinstance(node, ScalarNode) or not self._values[node].resolved:
+            return self._source.span(node.start, node.end)
+        start, end = cut(self._values[node].origins, offset, offset + length)
+        return stretch(self._source, node, find_origins(self._source, node), start, end)
+
+    def written(self, path: Path) -> str | None:
+        """The scalar at `path` as its author wrote it, where `${...}` was replaced in it; None elsewhere."""
+        node = self._find(path)[1]
+        if not isinstance(node, ScalarNode):
+            return None
+        value = self._values[node]
+        return node.text if value.origins is not None else None
+
+    def _find(self, path: Path) -> tuple[ScalarNode | None, Node]:
+        key: ScalarNode | None = None
+        node = self._root
+        for step in path:
+            if isinstance(node, MappingNode) and isinstance(step, str) and step in node.entries:
+                key, node = node.entries[step]
+            elif isinstance(node, ListNode) and isinstance(step, int) and 0 <= step < len(node.items):
+                key, node = None, node.items[step]
+            else:
+                break
+        return key, node
+
+
+def _position(diagnostic: Diagnostic) -> tuple[int, int]:
+    return (diagnostic.span.line, diagnostic.span.column) if diagnostic.span else (0, 0)
+
+
+def _not_a_mapping(source: SourceText, root: Node) -> Diagnostic:
+    if isinstance(root, ScalarNode) and not root.text and not root.style:
+        return Diagnostic("E004", "the file is empty", source.span(0, 0), help="write `key: value` lines")
+    kind = "list" if isinstance(root, ListNode) else "single value"
+    span = source.span(root.start, root.end)
+    return Diagnostic("E004", f"the top level is a {kind}, not a mapping", span, help="write `key: value` lines")

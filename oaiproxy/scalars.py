@@ -1,0 +1,213 @@
+"""Nodes to data: `${...}` replaced in the parsed scalars, and those without quotes read as YAML 1.2 reads them.
+
+The types are those of the core schema: https://yaml.org/spec/1.2.2/#103-core-schema
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from oaiproxy.diagnostics import Diagnostic, did_you_mean
+from oaiproxy.jsontext import Json
+from oaiproxy.nodes import (
+    SCALAR_TAGS,
+    TAG_PREFIX,
+    ListNode,
+    MappingNode,
+    Node,
+    Origins,
+    ScalarNode,
+    SourceText,
+    find_origins,
+    short,
+    stretch,
+)
+
+Path: TypeAlias = tuple[str | int, ...]
+
+MAX_DIGITS = 1000
+"""Python refuses to print integers of more than 4300."""
+
+_WORDS: dict[str, Json] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in (".inf", ".Inf", ".INF")},
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+_INTEGERS = ((re.compile(r"[-+]?[0-9]+"), 10), (re.compile(r"0o[0-7]+"), 8), (re.compile(r"0x[0-9a-fA-F]+"), 16))
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+
+
+def _core(text: str) -> Json:
+    """What an unquoted scalar is in the core schema; what is far too long for a number is text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "0123456789+-." or len(text) > MAX_DIGITS:
+        return text
+    for pattern, base in _INTEGERS:
+        if pattern.fullmatch(text):
+            return int(text, base)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a scalar became."""
+
+    data: Json
+    origins: Origins | None = None
+    """For each character of the final text, where it was in the scalar as parsed; None: in the same place."""
+    resolved: bool = True
+
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{(?P<body>[^{}]*)\}|\$\{")
+_BODY = re.compile(r"file:(?P<path>(?:(?!:-).)+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-.*)?", re.DOTALL)
+_TEMPLATE_MARK = re.compile(r"(?=(\{[{%#]))")
+_REFERENCE_HELP = "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${` is a literal `${`"
+
+
+class Builder:
+    """Nodes to data: `${...}` replaced, scalars typed. Each scalar is done once, however many aliases it has."""
+
+    def __init__(self, source: SourceText, environment: Mapping[str, str], read_file: Callable[[str], str]) -> None:
+        self.found: list[Diagnostic] = []
+        self.values: dict[ScalarNode, Value] = {}
+        self.unresolved: set[Path] = set()
+        self.secrets: set[str] = set()
+        self._source = source
+        self._environment = environment
+        self._read_file = read_file
+        self._origins: dict[ScalarNode, Origins | None] = {}
+
+    def build(self, node: Node, path: Path) -> Json:
+        """The node's data; findings, secrets and unresolved paths are gathered on the way."""
+        match node:
+            case MappingNode():
+                return {key: self.build(value, (*path, key)) for key, (_, value) in node.entries.items()}
+            case ListNode():
+                return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
+        value = self.values.get(node)
+        if value is None:
+            value = self.values[node] = self._value(node)
+        if not value.resolved:
+            self.unresolved.add(path)
+        return value.data
+
+    def _value(self, node: ScalarNode) -> Value:
+        if "${" not in node.text:
+            return Value(self._typed(node, node.text, plain=not node.style))
+        parts = list(_REFERENCE.finditer(node.text))
+        texts = [self._replacement(node, part) for part in parts]
+        text, origins, inserted = _join(node.text, parts, [new or "" for new in texts])
+        resolved = None not in texts and self._without_marks(node, text, parts, inserted)
+        if not resolved:
+            return Value("", [], resolved=False)
+        whole = not node.style and parts[0].span() == (0, len(node.text))
+        return Value(self._typed(node, text, plain=whole), origins)
+
+    def _typed(self, node: ScalarNode, text: str, *, plain: bool) -> Json:
+        types = SCALAR_TAGS.get(node.tag)
+        if types is None:
+            return _core(text) if plain else text
+        value = text if types == (str,) else _core(text)
+        if type(value) not in types:
+            tag = "!!" + node.tag.removeprefix(TAG_PREFIX)
+            self._report("E003", f"`{short(node.text)}` is not what the tag `{tag}` says", node, 0, len(node.text))
+        return value
+
+    def _replacement(self, node: ScalarNode, part: re.Match[str]) -> str | None:
+        """What stands for one `${...}`; None when that cannot be said."""
+        if part[0] == "$${":
+            return "${"
+        if part["body"] is None:
+            self._report("E006", "`${` is not closed by `}`", node, *part.span(), help_=_REFERENCE_HELP)
+            return None
+        body = _BODY.fullmatch(part["body"])
+        if body is None:
+            self._malformed(node, part)
+            return None
+        if body["path"]:
+            return self._file(node, part, body["path"])
+        value = self._environment.get(body["name"])
+        if body["default"] and not value:
+            return body["default"].removeprefix(":-")
+        if value is None:
+            self._unset(node, part, body["name"])
+        elif value:
+            self.secrets.add(value)
+        return value
+
+    def _malformed(self, node: ScalarNode, part: re.Match[str]) -> None:
+        meant = re.fullmatch(r"([A-Za-z_]\w*)(?:-|:=|=)(.*)", part["body"], re.ASCII | re.DOTALL)
+        label = f"did you mean `${{{meant[1]}:-{meant[2]}}}`?" if meant else ""
+        self._report(
+            "E006", f"`{short(part[0])}` is not a reference", node, *part.span(), label=label, help_=_REFERENCE_HELP
+        )
+
+    def _unset(self, node: ScalarNode, part: re.Match[str], name: str) -> None:
+        label = did_you_mean(name, (known for known, value in self._environment.items() if value))
+        help_ = f"`export {name}=...`, or give a default: `${{{name}:-...}}`"
+        message = f"the environment variable `{name}` is not set"
+        self._report("E601", message, node, *part.span(), label=label, help_=help_)
+
+    def _file(self, node: ScalarNode, part: re.Match[str], path: str) -> str | None:
+        try:
+            content = self._read_file(path)
+        except OSError as error:
+            reason = (error.strerror or "input/output error").lower()
+        except UnicodeError:  # its message holds the content
+            reason = "it is not UTF-8 text"
+        except ValueError:
+            reason = "the path is not valid"
+        else:
+            content = re.sub(r"\r?\n\Z", "", content)
+            self.secrets.update({content} - {""})
+            return content
+        help_ = "make the file readable for this user, or correct the path"
+        self._report("E602", f"the file `{path}` cannot be read: {reason}", node, *part.span(), help_=help_)
+        return None
+
+    def _without_marks(
+        self, node: ScalarNode, text: str, parts: Sequence[re.Match[str]], inserted: Sequence[tuple[int, int]]
+    ) -> bool:
+        """Refuse template marks that a substituted value, other than a default, brings in or completes."""
+        clean = True
+        for part, (start, end) in zip(parts, inserted, strict=True):
+            if part["body"] is None or text[start:end] not in self.secrets:
+                continue
+            mark = next((each for each in _TEMPLATE_MARK.finditer(text, max(start - 1, 0), end + 1)), None)
+            if mark and mark.start() < end:
+                message = f"the value of `{part[0]}` contains `{mark[1]}`, which would be read as a template"
+                self._report("E007", message, node, *part.span(), help_="substituted values must be plain text")
+                clean = False
+        return clean
+
+    def _report(
+        self, code: str, message: str, node: ScalarNode, start: int, end: int, *, label: str = "", help_: str = ""
+    ) -> None:
+        if node not in self._origins:
+            self._origins[node] = find_origins(self._source, node)
+        span = stretch(self._source, node, self._origins[node], start, end)
+        self.found.append(Diagnostic(code, message, span, label, help_))
+
+
+def _join(
+    author: str, parts: Sequence[re.Match[str]], texts: Sequence[str]
+) -> tuple[str, Origins, list[tuple[int, int]]]:
+    """The author's text with `parts` replaced, the origins of its characters, and where the replacements went."""
+    pieces: list[str] = []
+    origins: Origins = []
+    inserted: list[tuple[int, int]] = []
+    at = 0
+    for part, new in zip(parts, texts, strict=True):
+        pieces += (author[at : part.start()], new)
+        origins += [(offset, offset + 1) for offset in range(at, part.start())]
+        inserted.append((len(origins), len(origins) + len(new)))
+        origins += [part.span()] * len(new)
+        at = part.end()
+    origins += [(offset, offset + 1) for offset in range(at, len(author))]
+    return "".join([*pieces, author[at:]]), origins, inserted
