@@ -1,4 +1,4 @@
-"""Times compiled selectors against the jmespath library, side by side: `python benchmarks/selectors.py [rounds]`.
+"""Times compiled selectors against the jmespath library, side by side: `python benchmarks/selection.py [rounds]`.
 
 Each round times both, one right after the other, so that what disturbs the machine disturbs both; a ratio is that of
 one round. The table has the median round and the spread of the ratios, from the smallest to the largest.
