@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from oaiproxy.diagnostics import Diagnostic, Severity
-from oaiproxy.document import load_document
+from oaiproxy.document import Path, load_document
 from oaiproxy.examples import run_examples
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.probes import probe
+from oaiproxy.salvage import salvage
 from oaiproxy.source import Source
 from oaiproxy.validation import Schema, validate
 
@@ -37,8 +38,8 @@ class Checked:
 def check_mapping(text: str, file: str, surroundings: Surroundings, *, environment: bool = True) -> Checked:
     """Check one mapping through all stages: yaml, schema, templates, selectors, probes, examples, environment.
 
-    A stage that needs what an earlier one refused is left out. Without `environment`, variables and files that are not
-    there are not findings.
+    What an early stage refuses is taken out, and the later ones look at the rest; probes and examples run only what is
+    whole. Without `environment`, variables and files that are not there are not findings.
     """
     document, findings = load_document(
         text, file=file, environment=surroundings.environment, read_file=surroundings.read_file
@@ -49,15 +50,42 @@ def check_mapping(text: str, file: str, surroundings: Surroundings, *, environme
         return Checked(None, tuple(findings))
     invalid = validate(document, surroundings.schema)
     findings.extend(invalid)
-    if any(found.code != "E101" for found in invalid):
-        return Checked(None, tuple(findings))
-    mapping, more = compile_mapping(Source(document, (), document.data), PurePath(file).stem)
-    findings.extend(more)
-    if mapping is not None:
-        findings.extend(probe(mapping))
-        findings.extend(run_examples(mapping, surroundings.read_file))
-    broken = any(found.severity is Severity.ERROR for found in findings)
+    data = salvage(document, surroundings.schema) if invalid or document.unresolved else document.data
+    if data is not None:
+        root = Source(document, (), data)
+        mapping, more = compile_mapping(root, PurePath(file).stem)
+        findings.extend(map(_helpful, more))
+        if mapping is not None and _can_run(findings, document.unresolved if environment else ()):
+            findings.extend(probe(mapping, root))
+            findings.extend(run_examples(mapping, surroundings.read_file))
+    broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     return Checked(None if broken else mapping, tuple(sorted(findings, key=_place)))
+
+
+FIXES = {
+    "E201": "a template is text with `{{ expression }}` and `{% if ... %} ... {% endif %}` in it; close what is opened",
+    "E202": "the filters are those of the language's list, such as `default`, `join` and `json`",
+    "E203": "the names are those of the request, such as `prompt`, `messages` and `temperature`",
+    "E204": "leave the attribute out, or read it from what has it",
+    "E205": "see the directives: `$for`, `$if`, `$match`, `$value`, `$merge` and `$let`",
+    "E206": "give it the arguments that it takes",
+    "E207": "use a filter instead: `{{ value | filter }}`",
+    "E208": "a literal key that begins with `$` is written `$$key`",
+    "E209": "the tests are such as `defined`, `none`, `string` and `number`",
+    "E301": "a selector is a path into the answer, such as `choices[0].text`",
+    "E302": "the functions are those of JMESPath, `concat`, `parse_json`, `from_base64` and those of the frame",
+}
+"""What helps against a finding that says nothing itself, by its code."""
+
+
+def _helpful(found: Diagnostic) -> Diagnostic:
+    return found if found.label or found.help else replace(found, help=FIXES.get(found.code, ""))
+
+
+def _can_run(findings: Iterable[Diagnostic], unresolved: Iterable[Path]) -> bool:
+    """Whether the mapping is whole enough to be run: what fails then is a fault of its own."""
+    severe = any(found.severity is Severity.ERROR and not found.code.startswith("E6") for found in findings)
+    return not severe and all(path[0] == "backend" for path in unresolved)
 
 
 def _place(found: Diagnostic) -> tuple[int, int]:

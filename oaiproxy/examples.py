@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from urllib.parse import quote
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call
-from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.diagnostics import Diagnostic, Span, did_you_mean
+from oaiproxy.document import Path
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
-from oaiproxy.exchange import Exchange
-from oaiproxy.filters import kind
+from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
 from oaiproxy.probes import IDENTITY
+from oaiproxy.source import Source
 
 MAX_CUTS = 200
 """Places at which an example's answer is cut in two; a longer answer is cut at so many, evenly spread."""
+MAX_PIECES = 4096
+"""Pieces of the answer that is fed byte by byte; a longer answer is fed in longer pieces."""
+MAX_FED = 4 << 20
+"""Bytes that all the cut answers of one example may come to."""
 
 CONTENT_TYPES = {
     "sse": "text/event-stream",
@@ -27,18 +35,17 @@ CONTENT_TYPES = {
     "json-concat": "application/json",
     "text": "text/plain; charset=utf-8",
 }
+"""What a backend that streams in a framing says its answer is."""
+_SUFFIXES = {"json": "application/json", "sse": "text/event-stream", "ndjson": "application/x-ndjson"}
 
 
 def run_examples(mapping: Mapping, read_file: Callable[[str], str]) -> list[Diagnostic]:
     """Run all examples; the findings name what differs."""
-    findings: list[Diagnostic] = []
-    for example in mapping.examples:
-        findings.extend(_run(mapping, example, read_file))
-    return findings
+    return [found for example in mapping.examples for found in _Run(mapping, example).findings(read_file)]
 
 
 def answer_bytes(example: Example, read_file: Callable[[str], str]) -> bytes:
-    """The backend's answer in an example, as bytes."""
+    """The backend's answer in an example, as bytes. Raises OSError, UnicodeError or ValueError for a file."""
     backend = example.backend
     if "json" in backend:
         return jsontext.dump(backend["json"])
@@ -50,8 +57,7 @@ def answer_bytes(example: Example, read_file: Callable[[str], str]) -> bytes:
 def answer_headers(mapping: Mapping, example: Example) -> dict[str, str]:
     """The headers of the backend's answer, by lower-case names."""
     headers = {name.lower(): value for name, value in example.backend.get("headers", {}).items()}
-    if "content-type" not in headers:
-        headers["content-type"] = _content_type(mapping, example)
+    headers.setdefault("content-type", _content_type(mapping, example))
     return headers
 
 
@@ -61,59 +67,180 @@ def parse_example(mapping: Mapping, example: Example) -> Call:
 
 
 def _content_type(mapping: Mapping, example: Example) -> str:
-    endpoint = mapping.endpoint(example.endpoint)
-    if "stream" in example.backend and endpoint is not None and endpoint.stream is not None:
-        return CONTENT_TYPES.get(endpoint.stream.framing, "application/octet-stream")
+    if _framing(mapping, example):
+        return CONTENT_TYPES.get(_framing(mapping, example), "application/octet-stream")
     return "text/plain; charset=utf-8" if "text" in example.backend else "application/json"
 
 
-def _run(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> Iterator[Diagnostic]:
-    span = example.source.span()
-    try:
-        call = parse_example(mapping, example)
-    except ApiError as error:
-        yield Diagnostic("E503", f"the request of the example `{example.name}` is refused: {error.message}", span)
-        return
-    try:
-        data = answer_bytes(example, read_file)
-    except OSError as error:
-        yield Diagnostic("E602", f"the file of the example `{example.name}` cannot be read: {error.strerror}", span)
-        return
-    yield from _sends(mapping, example, call)
-    first, *others = _outcomes(mapping, example, call, data)
-    yield from _replies(example, first[1])
-    for how, outcome in others:
-        if _comparable(outcome) != _comparable(first[1]):
-            message = f"the example `{example.name}` comes out otherwise when it is {how}"
-            difference = _difference(asdict(first[1]), asdict(outcome), "")
-            yield Diagnostic("E504", message, span, help=difference)
+def _framing(mapping: Mapping, example: Example) -> str:
+    """The framing of an example's answer; "" when the answer is whole."""
+    endpoint, backend = mapping.endpoint(example.endpoint), example.backend
+    if endpoint is None or endpoint.stream is None:
+        return ""
+    framing = endpoint.stream.framing
+    if "file" not in backend:
+        return framing if "stream" in backend else ""
+    suffix = backend["file"].rpartition(".")[2]
+    streams = endpoint.operation(example.request.get("stream") is True)[1]
+    return framing if streams and _SUFFIXES.get(suffix, CONTENT_TYPES.get(framing)) == CONTENT_TYPES[framing] else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """Where two values first differ, as the steps to it, and how."""
+
+    path: Path
+    text: str
+
+
+class _Run:
+    def __init__(self, mapping: Mapping, example: Example) -> None:
+        self._mapping = mapping
+        self._example = example
+        self._source: Source = example.source
+        self._requests: dict[bool, BackendRequest | ApiError] = {}
+        """What is sent for a client that streams, or not: the same however the answer comes."""
+
+    def findings(self, read_file: Callable[[str], str]) -> Iterator[Diagnostic]:
+        """All that is wrong with the example."""
+        example = self._example
+        try:
+            call = parse_example(self._mapping, example)
+        except ApiError as error:
+            yield self._invalid(error)
             return
+        if call.model not in self._mapping.models:
+            known = self._mapping.models
+            label = did_you_mean(call.model, known) or f"the models are: {', '.join(known)}"
+            yield self._finding("E503", f"no model is called `{call.model}`", self._at("request", "model"), label)
+            return
+        try:
+            data = answer_bytes(example, read_file)
+        except (OSError, ValueError) as error:
+            reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
+            message = f"the file `{example.backend['file']}` cannot be read: {reason}"
+            help_ = "the path is relative to the mapping"
+            yield self._finding("E602", message, self._at("backend", "file"), help_=help_)
+            return
+        yield from self._sends(call)
+        first = self._outcome(call, [data], call.stream)
+        yield from self._replies(first)
+        yield from self._otherwise(call, data, first)
+
+    def _invalid(self, error: ApiError) -> Diagnostic:
+        steps = [int(step) if step.isdigit() else step for step in re.findall(r"\w+", error.param or "")]
+        span = self._at("request", *steps)
+        return self._finding("E503", f"the request is refused: {error.message}", span, "this is no request of OpenAI's")
+
+    def _sends(self, call: Call) -> Iterator[Diagnostic]:
+        example = self._example
+        request = self._request(call, call.stream)
+        if isinstance(request, ApiError):
+            return
+        made = _sent(self._mapping, request)
+        for key, exact in (("sends", True), ("sends_like", False)):
+            for part, value in (getattr(example, key) or {}).items():
+                wanted = {name.lower(): item for name, item in value.items()} if part == "headers" else value
+                found = _difference(wanted, made[part], exact=exact and part != "headers")
+                if found:
+                    yield self._differs("E501", "sends something else", found, key, part)
+
+    def _replies(self, outcome: Outcome) -> Iterator[Diagnostic]:
+        made, wanted = asdict(outcome), self._example.replies
+        if outcome.error is not None and not wanted.keys() & {"error", "status"}:
+            span = self._source["replies"].span(key=True) if wanted else self._source.span()
+            yield self._finding("E502", f"it fails: {self._told(outcome)}", span, help_=_EXPECT_ERROR)
+            return
+        for key, value in wanted.items():
+            if key == "text":
+                found = _difference(value or "", made["text"] or "")
+            else:
+                found = _difference(value, made[key], exact=False)
+            if found:
+                failed = f"it fails: {self._told(outcome)}" if outcome.error and key not in ("error", "status") else ""
+                yield self._differs("E502", "comes out otherwise", found, "replies", key, help_=failed)
+
+    def _otherwise(self, call: Call, data: bytes, first: Outcome) -> Iterator[Diagnostic]:
+        """The first way to deliver the answer that changes what comes out."""
+        for how, streams, pieces in self._deliveries(call, data):
+            outcome = self._outcome(call, pieces, streams)
+            if outcome == first:
+                continue
+            found = _difference(_comparable(first, call, streams), _comparable(outcome, call, streams))
+            if found:
+                message = f"comes out otherwise when it is {how}"
+                help_ = f"{_name(found.path)}: {self._safe(found.text)}"
+                yield self._finding("E504", message, self._at("backend"), _ENGINE, help_)
+                return
+
+    def _deliveries(self, call: Call, data: bytes) -> Iterator[tuple[str, bool, list[bytes]]]:
+        other = "not streamed to the client" if call.stream else "streamed to the client"
+        yield other, not call.stream, [data]
+        size = max(1, -(-len(data) // MAX_PIECES))
+        small = "cut into single bytes" if size == 1 else f"cut into pieces of {size} bytes"
+        yield small, call.stream, [data[at : at + size] for at in range(0, len(data), size)]
+        framing = _framing(self._mapping, self._example)
+        if framing not in ("", "text") and b"\n" in data and b"\r" not in data:
+            yield "sent with CRLF line ends", call.stream, [data.replace(b"\n", b"\r\n")]
+        cuts = max(1, min(MAX_CUTS, MAX_FED // max(1, len(data))))
+        for at in range(1, len(data), max(1, -(-len(data) // cuts))):
+            yield f"cut after byte {at}", call.stream, [data[:at], data[at:]]
+
+    def _exchange(self, call: Call, streams: bool) -> Exchange:
+        encoder = DOORS[self._example.endpoint].encoder(replace(call, stream=streams), IDENTITY)
+        return Exchange(self._mapping, call, encoder, IDENTITY)
+
+    def _request(self, call: Call, streams: bool) -> BackendRequest | ApiError:
+        try:
+            return self._exchange(call, streams).backend_request()
+        except ApiError as error:
+            return error
+
+    def _outcome(self, call: Call, pieces: list[bytes], streams: bool) -> Outcome:
+        if streams not in self._requests:
+            self._requests[streams] = self._request(call, streams)
+        if isinstance(refusal := self._requests[streams], ApiError):
+            return from_error(refusal)
+        exchange = self._exchange(call, streams)
+        status = self._example.backend.get("status", 200)
+        return drive(exchange.reply(status, answer_headers(self._mapping, self._example)), pieces)
+
+    def _differs(self, code: str, what: str, found: _Difference, *place: str, help_: str = "") -> Diagnostic:
+        names = (*place[1:], *found.path)
+        return self._finding(
+            code, what, self._at(*place, *found.path), self._safe(f"{_name(names)}: {found.text}"), help_
+        )
+
+    def _finding(self, code: str, what: str, span: Span, label: str = "", help_: str = "") -> Diagnostic:
+        return Diagnostic(code, self._safe(f"the example `{self._example.name}`: {what}"), span, label, help_)
+
+    def _at(self, *path: str | int) -> Span:
+        """The place in the example; of what holds it where there is no such place."""
+        return self._source.document.span((*self._source.path, *path))
+
+    def _told(self, outcome: Outcome) -> str:
+        return str((outcome.error or {}).get("message"))
+
+    def _safe(self, text: str) -> str:
+        return redact(text, self._mapping.secrets)
 
 
-def _sends(mapping: Mapping, example: Example, call: Call) -> Iterator[Diagnostic]:
-    if example.sends is None and example.sends_like is None:
-        return
-    try:
-        request = _exchange(mapping, example, call, call.stream).backend_request()
-    except ApiError as error:
-        if example.replies.get("error") is None:
-            message = f"the example `{example.name}` sends nothing: {error.message}"
-            yield Diagnostic("E501", message, example.source.span(), help=error.detail)
-        return
-    made: dict[str, Json] = {
+_EXPECT_ERROR = "if it is meant to fail, say so: `replies: {status: ..., error: {code: ...}}`"
+_ENGINE = "where an answer is cut must not change what it says"
+
+
+def _sent(mapping: Mapping, request: BackendRequest) -> dict[str, Json]:
+    """A backend request as examples tell it: without the credentials."""
+    credentials = tuple(f"{quote(name, safe='')}=" for name in mapping.backend.query)
+    path, _, query = request.url.removeprefix(mapping.backend.url).partition("?")
+    pairs = [pair for pair in query.split("&") if pair and not pair.startswith(credentials)]
+    hidden = {name.lower() for name in mapping.backend.headers}
+    return {
         "method": request.method,
-        "path": request.url.removeprefix(mapping.backend.url),
-        "headers": {name.lower(): value for name, value in request.headers.items()},
+        "path": "?".join([path, "&".join(pairs)] if pairs else [path]),
+        "headers": {name.lower(): value for name, value in request.headers.items() if name.lower() not in hidden},
         "body": _body(request.body),
     }
-    for key, exact in (("sends", True), ("sends_like", False)):
-        wanted = getattr(example, key)
-        for part, value in (wanted or {}).items():
-            value = {name.lower(): item for name, item in value.items()} if part == "headers" else value
-            difference = _difference(value, made[part], part, exact=exact and part != "headers")
-            if difference:
-                span = example.source[key][part].span()
-                yield Diagnostic("E501", f"the example `{example.name}` sends something else", span, difference)
 
 
 def _body(data: bytes | None) -> Json:
@@ -125,77 +252,61 @@ def _body(data: bytes | None) -> Json:
         return data.decode("utf-8", "replace")
 
 
-def _exchange(mapping: Mapping, example: Example, call: Call, streams: bool) -> Exchange:
-    encoder = DOORS[example.endpoint].encoder(replace(call, stream=streams), IDENTITY)
-    return Exchange(mapping, call, encoder, IDENTITY)
-
-
-def _outcomes(mapping: Mapping, example: Example, call: Call, data: bytes) -> Iterator[tuple[str, Outcome]]:
-    """The outcome of every way to deliver the answer; the first is the plain one."""
-    status, headers = example.backend.get("status", 200), answer_headers(mapping, example)
-
-    def outcome(pieces: Sequence[bytes], streams: bool) -> Outcome:
-        try:
-            exchange = _exchange(mapping, example, call, streams)
-            exchange.backend_request()
-        except ApiError as error:
-            return from_error(error)
-        return drive(exchange.reply(status, headers), pieces)
-
-    yield "whole", outcome([data], call.stream)
-    other = "not streamed to the client" if call.stream else "streamed to the client"
-    yield other, outcome([data], not call.stream)
-    yield "cut into single bytes", outcome([data[i : i + 1] for i in range(len(data))], call.stream)
-    if "stream" in example.backend and b"\n" in data and b"\r" not in data:
-        yield "sent with CRLF line ends", outcome([data.replace(b"\n", b"\r\n")], call.stream)
-    step = max(1, len(data) // MAX_CUTS)
-    for at in range(1, len(data), step):
-        yield f"cut after byte {at}", outcome([data[:at], data[at:]], call.stream)
-
-
-def _comparable(outcome: Outcome) -> Json:
+def _comparable(outcome: Outcome, call: Call, streams: bool) -> Json:
     """An outcome without what may differ: a client that does not stream gets no partial text with an error."""
     made = asdict(outcome)
-    if outcome.error is not None:
+    if outcome.error is not None and call.stream != streams:
         return {"error": made["error"], "status": made["status"]}
     made["text"] = made["text"] or ""
-    made.pop("usage")
+    if call.stream != streams:
+        made.pop("usage")
     return made
 
 
-def _replies(example: Example, outcome: Outcome) -> Iterator[Diagnostic]:
-    made = asdict(outcome)
-    for key, wanted in example.replies.items():
-        if key == "text":
-            difference = _difference(wanted or "", made["text"] or "", "text")
-        else:
-            difference = _difference(wanted, made[key], key, exact=False)
-        if difference:
-            help_ = ""
-            if outcome.error is not None and key not in ("error", "status"):
-                help_ = f"it failed: {outcome.error['message']}"
-            span = example.source["replies"][key].span()
-            yield Diagnostic("E502", f"the example `{example.name}` comes out otherwise", span, difference, help_)
-
-
-def _difference(wanted: Json, made: Json, where: str, *, exact: bool = True) -> str:
-    """Where two values first differ, types included; "" when they do not. Without `exact`, more keys are allowed."""
+def _difference(
+    wanted: Json, made: Json, path: tuple[str | int, ...] = (), *, exact: bool = True
+) -> _Difference | None:
+    """Where two values first differ, types included. Without `exact`, objects may have more keys."""
     if type(wanted) is not type(made):
-        return f"{where}: {_shown(wanted)} expected, {_shown(made)} came ({kind(made)})"
+        return _Difference(path, f"{_typed(wanted)} expected, {_typed(made)} came")
     if isinstance(wanted, dict):
         for key in wanted:
             if key not in made:
-                return f"{where}.{key}: missing"
-            if found := _difference(wanted[key], made[key], f"{where}.{key}", exact=exact):
+                return _Difference((*path, key), "expected, and did not come")
+            if found := _difference(wanted[key], made[key], (*path, key), exact=exact):
                 return found
         extra = [key for key in made if key not in wanted]
-        return f"{where}.{extra[0]}: {_shown(made[extra[0]])} came too" if exact and extra else ""
+        return _Difference((*path, extra[0]), f"{_shown(made[extra[0]])} came too") if exact and extra else None
     if isinstance(wanted, list):
         for index, (one, other) in enumerate(zip(wanted, made, strict=False)):
-            if found := _difference(one, other, f"{where}[{index}]", exact=exact):
+            if found := _difference(one, other, (*path, index), exact=exact):
                 return found
-        return "" if len(wanted) == len(made) else f"{where}: {len(wanted)} items expected, {len(made)} came"
-    return "" if wanted == made else f"{where}: {_shown(wanted)} expected, {_shown(made)} came"
+        same = len(wanted) == len(made)
+        return None if same else _Difference(path, f"{len(wanted)} items expected, {len(made)} came")
+    return None if wanted == made else _Difference(path, f"{_shown(wanted)} expected, {_shown(made)} came")
+
+
+def _name(path: Path) -> str:
+    name = ""
+    for step in path:
+        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else step
+    return name
+
+
+def _typed(value: Json) -> str:
+    """A value with its type, where the two do not look different."""
+    match value:
+        case None | bool():
+            return _shown(value)
+        case int():
+            return f"the integer {_shown(value)}"
+        case float():
+            return f"the fractional number {_shown(value)}"
+        case str():
+            return f"the string {_shown(value)}"
+        case list():
+            return f"the list {_shown(value)}"
+    return f"the object {_shown(value)}"
 
 
 def _shown(value: Json) -> str:

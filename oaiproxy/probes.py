@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Identity
-from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
-from oaiproxy.exchange import Exchange
+from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.jsontext import Json
-from oaiproxy.mapping import Mapping
+from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.sandbox import AbsentError, RenderError
+from oaiproxy.source import Source
 
 IDENTITY = Identity(request_id="req_check", token="0" * 24, uuid="00000000-0000-4000-8000-000000000000", now=0.0)
 """The identity of probes and examples: they are the same at every run."""
@@ -25,12 +29,13 @@ HOSTILE = (
     "nul\x00 bell\x07 escape\x1b end",
     "lines\r\nand\u2028more\u2029and\x85end",
     "\U0001f600 日本語 עברית",
-    "</s><|im_end|>[/INST]",
+    "</s><|im_end|>[/INST] UPPER lower",
     "a long text: " + "0123456789 " * 95_000,
 )
 _FIELDS: dict[str, Json] = {
     "temperature": 0.5,
     "top_p": 0.9,
+    "top_k": 40,
     "max_tokens": 64,
     "max_completion_tokens": 64,
     "stop": ["END"],
@@ -47,92 +52,154 @@ _FIELDS: dict[str, Json] = {
     "parallel_tool_calls": False,
     "metadata": {"a": "b"},
 }
+_NAMES = {"max_completion_tokens": "max_tokens"}
+"""What templates call a field, where that is not its name on the wire."""
+_COMPLETION_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty")
 _TOOL = {"type": "function", "function": {"name": "look_up", "description": "d", "parameters": {"type": "object"}}}
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"q":"x"}'}}
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+_TEXT_NAMES = {"prompt", "messages", "turns", "request"}
+"""Names that hold the client's text."""
+_TEXT_LEAF = re.compile(r"\{\{.*\b(?:prompt|messages|turns|text|parts|request)\b.*\|", re.DOTALL)
 
 
-def probe(mapping: Mapping) -> list[Diagnostic]:
-    """Build every probe. A mapping may refuse a field it does not read; nothing else may fail."""
-    findings: list[Diagnostic] = []
-    for endpoint in mapping.endpoints:
-        for stream in (False, True):
-            for body in _bodies(endpoint):
-                findings.extend(_render(mapping, endpoint, body | {"stream": stream}))
+def probe(mapping: Mapping, root: Source) -> list[Diagnostic]:
+    """Build every probe. A mapping may refuse a field it does not read; nothing else may fail.
+
+    `root` is what the mapping was compiled from. What fails in many probes is told once for each place.
+    """
+    findings: dict[tuple[str, Span | None], Diagnostic] = {}
+    for name, endpoint in mapping.endpoints.items():
+        for found in _Probe(mapping, name, endpoint, root[name]).findings():
+            findings.setdefault((found.code, found.span), found)
+    return list(findings.values())
+
+
+class _Probe:
+    def __init__(self, mapping: Mapping, name: str, endpoint: Endpoint, source: Source) -> None:
+        self._mapping = mapping
+        self._name = name
+        self._reads = {path.partition(".")[0] for path in endpoint.reads}
+        self._source = source
+        whole, stream = endpoint.operation(False), endpoint.operation(True)
+        self._streams = (False,) if whole[0] is stream[0] else (False, True)
+
+    def findings(self) -> Iterator[Diagnostic]:
+        if not self._reads & _TEXT_NAMES:
+            label = "no template reads `prompt`, `messages` or `turns`"
+            yield Diagnostic("E402", "the client's text is never sent", self._body(), label)
+            return
+        for stream in self._streams:
+            for body in self._bodies():
+                yield from self._render(body | {"stream": stream})
             for text in HOSTILE:
-                findings.extend(_carry(mapping, endpoint, text, stream))
-    return list(dict.fromkeys(findings))
+                yield from self._carry(text, stream)
 
+    def _bodies(self) -> Iterator[dict[str, Json]]:
+        """The least request, all that the templates read, and each of it alone."""
+        least: dict[str, Json] = _least(self._name, "hi")
+        known = _FIELDS if self._name == "chat" else {key: _FIELDS[key] for key in _COMPLETION_FIELDS}
+        fields = {key: value for key, value in known.items() if self._reads & {_NAMES.get(key, key), "request"}}
+        yield least
+        yield least | fields
+        yield from (least | {key: value} for key, value in fields.items())
+        if self._name != "chat":
+            return
+        (hi,) = least["messages"]
+        yield {"messages": [{"role": "system", "content": "s"}, hi, {"role": "assistant", "content": "a"}, hi]}
+        if self._reads & {"messages", "turns", "request"}:
+            yield {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, _IMAGE]}]}
+        if self._reads & {"tools", "tool_choice", "request"}:
+            yield from self._tools(hi)
 
-def _bodies(endpoint: str) -> Iterator[dict[str, Json]]:
-    if endpoint == "completions":
-        yield {"prompt": "hi"}
-        yield from (
-            {"prompt": "hi", key: value} for key, value in _FIELDS.items() if key in ("temperature", "max_tokens")
-        )
-        return
-    hi = {"role": "user", "content": "hi"}
-    yield {"messages": [hi]}
-    yield from ({"messages": [hi], key: value} for key, value in _FIELDS.items())
-    yield {"messages": [hi], **_FIELDS}
-    yield {"messages": [{"role": "system", "content": "s"}, hi, {"role": "assistant", "content": "a"}, hi]}
-    yield {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, _IMAGE]}]}
-    yield {"messages": [hi], "tools": [_TOOL]}
-    for choice in ("auto", "none", "required", {"type": "function", "function": {"name": "look_up"}}):
-        yield {"messages": [hi], "tools": [_TOOL], "tool_choice": choice}
-    called = {"role": "assistant", "content": None, "tool_calls": [_CALL, {**_CALL, "id": "call_2"}]}
-    results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "found"} for n in (1, 2)]
-    yield {"messages": [hi, called, *results], "tools": [_TOOL]}
+    def _tools(self, hi: Json) -> Iterator[dict[str, Json]]:
+        yield {"messages": [hi], "tools": [_TOOL]}
+        yield {"messages": [hi], "tools": [{"type": "function", "function": {"name": "bare"}}]}
+        for choice in ("auto", "none", "required", {"type": "function", "function": {"name": "look_up"}}):
+            yield {"messages": [hi], "tools": [_TOOL], "tool_choice": choice}
+        called = {"role": "assistant", "content": None, "tool_calls": [_CALL, {**_CALL, "id": "call_2"}]}
+        results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "found"} for n in (1, 2)]
+        yield {"messages": [hi, called, *results], "tools": [_TOOL]}
 
+    def _exchange(self, body: dict[str, Json]) -> Exchange:
+        door = DOORS[self._name]
+        call = door.parse({"model": next(iter(self._mapping.models)), **body})
+        return Exchange(self._mapping, call, door.encoder(call, IDENTITY), IDENTITY)
 
-def _exchange(mapping: Mapping, endpoint: str, body: dict[str, Json]) -> Exchange:
-    door = DOORS[endpoint]
-    call = door.parse({"model": next(iter(mapping.models)), **body})
-    return Exchange(mapping, call, door.encoder(call, IDENTITY), IDENTITY)
+    def _render(self, body: dict[str, Json]) -> Iterator[Diagnostic]:
+        try:
+            exchange = self._exchange(body)
+        except ClientError:
+            return
+        try:
+            exchange.backend_request()
+        except ApiError as error:
+            yield self._failure(error, _used(body))
 
-
-def _render(mapping: Mapping, endpoint: str, body: dict[str, Json]) -> Iterator[Diagnostic]:
-    try:
-        exchange = _exchange(mapping, endpoint, body)
-    except ClientError:
-        return
-    try:
-        exchange.backend_request()
-    except ApiError as error:
-        yield _failure(mapping, error, body)
-
-
-def _failure(mapping: Mapping, error: ApiError, body: dict[str, Json]) -> Diagnostic:
-    cause = error.__cause__
-    source = cause.source if isinstance(cause, RenderError) else None
-    span = source.span() if source is not None else None
-    if isinstance(cause, AbsentError):
-        name = cause.name or "a value"
-        label = f"give it a default: `{{{{ {name} | default(...) }}}}`" if cause.name else "give it a default"
-        return Diagnostic("E403", f"`{name}` may be absent, and text is made of it", span, label)
-    used = ", ".join(sorted(body.keys() - {"messages", "prompt", "stream"})) or "nothing but a message"
-    return Diagnostic(
-        "E401", f"the request cannot be built: {error.detail or error.message}", span, help=f"with: {used}"
-    )
-
-
-def _carry(mapping: Mapping, endpoint: str, text: str, stream: bool) -> Iterator[Diagnostic]:
-    """Text must arrive as it was sent."""
-    body: dict[str, Json] = {"messages": [{"role": "user", "content": text}], "stream": stream}
-    if endpoint == "completions":
-        body = {"prompt": text, "stream": stream}
-    try:
-        request = _exchange(mapping, endpoint, body).backend_request()
-    except ApiError as error:
-        yield _failure(mapping, error, body)
-        return
-    if request.body is None:
-        return
-    is_json = "json" in request.headers.get("Content-Type", "")
-    found = jsontext.parse(request.body) if is_json else request.body.decode()
-    if not any(text in leaf for leaf in _strings(found)):
+    def _carry(self, text: str, stream: bool) -> Iterator[Diagnostic]:
+        """Text must arrive as it was sent."""
         shown = jsontext.dump(text[:40]).decode()
-        yield Diagnostic("E402", f"the user's text does not arrive as it was sent: {shown}", None)
+        try:
+            request = self._exchange(_least(self._name, text) | {"stream": stream}).backend_request()
+        except ApiError as error:
+            yield self._failure(error, f"the message {shown}")
+            return
+        if not _arrives(text, request):
+            message = "the client's text does not arrive as it was sent"
+            yield Diagnostic("E402", message, self._altering(), "send it as it is", f"tried with the message {shown}")
+
+    def _failure(self, error: ApiError, used: str) -> Diagnostic:
+        cause = error.__cause__
+        source = cause.source if isinstance(cause, RenderError) else None
+        span = source.span() if source is not None else self._request().span(key=True)
+        if isinstance(cause, AbsentError):
+            name = f"`{cause.name}`" if cause.name else "a value"
+            given = cause.name or "name"
+            label = f"give it a default: `{{{{ {given} | default('') }}}}`"
+            help_ = "or make the template this one expression alone: then an absent value drops its key"
+            if source is not None and (at := re.search(rf"\b{re.escape(given)}\b", source.value)):
+                span = source.inner(at.start(), len(given))
+            return Diagnostic("E403", f"{name} may be absent, and text is made of it", span, label, help_)
+        message = f"the request cannot be built: {cause if isinstance(cause, RenderError) else error.message}"
+        return Diagnostic("E401", message, span, help=f"tried with {used}")
+
+    def _request(self) -> Source:
+        return self._source["request"]
+
+    def _body(self) -> Span:
+        """Where the body is described; the endpoint's key when it is nowhere."""
+        request = self._request()
+        body = request.get("body") or request.get("body_text") or request.get("query")
+        return body.span(key=True) if body else self._source.span(key=True)
+
+    def _altering(self) -> Span:
+        """The one leaf that sends text through a filter; the body when there is none such, or several."""
+        leaves = [leaf for leaf in _leaves(self._request()) if _TEXT_LEAF.search(leaf.value)]
+        return leaves[0].span() if len(leaves) == 1 else self._body()
+
+
+def _least(endpoint: str, text: str) -> dict[str, Json]:
+    return {"messages": [{"role": "user", "content": text}]} if endpoint == "chat" else {"prompt": text}
+
+
+def _used(body: dict[str, Json]) -> str:
+    fields = sorted(body.keys() - {"messages", "prompt", "stream"})
+    return ", ".join(f"`{key}`" for key in fields) if fields else "nothing but a message"
+
+
+def _arrives(text: str, request: BackendRequest) -> bool:
+    """Whether the text is somewhere in the request: in a string of it, or in a form that can be undone."""
+    if request.body is not None:
+        is_json = "json" in request.headers.get("Content-Type", "")
+        sent: Json = jsontext.parse(request.body) if is_json else request.body.decode("utf-8", "replace")
+        leaves = list(_strings(sent))
+        if any(text in leaf for leaf in leaves):
+            return True
+    else:
+        leaves = []
+    leaves += [request.url, *request.headers.values()]
+    forms = (text, jsontext.dump(text)[1:-1].decode(), b64encode(text.encode()).decode(), quote(text, safe=""))
+    return any(form in leaf for leaf in leaves for form in forms)
 
 
 def _strings(value: Json) -> Iterator[str]:
@@ -145,3 +212,15 @@ def _strings(value: Json) -> Iterator[str]:
         case list():
             for item in value:
                 yield from _strings(item)
+
+
+def _leaves(source: Source) -> Iterator[Source]:
+    match source.value:
+        case str():
+            yield source
+        case dict():
+            for _, child in source.items():
+                yield from _leaves(child)
+        case list():
+            for child in source:
+                yield from _leaves(child)

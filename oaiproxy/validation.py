@@ -1,18 +1,23 @@
-"""What JSON Schema finds wrong in a document, as diagnostics that name the key, quote the value and offer the fix."""
+"""What JSON Schema finds wrong in a document, as diagnostics that name the key, quote the value and offer the fix.
+
+A value that came out of `${...}` may be a secret: it is quoted as its author wrote it, never as it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
 from oaiproxy import jsontext
-from oaiproxy.diagnostics import Diagnostic, did_you_mean
-from oaiproxy.document import Document
-from oaiproxy.filters import kind
+from oaiproxy.diagnostics import Diagnostic, closest, did_you_mean
+from oaiproxy.document import Document, Path
 from oaiproxy.jsontext import Json
+from oaiproxy.nodes import short
 
 Schema: TypeAlias = Mapping[str, Any]
 ValidationError: TypeAlias = Any
@@ -20,137 +25,285 @@ ValidationError: TypeAlias = Any
 
 
 def validate(document: Document, schema: Schema) -> list[Diagnostic]:
-    """All findings. References in the schema are never fetched: there is an empty registry behind it."""
-    validator = Draft202012Validator(schema, registry=Registry())
-    findings: list[Diagnostic] = []
-    for error in validator.iter_errors(document.data):
-        path = tuple(error.absolute_path)
-        if path in document.unresolved:
-            continue
-        findings.extend(_EXPLAIN.get(str(error.validator), _other)(error, document, path))
-    return findings
+    """All findings. What follows from another finding is left out, as is what `${...}` could not resolve."""
+    errors = [error for error in schema_errors(document.data, schema) if _path(error) not in document.unresolved]
+    explain = _Explanation(document, schema, _misspelled(errors))
+    findings = [found for error in errors for found in explain.error(error)]
+    return list(dict.fromkeys(findings))
 
 
-def _unknown_keys(error: ValidationError, document: Document, path: tuple[Any, ...]) -> Iterator[Diagnostic]:
-    known = list(error.schema.get("properties", ()))
-    for key in error.instance:
-        if key not in known and not key.startswith("x-"):
+def schema_errors(data: Json, schema: Schema) -> Iterable[ValidationError]:
+    """jsonschema's own errors. References in the schema are never fetched: there is an empty registry behind it."""
+    return Draft202012Validator(schema, registry=Registry()).iter_errors(data)
+
+
+def unknown_keys(error: ValidationError) -> list[str]:
+    """The keys that an error of `additionalProperties` is about."""
+    patterns = [re.compile(pattern) for pattern in error.schema.get("patternProperties", ())]
+    known = error.schema.get("properties", {})
+    return [key for key in error.instance if key not in known and not any(one.search(key) for one in patterns)]
+
+
+def choices(error: ValidationError) -> list[str]:
+    """The keys of which an error of `anyOf` or `oneOf` wants one; none when it is about something else."""
+    keys = [branch["required"][0] for branch in error.validator_value if branch.keys() == {"required"}]
+    rest = [branch for branch in error.validator_value if branch.keys() not in ({"required"}, {"not"})]
+    return [] if rest else keys
+
+
+def _path(error: ValidationError) -> Path:
+    return tuple(error.absolute_path)
+
+
+def _misspelled(errors: Iterable[ValidationError]) -> set[tuple[Path, str]]:
+    """The keys that are not missing: another key, itself reported, is meant to be them."""
+    return {
+        (_path(error), closest(key, error.schema.get("properties", ())))
+        for error in errors
+        if error.validator == "additionalProperties"
+        for key in unknown_keys(error)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Explanation:
+    document: Document
+    schema: Schema
+    misspelled: set[tuple[Path, str]]
+    chosen: set[Path] = field(default_factory=set)
+    """Where a missing choice was reported."""
+
+    def error(self, error: ValidationError) -> Iterator[Diagnostic]:
+        """The findings that one error makes."""
+        explain = _EXPLAIN.get(str(error.validator), _Explanation.rule)
+        if isinstance(error.instance, dict) or error.validator not in _OF_MAPPINGS or not _about_keys(error):
+            yield from explain(self, error, _path(error))
+
+    def unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        known = list(error.schema.get("properties", ()))
+        for key in unknown_keys(error):
             where = f" in `{_name(path)}`" if path else ""
-            label = did_you_mean(key, known)
-            help_ = "" if label else f"known keys: {', '.join(known)}"
-            yield Diagnostic("E101", f"unknown key `{key}`{where}", document.span((*path, key), key=True), label, help_)
+            label, help_ = did_you_mean(key, known), ""
+            if not label and (homes := list(_homes(self.schema, key))):
+                label = f"it belongs under {' or '.join(f'`{_name(home)}`' for home in homes[:2])}"
+            if not label:
+                help_ = f"known keys: {', '.join(known)}" if known else "leave it out"
+            span = self.document.span((*path, key), key=True)
+            yield Diagnostic("E101", f"unknown key `{short(key)}`{where}", span, label, help_)
+
+    def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        # jsonschema makes an error of each missing key; its message alone tells which.
+        for key in error.validator_value:
+            if error.message.startswith(f"{key!r} is") and (path, key) not in self.misspelled:
+                yield self._missing(error, path, f"missing key `{key}`", [key])
+
+    def missing_partners(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        for owner, keys in error.validator_value.items():
+            for key in keys:
+                if owner in error.instance and key not in error.instance and (path, key) not in self.misspelled:
+                    yield self._missing(error, path, f"missing key `{key}` beside `{owner}`", [key])
+
+    def alternatives(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        keys = choices(error)
+        if not keys:
+            for inner in _nearest(error):
+                yield from self.error(inner)
+            return
+        given = [key for key in keys if key in error.instance]
+        if len(given) > 1:
+            span = self.document.span((*path, given[1]), key=True)
+            names = _listed([f"`{key}`" for key in given], "and")
+            one_of = _listed([f"`{key}`" for key in keys], "and")
+            message = f"`{_name(path)}` holds {names}"
+            yield Diagnostic("E105", message, span, "keep one of them", f"it takes one of {one_of}")
+        elif path not in self.chosen and not any((path, key) in self.misspelled for key in keys):
+            self.chosen.add(path)
+            names = _listed([f"`{key}`" for key in keys], "or")
+            yield self._missing(error, path, f"missing key {names}", keys)
+
+    def _missing(self, error: ValidationError, path: Path, message: str, keys: Sequence[str]) -> Diagnostic:
+        where = f" in `{_name(path)}`" if path else ""
+        schemas = [_resolved(self.schema, error.schema.get("properties", {}).get(key, {})) for key in keys]
+        help_ = next((hint for key, schema in zip(keys, schemas, strict=True) if (hint := _hint(schema, key))), "")
+        return Diagnostic("E102", message + where, self.document.span(path, key=bool(path)), "", help_)
+
+    def wrong_type(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+        wanted = _listed([_TYPES[name] for name in types], "or")
+        given = error.instance
+        message = f"`{_name(path)}` is {_kind(given)}, not {wanted}"
+        help_ = _description(error.schema)
+        if given is None:
+            message = f"`{_name(path)}` is empty"
+            help_ = "indent what belongs to it" if "object" in types else "write its value, or leave the key out"
+        yield Diagnostic("E103", message, self.document.span(path), self._retyped(given, path, types, wanted), help_)
+
+    def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str) -> str:
+        """The value as it would be right; else what is expected."""
+        if isinstance(given, dict | list) or given is None:
+            return f"expected {wanted}"
+        shown = self._shown(given, path)
+        if "string" in types:
+            quoted = shown if shown.startswith('"') else f'"{shown}"'
+            return f"put it in quotes: `{quoted}`"
+        if "array" in types:
+            return f"write it as a list: `[{shown}]`"
+        if isinstance(given, str) and _TYPED.get(types[0], re.compile("(?!)")).fullmatch(given):
+            return f"write it without quotes: `{given}`" if not self.document.written(path) else "leave out the quotes"
+        return f"expected {wanted}"
+
+    def wrong_choice(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        known = error.validator_value if error.validator == "enum" else [error.validator_value]
+        names = ["~" if value is None else jsontext.dump(value).decode().strip('"') for value in known]
+        label = did_you_mean(error.instance, names) if isinstance(error.instance, str) else ""
+        help_ = f"write {names[0]}" if len(names) == 1 else f"one of: {', '.join(names)}"
+        message = f"`{_name(path)}` cannot be {self._shown(error.instance, path)}"
+        yield Diagnostic("E104", message, self.document.span(path), label, help_)
+
+    def company(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        """`not`: keys that exclude each other, or one that has no effect where it stands."""
+        if keys := error.validator_value.get("required"):
+            names = _listed([f"`{key}`" for key in keys], "and")
+            span = self.document.span((*path, keys[-1]), key=True)
+            yield Diagnostic("E105", f"`{_name(path)}` cannot hold {names} together", span, "keep one of them")
+        else:
+            span = self.document.span(path, key=True)
+            yield Diagnostic("E105", f"`{_name(path)}` has no effect", span, "leave it out", _description(error.schema))
+
+    def rule(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
+        examples = error.schema.get("examples") or ()
+        shown = f"for example: {jsontext.dump(examples[0]).decode()}" if examples else ""
+        help_ = "\n".join(filter(None, (_description(error.schema), shown)))
+        message = f"`{_name(path) or 'the file'}` {self._broken(error, path)}"
+        yield Diagnostic("E105", message, self.document.span(path), "", help_ or "leave it out")
+
+    def _broken(self, error: ValidationError, path: Path) -> str:
+        value, given = error.validator_value, self._shown(error.instance, path)
+        match error.validator:
+            case "minItems" | "minProperties" | "minLength":
+                return "is empty"
+            case "minimum":
+                return f"is {given}, which is less than {value}"
+            case "exclusiveMinimum":
+                return f"is {given}: it must be more than {value}"
+            case "maximum":
+                return f"is {given}, which is more than {value}"
+        return f"cannot be {given}"
+
+    def _shown(self, value: Json, path: Path) -> str:
+        """The value for a message, but never one that `${...}` brought in."""
+        written = self.document.written(path)
+        if written is not None:
+            return written if len(written) <= 60 else "${...}"
+        if isinstance(value, dict | list):
+            return _kind(value)
+        return short(jsontext.dump(value).decode())
 
 
-def _missing_key(error: ValidationError, document: Document, path: tuple[Any, ...]) -> Iterator[Diagnostic]:
-    if isinstance(error.validator_value, Mapping):
-        wanted = [key for owner, keys in error.validator_value.items() if owner in error.instance for key in keys]
-    else:
-        wanted = list(error.validator_value)
-    missing = [key for key in wanted if key not in error.instance]
-    for key in missing[:1] if isinstance(error.validator_value, Mapping) else missing:
-        if f"'{key}'" not in error.message and len(missing) > 1:
-            continue
-        yield _missing(document, path, f"missing key `{key}`", _hint(error.schema, key), _like(error.instance, key))
-
-
-def _missing_choice(error: ValidationError, document: Document, path: tuple[Any, ...]) -> Iterator[Diagnostic]:
-    keys = [key for branch in error.validator_value for key in branch.get("required", ())]
-    names = " or ".join(f"`{key}`" for key in keys)
-    help_ = next((hint for key in keys if (hint := _hint(error.schema, key))), "")
-    likely = next((label for key in keys if (label := _like(error.instance, key))), "")
-    yield _missing(document, path, f"missing key {names}", help_, likely)
-
-
-def _missing(document: Document, path: tuple[Any, ...], message: str, help_: str, label: str) -> Diagnostic:
-    where = f" in `{_name(path)}`" if path else ""
-    return Diagnostic("E102", message + where, document.span(path, key=bool(path)), label, help_)
-
-
-def _wrong_type(error: ValidationError, document: Document, path: tuple[Any, ...]) -> Iterator[Diagnostic]:
-    types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    wanted = " or ".join(_TYPES[name] for name in types)
-    given = error.instance
-    label = f"expected {wanted}"
-    if "string" in types and not isinstance(given, dict | list) and given is not None:
-        label += ": put it in quotes"
-    message = f"`{_name(path)}` is {kind(given)}, not {wanted}"
-    yield Diagnostic("E103", message, document.span(path), label, _describe(error.schema))
-
-
-def _wrong_choice(error: ValidationError, document: Document, path: tuple[Any, ...]) -> Iterator[Diagnostic]:
-    known = error.validator_value if error.validator == "enum" else [error.validator_value]
-    names = [jsontext.dump(value).decode().strip('"') for value in known]
-    given = jsontext.dump(error.instance).decode()[:60]
-    label = did_you_mean(error.instance, names) if isinstance(error.instance, str) else ""
-    options = ", ".join(names)
-    help_ = f"write {options}" if len(names) == 1 else f"one of: {options}"
-    yield Diagnostic("E104", f"`{_name(path)}` cannot be {given}", document.span(path), label, help_)
-
-
-def _other(error: ValidationError, document: Document, path: tuple[Any, ...]) -> Iterator[Diagnostic]:
-    examples = error.schema.get("examples") or ()
-    help_ = f"for example: {jsontext.dump(examples[0]).decode()}" if examples else _describe(error.schema)
-    yield Diagnostic("E105", f"`{_name(path) or 'the file'}` {_rule(error)}", document.span(path), "", help_)
-
-
-def _rule(error: ValidationError) -> str:
-    value = error.validator_value
-    match error.validator:
-        case "minItems" | "minProperties" | "minLength":
-            return "is empty"
-        case "minimum" | "exclusiveMinimum":
-            least = "at least" if error.validator == "minimum" else "more than"
-            return f"is {error.instance}, less than allowed ({least} {value})"
-        case "maximum":
-            return f"is {error.instance}, more than allowed (at most {value})"
-        case "pattern":
-            return f"cannot be {jsontext.dump(error.instance).decode()[:60]}"
-    return f"breaks the rule `{error.validator}`"
-
-
-_EXPLAIN: Mapping[str, Callable[[ValidationError, Document, tuple[Any, ...]], Iterator[Diagnostic]]] = {
-    "additionalProperties": _unknown_keys,
-    "required": _missing_key,
-    "dependentRequired": _missing_key,
-    "anyOf": _missing_choice,
-    "type": _wrong_type,
-    "enum": _wrong_choice,
-    "const": _wrong_choice,
+_EXPLAIN: Mapping[str, Callable[[_Explanation, ValidationError, Path], Iterator[Diagnostic]]] = {
+    "additionalProperties": _Explanation.unknown_keys,
+    "required": _Explanation.missing_keys,
+    "dependentRequired": _Explanation.missing_partners,
+    "anyOf": _Explanation.alternatives,
+    "oneOf": _Explanation.alternatives,
+    "not": _Explanation.company,
+    "type": _Explanation.wrong_type,
+    "enum": _Explanation.wrong_choice,
+    "const": _Explanation.wrong_choice,
 }
+
+_OF_MAPPINGS = ("anyOf", "oneOf", "not")
+"""Rules on keys that come out oddly for what is no mapping, of which its type is told."""
 
 _TYPES = {
     "string": "a string",
     "number": "a number",
     "integer": "an integer",
-    "boolean": "true or false",
+    "boolean": "a boolean",
     "object": "a mapping",
     "array": "a list",
     "null": "null",
 }
+_TYPED = {
+    "integer": re.compile(r"-?\d{1,15}"),
+    "number": re.compile(r"-?\d{1,15}(\.\d+)?"),
+    "boolean": re.compile("true|false"),
+}
+"""Text that would be of the type, were it not in quotes."""
 
 
-def _name(path: tuple[Any, ...]) -> str:
+def _kind(value: Json) -> str:
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a number"
+        case str():
+            return "a string"
+        case list():
+            return "a list"
+    return "a mapping"
+
+
+def _about_keys(error: ValidationError) -> bool:
+    return "required" in error.validator_value if error.validator == "not" else bool(choices(error))
+
+
+def _nearest(error: ValidationError) -> list[ValidationError]:
+    """The errors of the alternative that the value most likely means: of its type, and right the deepest."""
+    branches: dict[int, list[ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+
+    def fitness(errors: list[ValidationError]) -> tuple[bool, int, int]:
+        mistyped = any(inner.validator == "type" and not inner.path for inner in errors)
+        return not mistyped, min(len(inner.path) for inner in errors), -len(errors)
+
+    return max(branches.values(), key=fitness) if branches else []
+
+
+def _homes(schema: Schema, key: str) -> Iterator[Path]:
+    """The paths of mappings that know the key, the outermost first."""
+    level: list[tuple[Path, Schema]] = [((), schema)]
+    for _ in range(4):
+        below: list[tuple[Path, Schema]] = []
+        for path, each in level:
+            for name, child in each.get("properties", {}).items():
+                if name == key and path and path[0] not in ("examples", "completions"):
+                    yield path
+                below.append(((*path, name), _resolved(schema, child)))
+        level = below
+
+
+def _resolved(schema: Schema, part: Any) -> Schema:
+    """A part of the schema with what it refers to."""
+    if not isinstance(part, Mapping):
+        return {}
+    name = str(part.get("$ref", "")).removeprefix("#/$defs/")
+    return {**schema.get("$defs", {}).get(name, {}), **part}
+
+
+def _listed(names: Sequence[str], word: str) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
+
+
+def _name(path: Path) -> str:
     name = ""
     for step in path:
         name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else str(step)
     return name
 
 
-def _hint(schema: Any, key: str) -> str:
-    found = schema.get("properties", {}).get(key, {})
-    examples = found.get("examples") or ()
+def _hint(schema: Schema, key: str) -> str:
+    examples = schema.get("examples") or ()
     if examples:
         return f"for example: `{key}: {jsontext.dump(examples[0]).decode()}`"
-    return _describe(found)
+    return f"`{key}`: {_description(schema)}" if _description(schema) else ""
 
 
-def _describe(schema: Any) -> str:
-    return str(schema.get("description", ""))
-
-
-def _like(instance: Json, key: str) -> str:
-    """A key that is there and looks like the missing one."""
-    from oaiproxy.diagnostics import closest
-
-    found = closest(key, instance) if isinstance(instance, dict) else ""
-    return f"is `{found}` meant to be `{key}`?" if found else ""
+def _description(schema: Any) -> str:
+    return str(schema.get("description", "")) if isinstance(schema, Mapping) else ""

@@ -1,0 +1,182 @@
+"""What the tests share: mappings from text, rounds through an exchange, and what a client reads from the bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from oaiproxy.canonical import Identity
+from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.document import load_document
+from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.errors import BackendError
+from oaiproxy.exchange import Exchange, Reply
+from oaiproxy.mapping import Mapping, compile_mapping
+from oaiproxy.outcomes import Outcome, from_object, from_stream
+from oaiproxy.source import Source
+from oaiproxy.validation import validate
+
+ROOT = Path(__file__).parents[1]
+STRICT = ROOT.parent / "shared" / "openai" / "strict"  # OpenAI's own schemas, on the machines that have them
+IDENTITY = Identity("req_1", "t" * 24, "6f1c1c1e-0000-4000-8000-000000000000", 1_700_000_000.5)
+ENVIRONMENT = {"YOUR_API_BASE_URL": "https://backend.test/api", "YOUR_API_KEY": "key-of-the-operator"}
+HI: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+needs_strict = pytest.mark.skipif(not STRICT.is_dir(), reason="OpenAI's schemas are not on this machine")
+
+
+def findings_of(text: str, environment: dict[str, str] | None = None) -> tuple[Mapping | None, list[Diagnostic]]:
+    """The mapping that a text compiles to, if any, and the findings of all stages up to there."""
+    document, findings = load_document(
+        text, file="test.yaml", environment=environment or ENVIRONMENT, read_file=lambda name: ""
+    )
+    assert document is not None, findings
+    findings = [*findings, *validate(document, json.loads((ROOT / "schemas/mapping.schema.json").read_text()))]
+    if findings:
+        return None, findings
+    return compile_mapping(Source(document, (), document.data), "test")
+
+
+def load(text: str, environment: dict[str, str] | None = None) -> Mapping:
+    """The mapping that a text compiles to; it must be without findings."""
+    mapping, findings = findings_of(text, environment)
+    assert mapping is not None, findings
+    return mapping
+
+
+def chat(
+    *,
+    response: str = "",
+    stream: str = "",
+    request: str = "{path: /g, body: {p: '{{ prompt }}'}}",
+    more: str = "",
+    backend: str = "{url: 'https://backend.test/v1'}",
+) -> Mapping:
+    """A mapping with one `chat` block, whose parts are given in YAML's flow style."""
+    lines = ["oaiproxy: 1", "models: [m]", f"backend: {backend}", more, "chat:", f"  request: {request}"]
+    lines += [f"  response: {response}"] if response else []
+    lines += [f"  stream: {stream}"] if stream else []
+    return load("\n".join(lines) + "\n")
+
+
+@cache
+def example() -> Mapping:
+    """The shipped example mapping."""
+    return load((ROOT / "mappings/example.yaml").read_text())
+
+
+def ask(mapping: Mapping, body: dict[str, Any] | None = None, *, endpoint: str = "chat", **fields: Any) -> Exchange:
+    """The exchange of a request; `fields` are laid over its body."""
+    base = HI if endpoint == "chat" else {"model": "m", "prompt": "hi"}
+    given = {**(body or base), **fields}
+    given["model"] = next(iter(mapping.models))
+    door = DOORS[endpoint]
+    call = door.parse(given)
+    return Exchange(mapping, call, door.encoder(call, IDENTITY), IDENTITY)
+
+
+@dataclass(frozen=True)
+class Round:
+    """What a client got."""
+
+    sent: bytes
+    fault: BackendError | None
+    reply: Reply
+
+    @property
+    def chunks(self) -> list[dict[str, Any]]:
+        """The chunks of a stream, without its end mark."""
+        return [json.loads(payload) for payload in events(self.sent) if payload != "[DONE]"]
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """A whole answer."""
+        assert self.fault is None, self.fault
+        made: dict[str, Any] = json.loads(self.sent)
+        return made
+
+    @property
+    def outcome(self) -> Outcome:
+        """The answer as a client sees it in the end."""
+        assert self.fault is None, (self.fault, self.fault.detail)
+        return from_stream(self.sent) if self.sent.startswith(b"data: ") else from_object(self.sent)
+
+    @property
+    def text(self) -> str | None:
+        """The text that came, be it all or not."""
+        return from_stream(self.sent).text if self.sent.startswith(b"data: ") else self.outcome.text
+
+
+def play(
+    mapping: Mapping,
+    *pieces: bytes | str,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    endpoint: str = "chat",
+    counts: tuple[int | None, int | None] = (None, None),
+    **fields: Any,
+) -> Round:
+    """One round: the pieces of the backend's reply, and what the client got of it."""
+    exchange = ask(mapping, endpoint=endpoint, **fields)
+    exchange.backend_request()
+    reply = exchange.reply(status, headers or {}, now=1_700_000_000.0)
+    sent = b"".join(reply.feed(piece if isinstance(piece, bytes) else piece.encode()) for piece in pieces)
+    sent += reply.end()
+    sent += reply.close(*counts)
+    return Round(sent, reply.fault, reply)
+
+
+def events(sent: bytes) -> Iterator[str]:
+    """The payloads of an event stream: each event is one `data:` line, as every client can read it."""
+    text = sent.decode()
+    assert not sent or text.endswith("\n\n")
+    for event in text.removesuffix("\n\n").split("\n\n") if text else ():
+        assert event.startswith("data: ")
+        assert len(event.splitlines()) == 1, event  # also at U+2028, U+2029 and U+0085
+        yield event.removeprefix("data: ")
+
+
+def bytewise(data: bytes) -> list[bytes]:
+    """Single bytes, with an empty read between them."""
+    return [piece for at in range(len(data)) for piece in (b"", data[at : at + 1])]
+
+
+def halves(data: bytes) -> Iterator[list[bytes]]:
+    """Cut in two at every place."""
+    yield from ([data[:at], data[at:]] for at in range(1, len(data)))
+
+
+def sse(*payloads: Any) -> str:
+    """Server-sent events of JSON payloads; text stays as it is, a pair is a named event."""
+    made = ""
+    for payload in payloads:
+        name, payload = payload if isinstance(payload, tuple) else ("", payload)
+        data = payload if isinstance(payload, str) else json.dumps(payload)
+        made += (f"event: {name}\n" if name else "") + f"data: {data}\n\n"
+    return made
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    """The validator of one of OpenAI's own objects."""
+    schema = json.loads((STRICT / f"{name}.json").read_text())
+    if (
+        name == "CreateCompletionResponse"
+    ):  # a chunk's finish_reason is null until the last one, whatever the schema says
+        choice = schema["properties"]["choices"]["items"]["properties"]
+        choice["finish_reason"] = {"enum": [*choice["finish_reason"]["enum"], None]}
+    return Draft202012Validator(schema)
+
+
+def assert_strict(name: str, values: Iterable[Any]) -> None:
+    """Every value is what OpenAI's schema of that name describes."""
+    for value in values:
+        errors = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(value)]
+        assert not errors, (errors, value)

@@ -1,0 +1,142 @@
+"""Promises of the schemas: valid, described for editors, and every key that they admit does something."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from oaiproxy.check import Surroundings, check_mapping
+from oaiproxy.document import load_document
+from oaiproxy.mapping import Mapping
+from oaiproxy.reporters import REPORTERS
+
+ROOT = Path(__file__).parents[1]
+SCHEMAS = sorted((ROOT / "schemas").glob("*.json"))
+MAPPING_SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
+EVERYTHING = ROOT / "tests/everything.yaml"
+SUBSCHEMAS = ("properties", "patternProperties", "$defs")
+
+
+def schemas(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every schema that describes a value, with its path; those that only constrain another are left out."""
+    if not isinstance(schema, dict):
+        return
+    yield path, schema
+    for keyword in SUBSCHEMAS:
+        for name, child in schema.get(keyword, {}).items():
+            yield from schemas(child, f"{path}/{name}")
+    for keyword in ("items", "additionalProperties"):
+        yield from schemas(schema.get(keyword), f"{path}/{keyword}")
+
+
+def resolved(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schema["$defs"][part["$ref"].removeprefix("#/$defs/")] if "$ref" in part else {}
+    return found | part
+
+
+def place(schema: Any, path: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A part of the mapping schema with what it refers to, and its path: a definition is one place."""
+    if not isinstance(schema, dict):
+        return {}, path
+    if "$ref" in schema:
+        path = (schema["$ref"],)
+    return resolved(MAPPING_SCHEMA, schema), path
+
+
+def keys(schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of all keys that a document can have; `*` for names of the author's own, `[]` for items."""
+    schema, path = place(schema, path)
+    for name, child in schema.get("properties", {}).items():
+        yield (*path, name)
+        yield from keys(child, (*path, name))
+    yield from keys(schema.get("additionalProperties"), (*path, "*")) if "additionalProperties" in schema else ()
+    yield from keys(schema.get("items"), (*path, "[]")) if "items" in schema else ()
+
+
+def given(data: Any, schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The paths of the keys that a document has, in the schema's terms."""
+    schema, path = place(schema, path)
+    if isinstance(data, dict):
+        for name, child in data.items():
+            if name in schema.get("properties", {}):
+                yield (*path, name)
+                yield from given(child, schema["properties"][name], (*path, name))
+            else:
+                yield from given(child, schema.get("additionalProperties"), (*path, "*"))
+    elif isinstance(data, list):
+        for child in data:
+            yield from given(child, schema.get("items"), (*path, "[]"))
+
+
+def compiled(text: str) -> Mapping:
+    surroundings = Surroundings(MAPPING_SCHEMA, {}, lambda path: '{"out": "a"}')
+    result = check_mapping(text, "everything.yaml", surroundings)
+    assert result.mapping is not None, REPORTERS["text"](result.diagnostics, {"everything.yaml": text}, False)
+    assert result.diagnostics == ()
+    return result.mapping
+
+
+@pytest.fixture(params=SCHEMAS, ids=lambda path: path.name)
+def schema(request: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(request.param.read_text())
+    return found
+
+
+def test_it_is_a_schema_of_2020_12(schema: dict[str, Any]) -> None:
+    """As its first line says."""
+    assert schema["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(schema)
+
+
+def test_everything_has_a_description(schema: dict[str, Any]) -> None:
+    """It is what an editor shows."""
+    for path, each in schemas(schema):
+        assert resolved(schema, each).get("description"), path
+
+
+def test_descriptions_are_sentences(schema: dict[str, Any]) -> None:
+    """They begin with a capital or a `key`, and end with a full stop."""
+    for path, each in schemas(schema):
+        if "description" in each:
+            assert re.match(r"[A-Z`]", each["description"]), path
+            assert each["description"].endswith("."), path
+
+
+def test_every_object_says_which_keys_it_takes(schema: dict[str, Any]) -> None:
+    """A misspelled key is never let through."""
+    for path, each in schemas(schema):
+        if "properties" in each:
+            assert each.get("additionalProperties") is False, path
+
+
+def test_no_reference_leads_out_of_the_file(schema: dict[str, Any]) -> None:
+    """They are never fetched."""
+    for reference in re.findall(r'"\$ref": "([^"]*)"', json.dumps(schema)):
+        assert reference.removeprefix("#/$defs/") in schema["$defs"]
+
+
+def test_defaults_and_examples_are_valid(schema: dict[str, Any]) -> None:
+    """What an editor offers is accepted; `${...}` stands for text."""
+    for path, each in schemas(schema):
+        validator = Draft202012Validator({**resolved(schema, each), "$defs": schema.get("$defs", {})})
+        for value in [*each.get("examples", []), *([each["default"]] if "default" in each else [])]:
+            assert validator.is_valid(value), (path, value)
+
+
+def test_every_key_of_the_mapping_schema_is_used_by_a_mapping_that_works() -> None:
+    """tests/everything.yaml has them all; its examples show that they do something."""
+    text = EVERYTHING.read_text()
+    variants = text.split("\n---\n")
+    used: set[tuple[str, ...]] = set()
+    for variant in variants:
+        compiled(variant)
+        document, _ = load_document(variant, file="e.yaml", environment={}, read_file=str)
+        assert document is not None
+        used |= set(given(document.data, MAPPING_SCHEMA))
+    assert set(keys(MAPPING_SCHEMA)) - used == set()
