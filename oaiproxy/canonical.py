@@ -68,9 +68,8 @@ _PART: Shape = {
     "arguments": None,
     "arguments_json": _TEXT,
     "json": None,
-    "state": None,
 }
-_TOOL_CALL: Shape = {"id": _TEXT, "name": _TEXT, "arguments": None, "arguments_json": _TEXT, "state": None}
+_TOOL_CALL: Shape = {"id": _TEXT, "name": _TEXT, "arguments": None, "arguments_json": _TEXT}
 _MESSAGE: Shape = {
     "role": _TEXT,
     "text": _TEXT,
@@ -116,7 +115,6 @@ SHAPES: Mapping[str, Shape] = {
     "model": _TEXT,
     "extra": None,
     "request": None,
-    "headers": None,
     "vars": None,
     "request_id": _TEXT,
     "uuid": _TEXT,
@@ -141,7 +139,6 @@ class Names:
             "extra": call.extra,
             "request": call.request,
             "vars": variables or {},
-            "headers": {},
             "request_id": identity.request_id,
             "uuid": identity.uuid,
             "now": identity.now,
@@ -168,7 +165,7 @@ def message_text(message: Message) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(str(part.get("text") or part.get("refusal") or "") for part in content)
+        return "".join(part[part["type"]] for part in content if part["type"] in ("text", "refusal"))
     return ""
 
 
@@ -209,9 +206,14 @@ def turns(call: Call) -> list[Json]:
 def _tool_names(call: Call) -> dict[str, str]:
     names = {}
     for message in call.messages:
-        for tool_call in message.get("tool_calls") or ():
-            names[tool_call.get("id", "")] = tool_call["function"]["name"]
+        for tool_call in _calls(message):
+            names[tool_call.get("id") or ""] = tool_call["function"]["name"]
     return names
+
+
+def _calls(message: Message) -> list[Json]:
+    """The tool calls of an assistant's message: on others the field is unknown, and nobody checked it."""
+    return message.get("tool_calls") or [] if message["role"] == "assistant" else []
 
 
 def _message(message: Message, names: Mapping[str, str]) -> Message:
@@ -223,8 +225,8 @@ def _message(message: Message, names: Mapping[str, str]) -> Message:
     images = [part["base64"] for part in parts if part["type"] == "image" and "base64" in part]
     if images:
         made["images_base64"] = images
-    if message.get("tool_calls"):
-        made["tool_calls"] = [_tool_call(tool_call) for tool_call in message["tool_calls"]]
+    if calls := _calls(message):
+        made["tool_calls"] = [_tool_call(tool_call) for tool_call in calls]
         parts = parts + [{"type": "tool_call", **tool_call} for tool_call in made["tool_calls"]]
     if role == "tool":
         parts = [_tool_result(message, names)]
@@ -244,7 +246,7 @@ def _parts(content: Json) -> list[Json]:
 
 
 def _text_part(part: Json) -> Json:
-    return {"type": "text", "text": part.get("text") or part.get("refusal") or ""}
+    return {"type": "text", "text": part[part["type"]]}
 
 
 def _image_part(part: Json) -> Json:
@@ -257,7 +259,7 @@ def _image_part(part: Json) -> Json:
 
 def _audio_part(part: Json) -> Json:
     audio = part["input_audio"]
-    return {"type": "audio", "base64": audio.get("data", ""), "format": audio.get("format", "")}
+    return {"type": "audio", "base64": audio["data"], "format": audio["format"]}
 
 
 def _file_part(part: Json) -> Json:
@@ -293,7 +295,7 @@ def _tool_call(tool_call: Json) -> Json:
     except jsontext.JsonError:
         arguments = text
     name = tool_call["function"]["name"]
-    return {"id": tool_call.get("id", ""), "name": name, "arguments": arguments, "arguments_json": text}
+    return {"id": tool_call.get("id") or "", "name": name, "arguments": arguments, "arguments_json": text}
 
 
 def _tool_result(message: Message, names: Mapping[str, str]) -> Json:
@@ -320,7 +322,7 @@ def _tool_choice(call: Call) -> Json:
         return ABSENT
     if isinstance(choice, str):
         return {"mode": choice}
-    return {"mode": "tool", "name": choice.get("function", choice)["name"]}
+    return {"mode": "tool", "name": (choice.get("function") or choice)["name"]}
 
 
 def _stop(call: Call) -> Json:

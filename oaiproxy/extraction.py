@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from oaiproxy import jsontext
 from oaiproxy.errors import BackendError
-from oaiproxy.events import Delta, Event, Finish, FinishReason, Head, Kind, Usage
-from oaiproxy.failures import MAX_MESSAGE, ErrorSelectors, describe, find_message, from_status, redact
+from oaiproxy.events import Delta, Event, Fault, Finish, FinishReason, Head, Kind, Usage
+from oaiproxy.failures import ErrorSelectors, describe, from_value, from_words
+from oaiproxy.filters import kind as kind_of
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick
@@ -35,7 +36,8 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 }
 """What common words for the end of an answer mean, in any case, where a mapping does not say otherwise."""
 
-USAGE_FIELDS = ("prompt", "completion", "total", "cached", "reasoning")
+MAX_COUNT = 2**53
+"""Tokens: a larger count is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,9 @@ class Sinks:
     done: Pick | None = None
     error: Pick | ErrorSelectors | None = None
     where: str = ""
-    """The text selector and its place in the mapping, for the log."""
+    """The text selector, for the client."""
+    place: str = ""
+    """Its file and line in the mapping, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Plan:
     cumulative: bool = False
     must_finish: bool = False
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
-    secrets: frozenset[str] = frozenset()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(slots=True)
@@ -111,10 +115,15 @@ class _Choice:
 
 
 class Extraction:
-    """One reply's reader. `done` turns true when the mapping's end was seen; frames after it are not read."""
+    """One reply's reader. `done` turns true when the mapping's end was seen; frames after it are not read.
+
+    A failure is the last event, a `Fault`; nothing is to be fed after it.
+    """
 
     def __init__(self, plan: Plan, envelope: Envelope, new_id: Callable[[], str]) -> None:
         self.done = False
+        self.resolved = False
+        """Whether the mapping found its text, be it empty."""
         self.unknown: set[str] = set()
         """Finish reasons that nobody knew, for the log."""
         self.plan = plan
@@ -123,151 +132,133 @@ class Extraction:
         self._usage: dict[str, int] = {}
         self._frames = 0
         self._asked: Sinks | None = None
-        self._resolved = False
         self._spoke = False
-        self._keys: list[str] = []
+        self._keys = ""
 
-    def feed(self, frame: Frame) -> Iterator[Event]:
-        """The events of one frame.
-
-        Raises BackendError for what the mapping does not describe, and for a failure that the frame tells.
-        """
+    def feed(self, frame: Frame) -> list[Event]:
+        """The events of one frame: a Fault for what the mapping does not describe, or for a failure that is told."""
         if self.done:
-            return
-        plan = self.plan
+            return []
+        plan, envelope = self.plan, self._envelope
         if plan.end is not None and frame.data.strip() == plan.end:
             self.done = True
-            return
+            return []
         self._frames += 1
-        self._envelope.frame = frame
-        value = self._payload(frame)
-        for sinks in plan.choose(value, self._envelope):
-            yield from self._apply(sinks, value)
+        envelope.frame = frame
+        events: list[Event] = []
+        try:
+            value = self._payload(frame)
+            for sinks in plan.choose(value, envelope):
+                self._apply(sinks, value, events)
+        except BackendError as error:
+            events.append(Fault(error))
+        except RecursionError:
+            events.append(Fault(_not_json("it is nested too deeply", "upstream_invalid_json", retry=False)))
+        return events
 
-    def close(self) -> Iterator[Event]:
-        """The events that follow the last frame. Raises BackendError when the answer is not complete."""
-        plan = self.plan
-        if not self._frames and not self.done:
-            raise BackendError("the backend's answer is empty", code="upstream_empty_response")
-        if plan.must_finish and not self.done:
-            raise BackendError(
-                "the backend's stream ended before it was complete", code="upstream_incomplete", retry=None
-            )
-        self._check_resolved()
+    def close(self) -> list[Event]:
+        """The events that follow the last frame: a Fault when the answer is not complete."""
+        try:
+            self._check_complete()
+        except BackendError as error:
+            return [Fault(error)]
+        events: list[Event] = []
         for choice, state in self._choices.items():
-            for kind, held in state.held.items():
-                if held:
-                    yield Delta("\ufffd", kind, choice)
-            yield from state.tool_calls.close()
-            yield Finish(self._reason(state), choice)
+            events += [Delta("\ufffd" * len(held), kind, choice) for kind, held in state.held.items() if held]
+            events += state.tool_calls.close()
+            events.append(Finish(self._reason(state), choice))
         if self._usage:
-            yield Usage(**self._usage)
+            events.append(self._counts())
+        return events
 
     def _payload(self, frame: Frame) -> Json:
         if self.plan.data == "text":
             return frame.data.decode("utf-8", "replace")
-        if not frame.data.strip():
-            return None
         try:
             return jsontext.parse_lenient(frame.data)
         except jsontext.JsonError as error:
-            raise BackendError(
-                f"the backend's answer is not JSON: {error}", code="upstream_invalid_json", retry=False
-            ) from error
+            if not frame.data.strip():
+                return None
+            raise _unreadable(frame.data, str(error)) from error
 
-    def _apply(self, sinks: Sinks, value: Json) -> Iterator[Event]:
+    def _apply(self, sinks: Sinks, value: Json, events: list[Event]) -> None:
         envelope = self._envelope
         if sinks.error is not None:
             self._check_error(sinks.error, value)
-        if not self._spoke and (sinks.id or sinks.model):
-            yield from self._head(sinks, value)
+        if (sinks.id is not None or sinks.model is not None) and not self._spoke:
+            self._head(sinks, value, events)
         if sinks.reasoning is not None:
-            yield from self._say(sinks.reasoning(value, envelope), "reasoning_content", sinks)
+            self._say(sinks.reasoning(value, envelope), "reasoning_content", sinks, events)
         if sinks.text is not None:
             text = sinks.text(value, envelope)
             self._note_text(text, sinks, value)
-            yield from self._say(text, "content", sinks)
+            self._say(text, "content", sinks, events)
         if sinks.refusal is not None:
-            yield from self._say(sinks.refusal(value, envelope), "refusal", sinks)
+            self._say(sinks.refusal(value, envelope), "refusal", sinks, events)
         if sinks.tool_calls is not None:
-            for call in self._calls(sinks.tool_calls(value, envelope), sinks):
-                yield from self._choices[0].tool_calls.whole(call)
+            self._whole_calls(sinks.tool_calls(value, envelope), events)
         if sinks.tool_call is not None:
-            yield from self._fragment(sinks.tool_call, value)
+            self._fragment(sinks.tool_call, value, events)
         if sinks.finish_reason is not None:
             self._finish(sinks.finish_reason(value, envelope))
         for name, pick in sinks.usage:
             self._count(name, pick(value, envelope))
-        if sinks.done is not None and _says(sinks.done(value, envelope)):
+        if sinks.done is not None and sinks.done(value, envelope):
             self.done = True
 
-    def _head(self, sinks: Sinks, value: Json) -> Iterator[Event]:
-        call_id = sinks.id(value, self._envelope) if sinks.id else None
-        model = sinks.model(value, self._envelope) if sinks.model else None
-        if _says(call_id) or _says(model):
-            yield Head(str(call_id) if _says(call_id) else None, str(model) if _says(model) else None)
+    def _head(self, sinks: Sinks, value: Json, events: list[Event]) -> None:
+        answer_id, model = (
+            _word(pick(value, self._envelope)) if pick is not None else None for pick in (sinks.id, sinks.model)
+        )
+        if answer_id or model:
+            events.append(Head(answer_id, model))
 
     def _note_text(self, text: Json, sinks: Sinks, value: Json) -> None:
-        if text is not None:
-            self._resolved = True
-        elif self._asked is None:
-            self._asked = sinks
-            self._keys = list(value) if isinstance(value, dict) else []
+        """Remember whether text was found at all: `false` is a frame that is not about text, null a selector's miss."""
+        if text is None or (text is False and not self.plan.streamed):
+            if self._asked is None:
+                self._asked = sinks
+                self._keys = ", ".join(list(value)[:20]) if isinstance(value, dict) else kind_of(value)
+        elif text is not False:
+            self.resolved = True
 
-    def _say(self, text: Json, kind: Kind, sinks: Sinks) -> Iterator[Event]:
-        if not _says(text):
+    def _say(self, text: Json, kind: Kind, sinks: Sinks, events: list[Event]) -> None:
+        if not text and not _is_number(text):
             return
         if not isinstance(text, str):
-            raise self._mismatch(f"a selector for text found {type(text).__name__}, not a string", sinks.where)
+            where = sinks.where if kind == "content" else ""
+            raise _mismatch(f"a selector for text found {kind_of(text)}, not a string", where, sinks.place)
         state = self._choices[0]
-        text = self._suffix(state, text, kind) if self.plan.cumulative else _joined(state, text, kind)
+        text = _suffix(state, text, kind) if self.plan.cumulative else _joined(state, text, kind)
         if text:
             self._spoke = True
             if kind != "content":
-                self._resolved = True
-            yield Delta(text, kind)
+                self.resolved = True
+            events.append(Delta(text, kind))
 
-    def _suffix(self, state: _Choice, text: str, kind: Kind) -> str:
-        """What cumulative text adds. A last U+FFFD is half a character, not told before it is whole."""
-        said = state.whole.get(kind, "")
-        whole = text.rstrip("\ufffd")
-        state.held.pop(kind, None)
-        if said.startswith(whole):
-            return ""
-        if not whole.startswith(said):
-            raise BackendError(
-                "the backend changed text that was already passed on",
-                code="upstream_mapping_mismatch",
-                retry=False,
-                detail=f"cumulative text does not begin with the {len(said)} characters that were passed on",
-            )
-        state.whole[kind] = whole
-        if whole != text:
-            state.held[kind] = "\ufffd"
-        return whole[len(said) :]
-
-    def _fragment(self, picks: ToolCallPicks, value: Json) -> Iterator[Event]:
+    def _fragment(self, picks: ToolCallPicks, value: Json, events: list[Event]) -> None:
         envelope = self._envelope
         index, call_id, name, arguments = (
             pick(value, envelope) if pick else None for pick in (picks.index, picks.id, picks.name, picks.arguments)
         )
-        if _says(call_id) or _says(name) or arguments is not None:
+        if call_id or name or arguments:
             self._spoke = True
-            yield from self._choices[0].tool_calls.fragment(
-                index, call_id if _says(call_id) else None, name if _says(name) else None, arguments
-            )
+            events += self._choices[0].tool_calls.fragment(index, call_id or None, name or None, arguments)
 
-    def _calls(self, found: Json, sinks: Sinks) -> Iterable[dict[str, Json]]:
-        if not _says(found):
-            return []
-        calls = found if isinstance(found, list) else [found]
-        if not all(isinstance(call, dict) for call in calls):
-            raise self._mismatch("`tool_calls` found something that is not an object", sinks.where)
+    def _whole_calls(self, found: Json, events: list[Event]) -> None:
+        if not found:
+            return
         self._spoke = True
-        return calls
+        for call in found if isinstance(found, list) else [found]:
+            if not isinstance(call, dict):
+                raise _mismatch(f"a selector for tool calls found {kind_of(call)}, not an object")
+            told = self._choices[0].tool_calls.whole(call)
+            if not told:
+                raise _mismatch("a tool call has no name")
+            events += told
 
     def _finish(self, value: Json) -> None:
-        if not _says(value):
+        if not value and not _is_number(value):
             return
         reason, known = self.plan.finish_reasons.resolve(value)
         if not known:
@@ -276,46 +267,48 @@ class Extraction:
             self._choices[0].finish = reason
 
     def _count(self, name: str, value: Json) -> None:
+        """The last count that is not 0 stands; 0 only if there was nothing better."""
+        if value is None or isinstance(value, bool):
+            return
         try:
             number = int(float(value)) if isinstance(value, str) else int(value)
         except (TypeError, ValueError, OverflowError):
             return
-        if number > 0 or name not in self._usage:
-            self._usage[name] = max(0, number)
+        if 0 < number < MAX_COUNT or (number == 0 and name not in self._usage):
+            self._usage[name] = number
+
+    def _counts(self) -> Usage:
+        """The usage; of a total and one part, the other part is the difference."""
+        counts = self._usage
+        for part, other in (("prompt", "completion"), ("completion", "prompt")):
+            if part not in counts and counts.keys() >= {"total", other} and counts["total"] >= counts[other]:
+                counts[part] = counts["total"] - counts[other]
+        return Usage(**counts)
 
     def _check_error(self, error: Pick | ErrorSelectors, value: Json) -> None:
         envelope = self._envelope
-        if isinstance(error, ErrorSelectors):
-            parts = [pick(value, envelope) for pick in (error.message, error.type, error.code) if pick]
-            if not any(map(_says, parts)):
-                return
-            message, kind, code = describe(value, envelope, error)
-            raise self._failure(message, None, kind, code)
-        found = error(value, envelope)
-        if _says(found) and found != 0:
-            raise _from_error_value(found, self._failure)
+        if not isinstance(error, ErrorSelectors):
+            found = error(value, envelope)
+            if found:
+                raise from_value(found, self.plan.secrets)
+        elif any(pick(value, envelope) for pick in (error.message, error.type, error.code) if pick):
+            raise from_words(*describe(value, envelope, error), self.plan.secrets)
 
-    def _failure(self, message: str, status: int | None, kind: str | None, code: str | None) -> BackendError:
-        if status is not None:
-            return from_status(status, message, type=kind, code=code, secrets=self.plan.secrets)
-        told = redact(" ".join(message.split()), self.plan.secrets)[:MAX_MESSAGE]
-        return BackendError(told or "the backend reported a failure", code=code, type=kind)
-
-    def _check_resolved(self) -> None:
-        state = self._choices[0]
-        if self._resolved or state.tool_calls or state.finish in ("length", "content_filter", "tool_calls"):
+    def _check_complete(self) -> None:
+        plan, state = self.plan, self._choices[0]
+        if not self._frames and not self.done:
+            raise BackendError("the backend's answer is empty", code="upstream_empty_response")
+        if plan.must_finish and not self.done:
+            raise BackendError("the backend's stream ended before it was complete", code="upstream_incomplete")
+        if state.tool_calls.nameless:
+            raise _mismatch("a tool call has no name")
+        if self.resolved or state.tool_calls or state.finish in ("length", "content_filter", "tool_calls"):
             return
         if self._asked is not None:
-            keys = ", ".join(self._keys[:20]) or "none"
-            raise self._mismatch(
-                "no text was found in the backend's answer", f"{self._asked.where}; keys that came: {keys}"
-            )
-        if self.plan.streamed and not self.done and state.finish is None:
-            raise self._mismatch("nothing that the mapping describes came from the backend", "")
-
-    def _mismatch(self, message: str, where: str) -> BackendError:
-        told = f"{message} ({where.split(' at ')[0]})" if where else message
-        return BackendError(told, code="upstream_mapping_mismatch", retry=False, detail=where)
+            where, place = self._asked.where, f"{self._asked.place}; keys that came: {self._keys or 'none'}"
+            raise _mismatch("no text was found in the backend's answer", where, place)
+        if not self.done and state.finish is None and self._asked is None:
+            raise _mismatch("nothing that the mapping describes came from the backend")
 
     def _reason(self, state: _Choice) -> FinishReason:
         if state.finish in (None, "auto", "stop"):
@@ -323,28 +316,64 @@ class Extraction:
         return state.finish  # type: ignore[return-value]
 
 
-def _from_error_value(
-    found: Json, failure: Callable[[str, int | None, str | None, str | None], BackendError]
-) -> BackendError:
-    """An error value of unknown shape: a message, or an object with one and perhaps an HTTP status."""
-    if not isinstance(found, dict):
-        return failure(find_message(found), None, None, None)
-    numbers = (found.get(key) for key in ("status", "status_code", "code", "httpCode", "http_code"))
-    status = next((n for n in numbers if isinstance(n, int) and not isinstance(n, bool) and 400 <= n < 600), None)
-    kind, code = (found[key] if isinstance(found.get(key), str) else None for key in ("type", "code"))
-    return failure(find_message(found), status, kind, code)
+def _mismatch(message: str, where: str = "", place: str = "") -> BackendError:
+    told = f"{message} ({where})" if where else message
+    detail = f"{where} at {place}" if where else place
+    return BackendError(told, code="upstream_mapping_mismatch", retry=False, detail=detail)
 
 
-def _says(value: Json) -> bool:
-    """Whether a sink's value says anything: null, false and what is empty do not, a number does."""
-    return bool(value) or (isinstance(value, int | float) and not isinstance(value, bool))
+def _unreadable(data: bytes, why: str) -> BackendError:
+    """The error for a payload that is not JSON; one that is cut short may come whole the next time."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return _not_json("it is not valid UTF-8", "upstream_invalid_utf8", retry=False)
+    return _not_json(why, "upstream_invalid_json", retry=None if "truncated" in why else False)
+
+
+def _not_json(why: str, code: str, retry: bool | None) -> BackendError:
+    return BackendError(f"the backend's answer is not JSON that can be read: {why}", code=code, retry=retry)
+
+
+def _is_number(value: Json) -> bool:
+    """Numbers say something, 0 too; what else is empty says nothing, and `false` neither."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _word(value: Json) -> str | None:
+    """An id or a name; None for what is none."""
+    if isinstance(value, str):
+        return value[:200] or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MAX_COUNT else None
+
+
+def _suffix(state: _Choice, text: str, kind: Kind) -> str:
+    """What cumulative text adds. Half a character at its end (U+FFFD or a lone surrogate) is told when it is whole."""
+    said = state.whole.get(kind, "")
+    whole = text.rstrip(_HALVES)
+    state.held[kind] = text[len(whole) :] if len(whole) >= len(said) else ""
+    if said.startswith(whole):
+        return ""
+    if not whole.startswith(said):
+        raise BackendError(
+            "the backend changed text that was already passed on",
+            code="upstream_mapping_mismatch",
+            retry=False,
+            detail=f"cumulative text does not begin with the {len(said)} characters that were passed on",
+        )
+    state.whole[kind] = whole
+    return whole[len(said) :]
+
+
+_HALVES = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
 
 
 def _joined(state: _Choice, text: str, kind: Kind) -> str:
     """The text with a surrogate pair that was cut between two frames made whole again."""
-    if held := state.held.pop(kind, ""):
+    held = state.held.pop(kind, "") if state.held else ""
+    if held:
         text = held + text
-    if text and "\ud800" <= text[-1] <= "\udbff":
+    if "\ud800" <= text[-1] <= "\udbff":
         state.held[kind] = text[-1]
         text = text[:-1]
     if held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from oaiproxy.errors import BackendError
@@ -12,6 +12,8 @@ from oaiproxy.picks import Envelope, Pick
 
 MAX_MESSAGE = 500
 """Characters of a backend's message that reach the client."""
+MAX_WORD = 64
+"""Characters of a backend's error type or code that reach the client."""
 MAX_RETRY_AFTER = 60.0
 """Seconds: a longer wait is told as this, with the advice not to retry (some clients would sleep it out)."""
 
@@ -21,6 +23,14 @@ _CONTEXT = re.compile(
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"quota|billing|credit", re.IGNORECASE)
+_RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl", re.IGNORECASE)
+_OVERLOAD = re.compile(r"overload|unavailable", re.IGNORECASE)
+_PAGE = re.compile(
+    r"<(!doctype|html|head|body|title|script|style|div|center|h1|p)\b|"
+    r"Traceback \(most recent call last\)|\n\s+at \S+\(",
+    re.IGNORECASE,
+)
+"""What tells a web page or a stack trace from a message."""
 _DEFAULT_MESSAGE = ("message", "detail", "error_description", "msg", "error")
 
 
@@ -33,12 +43,56 @@ class ErrorSelectors:
     code: Pick | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What a backend's status means to a client. `message` stands for the backend's own, which is then kept back."""
+
+    status: int = 502
+    type: str = "server_error"
+    code: str = "upstream_error"
+    retry: bool | None = None
+    message: str = ""
+    plain: bool = False
+    """Whether the backend's message is for the caller, who can mend the request."""
+    mapped: bool = True
+    """Whether the mapping's own type and code, if it finds any, stand for these."""
+
+
+_CALLER = "invalid_request_error"
+_KEY = _Meaning(
+    code="upstream_auth_error",
+    retry=False,
+    message="the backend refused the credentials that the proxy sent",
+    mapped=False,
+)
+_MEANINGS: Mapping[int, _Meaning] = {
+    400: _Meaning(400, _CALLER, "invalid_value", plain=True),
+    401: _KEY,
+    403: _KEY,
+    404: _Meaning(code="upstream_not_found", retry=False, mapped=False),
+    408: _Meaning(504, code="upstream_timeout"),
+    413: _Meaning(413, _CALLER, "request_too_large", plain=True),
+    422: _Meaning(400, _CALLER, "invalid_value", plain=True),
+    503: _Meaning(503, "service_unavailable_error"),
+    504: _Meaning(504),
+}
+_REFUSED = _Meaning(retry=False)
+_BROKEN = _Meaning()
+
+
 def redact(text: str, secrets: Iterable[str]) -> str:
     """The text without any secret's value."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, "***")
     return text
+
+
+def tell(message: str, secrets: Iterable[str]) -> str:
+    """A backend's message as a client may see it: one short line, no secrets; "" for a page or a stack trace."""
+    if _PAGE.search(message):
+        return ""
+    return redact(" ".join(redact(message, secrets).split()), secrets)[:MAX_MESSAGE]
 
 
 def find_message(body: Json) -> str:
@@ -60,13 +114,10 @@ def find_message(body: Json) -> str:
 
 def describe(body: Json, envelope: Envelope, selectors: ErrorSelectors) -> tuple[str, str | None, str | None]:
     """The message, type and code that an error body tells."""
-
-    def pick(selector: Pick | None) -> str:
-        found = selector(body, envelope) if selector else None
-        return "" if found is None or found is False else str(found)
-
-    message = pick(selectors.message) or find_message(body)
-    return message, pick(selectors.type) or None, pick(selectors.code) or None
+    message, kind, code = (
+        pick(body, envelope) if pick else None for pick in (selectors.message, selectors.type, selectors.code)
+    )
+    return find_message(message) or find_message(body), _word(kind), _word(code)
 
 
 def from_status(
@@ -79,71 +130,112 @@ def from_status(
     secrets: Iterable[str] = (),
 ) -> BackendError:
     """The error for a backend's status of 300 or more and the message in its body."""
-    told = redact(" ".join(message.split()), secrets)[:MAX_MESSAGE]
-    detail = f"the backend answered {status}: {told or '(no message)'}"
+    told = tell(message, secrets)
     said = f"the backend answered {status}" + (f": {told}" if told else "")
+    detail = f"the backend answered {status}: {told or '(no message)'}"
     if status in (400, 413, 422, 500) and _CONTEXT.search(message):
-        return BackendError(
-            told,
-            status=400,
-            type="invalid_request_error",
-            code="context_length_exceeded",
-            param="messages",
-            detail=detail,
-        )
-    match status:
-        case 401 | 403:
-            said = "the backend refused the credentials that the proxy sent"
-            return BackendError(said, code="upstream_auth_error", detail=detail, retry=False)
-        case 400 | 413 | 422:
-            said = told or said
-            kept = 413 if status == 413 else 400
-            return BackendError(
-                said, status=kept, type="invalid_request_error", code=code or "invalid_value", detail=detail
-            )
-        case 404:
-            return BackendError(said, code="upstream_not_found", detail=detail, retry=False)
-        case 429:
-            return _rate_limited(told or said, detail, retry_after, quota=bool(_QUOTA.search(message)))
-        case 408 | 504:
-            return BackendError(said, status=504, code="upstream_timeout", detail=detail, retry=False)
-        case 503:
-            return BackendError(
-                said, status=503, type="service_unavailable_error", detail=detail, retry_after=_clamped(retry_after)
-            )
+        return _too_long(told, detail)
+    if status == 429:
+        return _rate_limited(told or said, detail, retry_after, quota=bool(_QUOTA.search(message)))
     if status < 400:
         said = f"the backend answered {status}: redirects are not followed"
         return BackendError(said, code="upstream_redirect", detail=detail, retry=False)
-    retry = False if status < 500 else None
-    return BackendError(said, type=type, code=code, detail=detail, retry_after=_clamped(retry_after), retry=retry)
+    meaning = _MEANINGS.get(status) or (_REFUSED if status < 500 else _BROKEN)
+    own_type = redact(type, secrets) if type and meaning.mapped and not meaning.plain else None
+    own_code = redact(code, secrets) if code and meaning.mapped else None
+    return BackendError(
+        meaning.message or ((told or said) if meaning.plain else said),
+        status=meaning.status,
+        type=own_type or meaning.type,
+        code=own_code or meaning.code,
+        detail=detail,
+        retry_after=_clamped(retry_after) if meaning.retry is None and not meaning.plain else None,
+        retry=meaning.retry,
+    )
+
+
+def from_value(found: Json, secrets: Iterable[str]) -> BackendError:
+    """The error for a value that tells of a failure although the status is 200: a message, or an object with one."""
+    if not isinstance(found, dict):
+        return from_words(find_message(found), None, None, secrets)
+    keys = ("status", "status_code", "code", "httpCode", "http_code")
+    status = next((number for key in keys if (number := _status(found.get(key)))), None)
+    kind, code = (_word(found.get(key)) for key in ("type", "code"))
+    if status is not None:
+        return from_status(status, find_message(found), type=kind, code=code, secrets=secrets)
+    return from_words(find_message(found), kind, code, secrets)
+
+
+def from_words(message: str, kind: str | None, code: str | None, secrets: Iterable[str]) -> BackendError:
+    """The error for a message, type and code that came with status 200; well-known words give it its own status."""
+    words = f"{kind} {code}"
+    status = 429 if _RATE.search(words) else 503 if _OVERLOAD.search(words) else _status(code)
+    if status is None and _CONTEXT.search(message):
+        status = 400
+    if status is not None:
+        return from_status(status, message, type=kind, code=code, secrets=secrets)
+    told = tell(message, secrets)
+    own_type, own_code = (redact(word, secrets) if word else None for word in (kind, code))
+    return BackendError(told or "the backend reported a failure", type=own_type, code=own_code, detail=told)
 
 
 def retry_seconds(value: str | None, now: float) -> float | None:
     """A `Retry-After` header (RFC 9110, 10.2.3) in seconds from `now`, which is in seconds since 1970."""
     if not value:
         return None
-    if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
-        return float(value)
+    if found := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*s?", value.strip()):
+        return float(found[1])
+    from datetime import UTC
     from email.utils import parsedate_to_datetime
 
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - now)
+        date = parsedate_to_datetime(value)
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, TypeError, OverflowError):
         return None
 
 
+def _too_long(told: str, detail: str) -> BackendError:
+    return BackendError(
+        told or "the request is longer than the model's context length",
+        status=400,
+        type=_CALLER,
+        code="context_length_exceeded",
+        param="messages",
+        detail=detail,
+    )
+
+
 def _rate_limited(message: str, detail: str, retry_after: float | None, quota: bool) -> BackendError:
+    """Too many requests, or no more of them at all: a quota that a wait mends is a rate limit too."""
+    spent = quota and retry_after is None
     patient = retry_after is None or retry_after <= MAX_RETRY_AFTER
     return BackendError(
         message,
         status=429,
-        type="insufficient_quota" if quota else "rate_limit_error",
-        code="insufficient_quota" if quota else "rate_limit_exceeded",
+        type="rate_limit_error",
+        code="insufficient_quota" if spent else "rate_limit_exceeded",
         detail=detail,
         retry_after=_clamped(retry_after),
-        retry=False if quota or not patient else None,
+        retry=False if spent or not patient else None,
     )
 
 
 def _clamped(seconds: float | None) -> float | None:
     return None if seconds is None else min(seconds, MAX_RETRY_AFTER)
+
+
+def _word(value: Json) -> str | None:
+    """A type or a code as a short word; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    if isinstance(value, int) and not 0 < abs(value) < 10**9:
+        return None
+    return str(value)[:MAX_WORD] or None
+
+
+def _status(value: Json) -> int | None:
+    """An HTTP status of failure, as a number or as text."""
+    if isinstance(value, str) and re.fullmatch(r"[45][0-9][0-9]", value):
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else None

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from oaiproxy.canonical import SHAPES
 from oaiproxy.diagnostics import Diagnostic, did_you_mean
-from oaiproxy.extraction import Extraction, FinishReasons, Plan, Sinks, ToolCallPicks
+from oaiproxy.extraction import FinishReasons, Plan, Sinks, ToolCallPicks
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
@@ -21,8 +21,6 @@ from oaiproxy.source import Source, merge
 from oaiproxy.templates import Compilation, compile_leaf, has_template
 from oaiproxy.trees import Render, compile_tree
 
-__all__ = ["Backend", "Endpoint", "Example", "Extraction", "Mapping", "Operation", "RequestTemplate", "compile_mapping"]
-
 ENDPOINTS = ("chat", "completions")
 MOCK_URL = "mock:"
 """The backend address that stands for the mapping's own examples, served on loopback."""
@@ -30,6 +28,7 @@ MOCK_URL = "mock:"
 FORBIDDEN_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive")
 )
+_TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -139,12 +138,12 @@ class _Compiler:
         self._root = root
         self._compilation = compilation
         self._path_sandbox = Sandbox(finalize=path_piece)
+        self._secrets = set(root.document.secrets)
         reasons = root.get("finish_reasons")
         self._reasons = FinishReasons(dict(reasons.value) if reasons else {})
 
     def mapping(self, default_name: str) -> Mapping:
         root = self._root.value
-        secrets = self._root.document.secrets
         return Mapping(
             name=root.get("name") or default_name,
             description=root.get("description") or "",
@@ -155,7 +154,7 @@ class _Compiler:
             errors=self._errors(self._root.get("errors")),
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
-            secrets=secrets,
+            secrets=frozenset(self._secrets),
         )
 
     def _models(self) -> dict[str, str]:
@@ -197,6 +196,7 @@ class _Compiler:
 
     def _auth(self, auth: Source, headers: dict[str, str], query: dict[str, str]) -> None:
         given = auth.value
+        self._secrets.update(given[key] for key in ("bearer", "value") if given.get(key))
         if given.get("bearer"):
             headers["Authorization"] = f"Bearer {given['bearer']}"
         elif "header" in given:
@@ -206,7 +206,9 @@ class _Compiler:
             query[given["query"]] = given["value"]
         elif "basic" in given:
             pair = f"{given['basic']['user']}:{given['basic']['password']}"
-            headers["Authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
+            encoded = base64.b64encode(pair.encode()).decode()
+            self._secrets.update((given["basic"]["password"], encoded))
+            headers["Authorization"] = "Basic " + encoded
         for value in headers.values():
             if any(ord(character) < 32 or ord(character) == 127 for character in value):
                 self._report(
@@ -258,14 +260,23 @@ class _Compiler:
     def _path(self, source: Source | None, compilation: Compilation) -> Render:
         if source is None:
             return lambda scope: ""
-        if not source.value.startswith("/"):
-            self._report(
-                "E105", f"the path `{source.value}` does not begin with `/`", source, f"write `/{source.value}`"
-            )
+        self._check_path(source)
         if has_template(source.value):
-            return compile_leaf(source, compilation, {}, self._path_sandbox).evaluate
-        constant = source.value
+            rendered = compile_leaf(source, compilation, {}, self._path_sandbox).evaluate
+            return lambda scope: _address(_inside(rendered(scope)))
+        constant = _address(source.value)
         return lambda scope: constant
+
+    def _check_path(self, source: Source) -> None:
+        path = source.value
+        shown = source.document.written(source.path) or path
+        written = _TEMPLATE.sub("x", path)
+        if not path.startswith("/"):
+            self._report("E105", f"the path `{shown}` does not begin with `/`", source, f"write `/{shown}`")
+        elif "?" in written or "#" in written:
+            self._report("E105", f"the path `{shown}` holds a query or a fragment", source, "put it under `query`")
+        elif {".", ".."} & set(written.split("/")):
+            self._report("E105", f"the path `{shown}` has a segment `.` or `..`", source, "write it out")
 
     def _check_header(self, source: Source, name: str) -> None:
         if not _HEADER_NAME.fullmatch(name):
@@ -279,7 +290,7 @@ class _Compiler:
             "data": source.value.get("data", "json"),
             "cumulative": source.value.get("text_mode") == "cumulative",
             "finish_reasons": self._reasons,
-            "secrets": self._root.document.secrets,
+            "secrets": frozenset(self._secrets),
         }
 
     def _stream_plan(self, source: Source, response: Source | None) -> Plan:
@@ -305,12 +316,16 @@ class _Compiler:
                 return [sinks for when, sinks in rules if when(value, envelope)] or ignored
 
             return matching, any(sinks.done for _, sinks in rules)
-        table = {name: (self._sinks(child, None),) for name, child in events.items() if child.value is not None}
+        table = {
+            name: ignored if child.value is None else (self._sinks(child, None),) for name, child in events.items()
+        }
         discriminate = compile_pick(by, self._compilation) if by else _event_name
         rest = table.get("*", ignored)
 
         def named(value: Json, envelope: Envelope) -> Sequence[Sinks]:
             name = discriminate(value, envelope)
+            if isinstance(name, bool | int):
+                name = str(name).lower()  # as the keys of a YAML mapping are written
             return table.get(name, rest) if isinstance(name, str) else rest
 
         return named, any(sinks.done for (sinks,) in table.values())
@@ -330,10 +345,7 @@ class _Compiler:
         usage = entry("usage")
         text = entry("text")
         call = source.get("tool_call")
-        where = ""
-        if text:
-            span = text.span()
-            where = f"text: {text.value} at {span.file}:{span.line}"
+        span = text.span() if text else None
         return Sinks(
             text=pick("text"),
             reasoning=pick("reasoning"),
@@ -346,7 +358,8 @@ class _Compiler:
             model=pick("model"),
             done=compile_pick(source["done"], self._compilation) if source.value.get("done") is not None else None,
             error=self._error(source, base),
-            where=where,
+            where=f"text: {_shown(text.value)}" if text else "",
+            place=f"{span.file}:{span.line}" if span else "",
         )
 
     def _error(self, source: Source, base: Source | None) -> Pick | ErrorSelectors | None:
@@ -386,12 +399,27 @@ class _Compiler:
         self._compilation.report(code, message, source.span(key=key), label=label)
 
 
+class UnfitError(RenderError):
+    """A value of this request cannot stand where the mapping puts it; the message is for the client."""
+
+
 def path_piece(value: Any) -> str:
     """A value inside a path: percent-encoded whole, so that it stays one segment of it (RFC 3986, 3.3)."""
     text = as_text(value)
     if text in ("", ".", ".."):
-        raise RenderError(f"`{text}` cannot be a segment of a path")
-    return quote(text, safe="")
+        raise UnfitError(f"'{text}' cannot be a segment of the backend's path")
+    return quote(text, safe="", errors="replace")
+
+
+def _address(path: str) -> str:
+    """A path as it stands in an address: what is not allowed there is percent-encoded."""
+    return quote(path, safe="/%:@!$&'()*+,;=~", errors="replace")
+
+
+def _inside(path: str) -> str:
+    if {".", ".."} & set(path.split("/")):
+        raise UnfitError("a value of the request would lead out of the backend's path")
+    return path
 
 
 def seconds(value: float | str) -> float:
@@ -402,6 +430,10 @@ def seconds(value: float | str) -> float:
     if not found:
         raise ValueError(f"`{value}` is not a duration; {did_you_mean(value, ('30s', '500ms', '2m')) or 'write `30s`'}")
     return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _shown(selector: Json) -> str:
+    return " or ".join(map(str, selector)) if isinstance(selector, list) else str(selector)
 
 
 def _always(sinks: Sinks) -> Callable[[Json, Envelope], Sequence[Sinks]]:

@@ -14,8 +14,8 @@ from oaiproxy.errors import ClientError
 from oaiproxy.filters import kind
 from oaiproxy.jsontext import Json
 
-Check: TypeAlias = Callable[[Json, str], None]
-"""Raises ClientError when the value of the field at that path is not of its type."""
+Check: TypeAlias = Callable[[Json, str], Json]
+"""The value of the field at that path, as templates see it. Raises ClientError when it is not of the field's type."""
 
 
 class Unread(Enum):
@@ -67,93 +67,131 @@ def unsupported(param: str, model: str) -> ClientError:
     )
 
 
+def required(owner: dict[str, Json], key: str, place: str, check: Check) -> Json:
+    """The value under a key that must be there and of its type; `place` is the path of its owner."""
+    if owner.get(key) is None:
+        raise missing(f"{place}.{key}")
+    return check(owner[key], f"{place}.{key}")
+
+
+def optional(owner: dict[str, Json], key: str, place: str, check: Check) -> None:
+    """Check the value under a key, if there is one."""
+    if owner.get(key) is not None:
+        check(owner[key], f"{place}.{key}")
+
+
 def number(low: float, high: float) -> Check:
     """A number from `low` to `high`."""
 
-    def check(value: Json, param: str) -> None:
+    def check(value: Json, param: str) -> Json:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid_type(param, value, "a number")
-        if not low <= value <= high:
-            raise invalid_value(param, f"{value} is not between {low} and {high}")
+        return _within(value, param, low, high)
 
     return check
 
 
 def integer(low: int, high: int) -> Check:
-    """An integer from `low` to `high`."""
+    """An integer from `low` to `high`, also written as `100.0`."""
 
-    def check(value: Json, param: str) -> None:
+    def check(value: Json, param: str) -> Json:
         whole = isinstance(value, float) and value.is_integer()
         if isinstance(value, bool) or not (isinstance(value, int) or whole):
             raise invalid_type(param, value, "an integer")
-        if not low <= value <= high:
-            raise invalid_value(param, f"{value:.0f} is not between {low} and {high}")
+        return int(_within(value, param, low, high))
 
     return check
 
 
-def string(value: Json, param: str) -> None:
+def _within(value: float, param: str, low: float, high: float) -> float:
+    if low <= value <= high:
+        return value
+    shown = f"{value:g}" if abs(value) < 2**53 else "a number of that size"
+    raise invalid_value(param, f"{shown} is not between {low} and {high}")
+
+
+def string(value: Json, param: str) -> Json:
     """A string."""
     if not isinstance(value, str):
         raise invalid_type(param, value, "a string")
+    return value
 
 
-def boolean(value: Json, param: str) -> None:
+def boolean(value: Json, param: str) -> Json:
     """A boolean."""
     if not isinstance(value, bool):
         raise invalid_type(param, value, "a boolean")
+    return value
 
 
-def mapping(value: Json, param: str) -> None:
+def mapping(value: Json, param: str) -> Json:
     """An object."""
     if not isinstance(value, dict):
         raise invalid_type(param, value, "an object")
+    return value
 
 
-def anything(_value: Json, _param: str) -> None:
+def anything(value: Json, _param: str) -> Json:
     """Any JSON: what OpenAI types in ways that no mapping depends on."""
+    return value
 
 
-def strings(value: Json, param: str) -> None:
+def strings(value: Json, param: str) -> Json:
     """A string, or a list of strings."""
     if isinstance(value, str):
-        return
+        return value
     if not isinstance(value, list):
         raise invalid_type(param, value, "a string or a list of strings")
     for index, item in enumerate(value):
         string(item, f"{param}[{index}]")
+    return value
 
 
-def tools(value: Json, param: str) -> None:
+def stream_options(value: Json, param: str) -> Json:
+    """What the stream is to hold beside the answer."""
+    optional(mapping(value, param), "include_usage", param, boolean)
+    return value
+
+
+def response_format(value: Json, param: str) -> Json:
+    """Text, JSON, or JSON of a schema."""
+    kind_ = required(mapping(value, param), "type", param, string)
+    if kind_ == "json_schema":
+        schema = required(value, "json_schema", param, mapping)
+        optional(schema, "schema", f"{param}.json_schema", mapping)
+    return value
+
+
+def tools(value: Json, param: str) -> Json:
     """A list of function tools."""
     if not isinstance(value, list):
         raise invalid_type(param, value, "a list of tools")
     for index, tool in enumerate(value):
         place = f"{param}[{index}]"
-        mapping(tool, place)
-        if tool.get("type") != "function":
+        if required(mapping(tool, place), "type", place, string) != "function":
             raise invalid_value(f"{place}.type", "only tools of type 'function' are supported")
-        if not isinstance(tool.get("function"), dict):
-            raise (
-                missing(f"{place}.function")
-                if "function" not in tool
-                else invalid_type(f"{place}.function", tool["function"], "an object")
-            )
-        if not isinstance(tool["function"].get("name"), str):
-            raise missing(f"{place}.function.name")
+        function = required(tool, "function", place, mapping)
+        required(function, "name", f"{place}.function", string)
+        for key, check in (("description", string), ("parameters", mapping), ("strict", boolean)):
+            optional(function, key, f"{place}.function", check)
+    return value
 
 
-def tool_choice(value: Json, param: str) -> None:
+def tool_choice(value: Json, param: str) -> Json:
     """`none`, `auto`, `required`, or the one function to call."""
     if isinstance(value, str):
         if value not in ("none", "auto", "required"):
             raise invalid_value(param, "use 'none', 'auto', 'required' or an object that names a function")
-        return
+        return value
     if not isinstance(value, dict):
         raise invalid_type(param, value, "a string or an object")
-    inner = value.get("function") if isinstance(value.get("function"), dict) else value
-    if value.get("type") != "function" or not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
-        raise invalid_value(param, "only the choice of one function by name is supported")
+    if required(value, "type", param, string) != "function":
+        raise invalid_value(f"{param}.type", "only the choice of one function by name is supported")
+    if value.get("function") is None and "name" in value:
+        required(value, "name", param, string)
+    else:
+        required(required(value, "function", param, mapping), "name", f"{param}.function", string)
+    return value
 
 
 _SAMPLING: dict[str, Field] = {
@@ -169,7 +207,7 @@ _SAMPLING: dict[str, Field] = {
     "seed": Field(integer(-(2**63), 2**63), Unread.DROP),
     "user": Field(string, Unread.IGNORE),
     "stream": Field(boolean, Unread.IGNORE),
-    "stream_options": Field(mapping, Unread.IGNORE),
+    "stream_options": Field(stream_options, Unread.IGNORE),
 }
 
 CHAT: Mapping[str, Field] = _SAMPLING | {
@@ -183,7 +221,7 @@ CHAT: Mapping[str, Field] = _SAMPLING | {
     "parallel_tool_calls": Field(boolean, Unread.IGNORE, (True,)),
     "functions": Field(anything, Unread.REFUSE, ([],)),
     "function_call": Field(anything, Unread.REFUSE, ("auto", "none")),
-    "response_format": Field(mapping, Unread.REFUSE, ({"type": "text"},)),
+    "response_format": Field(response_format, Unread.REFUSE, ({"type": "text"},)),
     "reasoning_effort": Field(string, Unread.DROP),
     "verbosity": Field(string, Unread.IGNORE),
     "modalities": Field(anything, Unread.REFUSE, (["text"], [])),
@@ -222,7 +260,7 @@ def read_fields(body: Mapping[str, Json], fields: Mapping[str, Field]) -> dict[s
         field = fields.get(key)
         if field is None or value is None:
             continue
-        field.check(value, key)
+        value = field.check(value, key)
         if not any(
             value == default and isinstance(value, bool) == isinstance(default, bool) for default in field.defaults
         ):

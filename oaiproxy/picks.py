@@ -78,7 +78,9 @@ def _jmespath(source: Source, compilation: Compilation) -> Pick:
     except SelectorError as error:
         code = "E302" if "function" in error.message else "E301"
         span = source.inner(error.offset, max(1, error.length)) if error.offset < len(source.value) else source.span()
-        compilation.report(code, f"selector: {error.message}", span, label=error.help)
+        compilation.report(
+            code, f"selector: {error.message}", span, label=error.help or "a selector is a path such as `a.b[0].c`"
+        )
         return lambda value, envelope: None
     for warning in selector.warnings:
         span = source.inner(warning.offset, warning.length)

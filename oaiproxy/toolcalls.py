@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
@@ -27,57 +27,75 @@ class ToolCalls:
         self._choice = choice
         self._new_id = new_id
         self._calls: list[_Call] = []
-        self._keys: dict[Json, _Call] = {}
+        self._keys: dict[str, _Call] = {}
 
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def whole(self, call: dict[str, Json]) -> Iterator[ToolCallDelta]:
+    @property
+    def nameless(self) -> bool:
+        """Whether there is a call whose name did not come: nobody can make it."""
+        return any(not call.name for call in self._calls)
+
+    def whole(self, call: dict[str, Json]) -> list[ToolCallDelta]:
         """A complete call, `{id?, name, arguments}` or the same inside `function`."""
         inner = call["function"] if isinstance(call.get("function"), dict) else call
-        yield from self.fragment(object(), call.get("id"), inner.get("name"), inner.get("arguments"))
+        made = self._new(None)
+        return self._add(made, call.get("id"), inner.get("name"), _arguments_text(inner.get("arguments")) or "{}")
 
-    def fragment(self, index: Json, call_id: Json, name: Json, arguments: Json) -> Iterator[ToolCallDelta]:
+    def fragment(self, index: Json, call_id: Json, name: Json, arguments: Json) -> list[ToolCallDelta]:
         """A piece of the call known by `index`, else by `call_id`, else of the one last opened."""
-        call = self._find(index, call_id, name)
-        if call_id and call.id is None:
-            call.id = str(call_id)
-        if name and not call.name:
-            call.name = str(name)
-        text = _arguments_text(arguments)
-        if text:
-            call.held.append(text)
-        if call.name:
-            yield from self._tell(call)
+        return self._add(self._find(index, call_id, name), call_id, name, _arguments_text(arguments))
 
-    def close(self) -> Iterator[ToolCallDelta]:
+    def close(self) -> list[ToolCallDelta]:
         """What is still to say at the end: a call without arguments has the empty object."""
+        told = []
         for call in self._calls:
             if not call.said and not call.held:
                 call.held.append("{}")
-            yield from self._tell(call)
+            told += self._tell(call)
+        return told
+
+    def _add(self, call: _Call, call_id: Json, name: Json, text: str) -> list[ToolCallDelta]:
+        if call_id and call.id is None:
+            call.id = _word(call_id)
+        if name and not call.name:
+            call.name = _word(name)
+        if text:
+            call.held.append(text)
+        return self._tell(call) if call.name else []
 
     def _find(self, index: Json, call_id: Json, name: Json) -> _Call:
-        key = index if index is not None else call_id or None
-        if key is None and self._calls and not name:
-            return self._calls[-1]
-        if key is None or key not in self._keys:
-            call = _Call(len(self._calls))
-            self._calls.append(call)
-            self._keys[object() if key is None else key] = call
-            return call
-        return self._keys[key]
+        if index is None and not call_id:
+            return self._calls[-1] if self._calls and not name else self._new(None)
+        key = _word(index if index is not None else call_id)
+        call = self._keys.get(key)
+        if call is None or (name and call_id and call.id is not None and call.id != _word(call_id)):
+            return self._new(key)  # also where every call of a backend has the index 0
+        return call
 
-    def _tell(self, call: _Call) -> Iterator[ToolCallDelta]:
-        text = "".join(call.held)
-        call.held.clear()
+    def _new(self, key: str | None) -> _Call:
+        call = _Call(len(self._calls))
+        self._calls.append(call)
+        if key is not None:
+            self._keys[key] = call
+        return call
+
+    def _tell(self, call: _Call) -> list[ToolCallDelta]:
+        told = []
         if not call.opened:
             call.opened = True
             call.id = call.id or self._new_id()
-            yield ToolCallDelta(call.index, call.id, call.name, "", self._choice)
-        if text:
+            told.append(ToolCallDelta(call.index, call.id, call.name, "", self._choice))
+        if call.held:
             call.said = True
-            yield ToolCallDelta(call.index, None, None, text, self._choice)
+            told.append(ToolCallDelta(call.index, None, None, "".join(call.held), self._choice))
+            call.held.clear()
+        return told
+
+
+def _word(value: Json) -> str:
+    return value if isinstance(value, str) else jsontext.dump(value).decode()
 
 
 def _arguments_text(arguments: Json) -> str:

@@ -22,7 +22,7 @@ ENDPOINT = "chat"
 def parse(body: Json) -> Call:
     """A chat completion request as a canonical call. Raises ClientError that names the field at fault."""
     request, fields, model, stream, include_usage = read_body(body, CHAT)
-    messages = read_messages(request.get("messages"))
+    messages = read_messages(fields.pop("messages", None))
     return Call(ENDPOINT, model, stream, include_usage, messages, fields, unknown_fields(request, CHAT), request)
 
 

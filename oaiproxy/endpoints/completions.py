@@ -81,15 +81,17 @@ class ChunkEncoder(_Completion):
     def __init__(self, answer_id: str, created: int, model: str, include_usage: bool) -> None:
         super().__init__(answer_id, created, model)
         self.wants_usage = include_usage
+        self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+        self._lead = b""
 
     def feed(self, event: Event) -> bytes:
         """The chunk that an event makes."""
         match event:
             case Delta(text=text, kind="content", choice=choice):
-                return self._chunk(choice, text, None)
+                return self._chunk(choice, jsontext.dump(text), b"null")
             case Finish(reason=reason, choice=choice):
-                return self._chunk(choice, "", _FINISH.get(reason, reason))
-            case Head():
+                return self._chunk(choice, b'""', jsontext.dump(_FINISH.get(reason, reason)))
+            case Head() if not self._lead:
                 self._name(event)
         return b""
 
@@ -99,9 +101,13 @@ class ChunkEncoder(_Completion):
             return DONE
         return sse(jsontext.dump(self._object([]) | {"usage": usage_object(usage)})) + DONE
 
-    def _chunk(self, choice: int, text: str, reason: str | None) -> bytes:
-        made = self._object([{"index": choice, "text": text, "logprobs": None, "finish_reason": reason}])
-        return sse(jsontext.dump(made | {"usage": None} if self.wants_usage else made))
+    def _chunk(self, choice: int, text: bytes, reason: bytes) -> bytes:
+        if not self._lead:
+            self._lead = b"data: " + jsontext.dump(self._object([]))[: -len("]}")] + b'{"index":'
+        index = str(choice).encode()
+        return (
+            self._lead + index + b',"text":' + text + b',"logprobs":null,"finish_reason":' + reason + b"}]" + self._tail
+        )
 
 
 class CompletionEncoder(_Completion):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from oaiproxy.canonical import PART_TYPES, Message
 from oaiproxy.errors import ClientError
 from oaiproxy.jsontext import Json
-from oaiproxy.parameters import invalid_type, invalid_value, missing
+from oaiproxy.parameters import invalid_type, invalid_value, mapping, missing, optional, required, string
 
 ROLES = ("developer", "system", "user", "assistant", "tool")
 
@@ -32,11 +32,7 @@ def read_messages(value: Json) -> list[Message]:
 def _check_message(message: Json, place: str) -> None:
     if not isinstance(message, dict):
         raise invalid_type(place, message, "an object")
-    role = message.get("role")
-    if role is None:
-        raise missing(f"{place}.role")
-    if not isinstance(role, str):
-        raise invalid_type(f"{place}.role", role, "a string")
+    role = required(message, "role", place, string)
     if role not in ROLES:
         raise invalid_value(f"{place}.role", f"'{role[:40]}'; supported values are: {', '.join(map(repr, ROLES))}")
     content = message.get("content")
@@ -47,8 +43,8 @@ def _check_message(message: Json, place: str) -> None:
             raise missing(f"{place}.content")
     elif not isinstance(content, str):
         _check_parts(content, f"{place}.content")
-    if role == "tool" and not isinstance(message.get("tool_call_id"), str):
-        raise missing(f"{place}.tool_call_id")
+    if role == "tool":
+        required(message, "tool_call_id", place, string)
 
 
 def _check_parts(content: Json, place: str) -> None:
@@ -56,11 +52,8 @@ def _check_parts(content: Json, place: str) -> None:
         raise invalid_type(place, content, "a string or an array of content parts")
     for index, part in enumerate(content):
         here = f"{place}[{index}]"
-        if not isinstance(part, dict):
-            raise invalid_type(here, part, "an object")
-        kind = part.get("type")
-        if not isinstance(kind, str):
-            raise missing(f"{here}.type") if kind is None else invalid_type(f"{here}.type", kind, "a string")
+        mapping(part, here)
+        kind = required(part, "type", here, string)
         if kind not in PART_TYPES:
             supported = ", ".join(map(repr, PART_TYPES))
             raise invalid_value(f"{here}.type", f"'{kind[:40]}'; supported values are: {supported}")
@@ -68,43 +61,33 @@ def _check_parts(content: Json, place: str) -> None:
 
 
 def _check_text(part: Json, place: str) -> None:
-    key = part["type"]
-    if not isinstance(part.get(key), str):
-        raise (
-            missing(f"{place}.{key}")
-            if part.get(key) is None
-            else invalid_type(f"{place}.{key}", part[key], "a string")
-        )
+    required(part, part["type"], place, string)
 
 
 def _check_image(part: Json, place: str) -> None:
-    image = part.get("image_url")
-    if image is None:
-        raise missing(f"{place}.image_url")
-    if not isinstance(image, dict):
-        raise invalid_type(f"{place}.image_url", image, "an object")
-    if not isinstance(image.get("url"), str):
-        raise missing(f"{place}.image_url.url")
+    image = required(part, "image_url", place, mapping)
+    required(image, "url", f"{place}.image_url", string)
+    optional(image, "detail", f"{place}.image_url", string)
 
 
-def _check_object(key: str) -> Callable[[Json, str], None]:
-    def check(part: Json, place: str) -> None:
-        if not isinstance(part.get(key), dict):
-            raise (
-                missing(f"{place}.{key}")
-                if part.get(key) is None
-                else invalid_type(f"{place}.{key}", part[key], "an object")
-            )
+def _check_audio(part: Json, place: str) -> None:
+    audio = required(part, "input_audio", place, mapping)
+    required(audio, "data", f"{place}.input_audio", string)
+    required(audio, "format", f"{place}.input_audio", string)
 
-    return check
+
+def _check_file(part: Json, place: str) -> None:
+    file = required(part, "file", place, mapping)
+    for key in ("filename", "file_id", "file_data"):
+        optional(file, key, f"{place}.file", string)
 
 
 _PART_CHECKS: Mapping[str, Callable[[Json, str], None]] = {
     "text": _check_text,
     "refusal": _check_text,
     "image_url": _check_image,
-    "input_audio": _check_object("input_audio"),
-    "file": _check_object("file"),
+    "input_audio": _check_audio,
+    "file": _check_file,
 }
 
 
@@ -115,13 +98,8 @@ def _check_tool_calls(calls: Json, place: str) -> None:
         raise invalid_type(place, calls, "an array")
     for index, call in enumerate(calls):
         here = f"{place}[{index}]"
-        if not isinstance(call, dict):
-            raise invalid_type(here, call, "an object")
-        function = call.get("function")
-        if not isinstance(function, dict):
-            raise missing(f"{here}.function")
-        if not isinstance(function.get("name"), str):
-            raise missing(f"{here}.function.name")
-        arguments = function.get("arguments")
-        if arguments is not None and not isinstance(arguments, str):
-            raise invalid_type(f"{here}.function.arguments", arguments, "a string")
+        mapping(call, here)
+        optional(call, "id", here, string)
+        function = required(call, "function", here, mapping)
+        required(function, "name", f"{here}.function", string)
+        optional(function, "arguments", f"{here}.function", string)

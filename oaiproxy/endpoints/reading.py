@@ -20,7 +20,4 @@ def read_body(body: Json, known: Mapping[str, Field]) -> tuple[dict[str, Json], 
     if not model:
         raise missing("model")
     options = fields.get("stream_options") or {}
-    include_usage = options.get("include_usage")
-    if include_usage is not None and not isinstance(include_usage, bool):
-        raise invalid_type("stream_options.include_usage", include_usage, "a boolean")
-    return body, fields, model, fields.get("stream") is True, include_usage is True
+    return body, fields, model, fields.get("stream") is True, options.get("include_usage") is True

@@ -1,0 +1,102 @@
+"""Completion requests become calls of one message; events become `text_completion` objects."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support import IDENTITY, assert_strict, events, needs_strict
+
+from oaiproxy.endpoints import completions
+from oaiproxy.errors import ClientError
+from oaiproxy.events import Delta, Event, Finish, Head, ToolCallDelta, Usage
+
+BODY: dict[str, Any] = {"model": "m", "prompt": "p"}
+TALK: list[Event] = [Head("theirs", "big"), Delta("hm", "reasoning_content"), Delta("a"), Delta("b"), Finish("length")]
+
+
+def encode(talk: list[Event], usage: Usage | None = None, **fields: Any) -> bytes:
+    encoder = completions.encoder(completions.parse(BODY | fields), IDENTITY)
+    return b"".join(map(encoder.feed, talk)) + encoder.close(usage)
+
+
+def chunks(talk: list[Event], usage: Usage | None = None, **fields: Any) -> list[dict[str, Any]]:
+    *found, done = events(encode(talk, usage, stream=True, **fields))
+    assert done == "[DONE]"
+    return [json.loads(chunk) for chunk in found]
+
+
+@pytest.mark.parametrize("prompt", ["p", ["p"]])
+def test_the_prompt_is_a_users_message(prompt: Any) -> None:
+    """One string, bare or in a list."""
+    call = completions.parse(BODY | {"prompt": prompt, "best_of": 1, "echo": False, "suffix": "", "x": 1})
+    assert call.messages == [{"role": "user", "content": "p"}]
+    assert (dict(call.fields), dict(call.extra)) == ({"model": "m"}, {"x": 1})
+
+
+MISTAKES: list[tuple[dict[str, Any], str, str]] = [
+    ({"prompt": None}, "prompt", "missing_required_parameter"),
+    ({"prompt": 5}, "prompt", "invalid_type"),
+    ({"prompt": {}}, "prompt", "invalid_type"),
+    ({"prompt": []}, "prompt", "unsupported_value"),
+    ({"prompt": ["a", "b"]}, "prompt", "unsupported_value"),
+    ({"prompt": [1, 2]}, "prompt", "unsupported_value"),
+    ({"prompt": [[1]]}, "prompt", "unsupported_value"),
+    ({"model": None}, "model", "missing_required_parameter"),
+    ({"logprobs": True}, "logprobs", "invalid_type"),
+    ({"logprobs": 6}, "logprobs", "invalid_value"),
+    ({"echo": "yes"}, "echo", "invalid_type"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "code"), MISTAKES)
+def test_mistakes_of_the_request(fields: dict[str, Any], param: str, code: str) -> None:
+    """A 400 with the parameter's path."""
+    with pytest.raises(ClientError) as caught:
+        completions.parse(BODY | fields)
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+
+
+def test_a_whole_answer() -> None:
+    """Text alone: reasoning has no place here."""
+    assert json.loads(encode(TALK, Usage(1, 2, 3))) == {
+        "id": "theirs",
+        "object": "text_completion",
+        "created": 1_700_000_000,
+        "model": "big",
+        "choices": [{"index": 0, "text": "ab", "logprobs": None, "finish_reason": "length"}],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    }
+
+
+def test_a_stream() -> None:
+    """A chunk for each text, one with the reason, usage where it was asked for."""
+    asked = {"stream_options": {"include_usage": True}}
+    *found, last = chunks(TALK, Usage(1, 2, 3), **asked)
+    assert [(c["choices"][0]["text"], c["choices"][0]["finish_reason"]) for c in found] == [
+        ("a", None),
+        ("b", None),
+        ("", "length"),
+    ]
+    assert all(chunk["usage"] is None for chunk in found)
+    assert (last["choices"], last["usage"]["total_tokens"]) == ([], 3)
+    assert not any("usage" in chunk for chunk in chunks(TALK, Usage(1, 2, 3)))
+
+
+def test_tool_calls_have_no_place_here() -> None:
+    """The reason is then the nearest that there is."""
+    talk: list[Event] = [ToolCallDelta(0, "c", "f"), Finish("tool_calls")]
+    assert json.loads(encode(talk))["choices"][0]["finish_reason"] == "stop"
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks(talk)] == ["stop"]
+
+
+def test_the_id_does_not_change_in_a_stream() -> None:
+    """A head that comes late is not taken."""
+    assert {chunk["id"] for chunk in chunks([Delta("a"), Head("late"), Finish("stop")])} == {"cmpl-" + "t" * 24}
+
+
+@needs_strict
+def test_openais_schema() -> None:
+    """All of it is what OpenAI describes; a chunk's reason may be null."""
+    assert_strict("CreateCompletionResponse", [json.loads(encode(TALK, Usage(1, 2, 3))), *chunks(TALK)])

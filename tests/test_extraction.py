@@ -1,0 +1,160 @@
+"""Frames become events: each sink picks its part, and the engine owns what lasts longer than a frame."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from support import chat
+
+from oaiproxy.events import Delta, Event, Fault, Finish, Head, Usage
+from oaiproxy.extraction import Extraction, FinishReasons
+from oaiproxy.framing import Frame
+from oaiproxy.picks import Envelope
+
+
+def reader(stream: str) -> Extraction:
+    operation = chat(stream=f"{{format: ndjson, {stream}}}").endpoints["chat"].stream
+    assert operation is not None
+    return Extraction(operation.plan, Envelope(), lambda: "made")
+
+
+def feed(extraction: Extraction, *values: Any) -> list[Event]:
+    return [event for value in values for event in extraction.feed(Frame(json.dumps(value).encode()))]
+
+
+def code(events: list[Event]) -> str | None:
+    last = events[-1] if events else None
+    return last.error.code if isinstance(last, Fault) else None
+
+
+REASONS: dict[str, tuple[dict[str, str | None], Any, tuple[str | None, bool]]] = {
+    "the mapping's word": ({"eos": "length"}, "eos", ("length", True)),
+    "not yet": ({"normal": None}, "normal", (None, True)),
+    "the rest": ({"*": "content_filter"}, "odd", ("content_filter", True)),
+    "a common word": ({}, "end_turn", ("stop", True)),
+    "in any case": ({}, "MAX_TOKENS", ("length", True)),
+    "unknown": ({}, "odd", ("stop", False)),
+    "a number": ({"2": "length"}, 2, ("length", True)),
+    "a boolean": ({"true": "stop"}, True, ("stop", True)),
+}
+
+
+@pytest.mark.parametrize(("table", "value", "wanted"), REASONS.values(), ids=REASONS)
+def test_finish_reasons(table: dict[str, str | None], value: Any, wanted: tuple[str | None, bool]) -> None:
+    """The mapping's table first, then the words that most APIs use; unknown ones are stop, and said to be unknown."""
+    assert FinishReasons(table).resolve(value) == wanted
+
+
+def test_events_come_in_order() -> None:
+    """Head, reasoning, text; usage and reason at the end."""
+    extraction = reader("text: t, reasoning: r, id: i, model: m, usage: {total: u}, finish_reason: f")
+    assert feed(extraction, {"t": "a", "r": "b", "i": 7, "m": "x", "u": 3, "f": "length"}) == [
+        Head("7", "x"),
+        Delta("b", "reasoning_content"),
+        Delta("a"),
+    ]
+    assert extraction.close() == [Finish("length"), Usage(total=3)]
+
+
+def test_the_head_is_told_before_the_text_only() -> None:
+    """An id that comes later changes nothing that the client has seen."""
+    extraction = reader("text: t, id: i")
+    assert feed(extraction, {"i": "a"}, {"t": "x"}, {"i": "b"}) == [Head("a"), Delta("x")]
+
+
+@pytest.mark.parametrize("value", [None, "", [], {"a": 1}, True, 0])
+def test_an_id_that_is_none_is_left_out(value: Any) -> None:
+    """Only words and numbers name an answer."""
+    assert feed(reader("text: t, id: i"), {"i": value}) == []
+
+
+def test_a_fault_is_the_last_event_of_its_frame() -> None:
+    """What the frame said before is told first."""
+    events = feed(reader("text: t, reasoning: r"), {"r": "ok", "t": 5})
+    assert events[0] == Delta("ok", "reasoning_content")
+    assert code(events) == "upstream_mapping_mismatch"
+
+
+def test_nothing_is_read_after_the_end() -> None:
+    """Frames after `done` are not even parsed."""
+    extraction = reader("text: t, done: d")
+    assert feed(extraction, {"t": "a", "d": True}) == [Delta("a")]
+    assert extraction.feed(Frame(b"garbage")) == []
+    assert extraction.close() == [Finish("stop")]
+
+
+def test_a_reason_does_not_end_the_stream() -> None:
+    """Usage often comes after it."""
+    extraction = reader("text: t, finish_reason: f, usage: {completion: u}")
+    feed(extraction, {"t": "a", "f": "stop"}, {"u": 3})
+    assert extraction.close() == [Finish("stop"), Usage(completion=3)]
+
+
+CLOSING: dict[str, tuple[str, list[Any], str | None]] = {
+    "nothing came": ("text: t", [], "upstream_empty_response"),
+    "no text": ("text: t", [{"x": 1}], "upstream_mapping_mismatch"),
+    "no text, but a reason for it": ("text: t, finish_reason: f", [{"f": "content_filter"}], None),
+    "no text, though a count of 0": ("text: t, usage: {completion: u}", [{"u": 0}], "upstream_mapping_mismatch"),
+    "empty text": ("text: t", [{"t": ""}], None),
+    "frames about other things": ('text: "k && t", finish_reason: f', [{"k": False, "f": "stop"}], None),
+    "only unknown events": ("by: k, events: {a: {text: t}}", [{"k": "b"}], "upstream_mapping_mismatch"),
+    "only the end": ("by: k, events: {a: {text: t}, b: {done: true}}", [{"k": "b"}], None),
+    "not the end": ("by: k, events: {a: {text: t}, b: {done: true}}", [{"k": "a", "t": "x"}], "upstream_incomplete"),
+    "only reasoning": ("text: t, reasoning: r", [{"r": "x"}], None),
+    "only a refusal": ("text: t, refusal: r", [{"r": "x"}], None),
+    "only a tool call": ("text: t, tool_calls: c", [{"c": {"name": "f"}}], None),
+    "a call without a name": ("text: t, tool_call: {arguments: a}", [{"a": "x"}], "upstream_mapping_mismatch"),
+}
+
+
+@pytest.mark.parametrize(("stream", "values", "wanted"), CLOSING.values(), ids=CLOSING)
+def test_whether_an_answer_is_complete(stream: str, values: list[Any], wanted: str | None) -> None:
+    """An answer in which the mapping found nothing is its mismatch; one that is truly empty is an answer."""
+    extraction = reader(stream)
+    assert code(feed(extraction, *values)) is None
+    assert code(extraction.close()) == wanted
+
+
+@pytest.mark.parametrize("calls", ["x", 5, [5], [{"arguments": {}}], [{"name": ""}]])
+def test_tool_calls_that_are_none_are_a_mismatch(calls: Any) -> None:
+    """A call is an object with a name."""
+    assert code(feed(reader("text: t, tool_calls: c"), {"c": calls})) == "upstream_mapping_mismatch"
+
+
+@pytest.mark.parametrize("reason", ["stop", "auto", "tool_calls", None])
+def test_calls_give_the_reason(reason: str | None) -> None:
+    """A backend that says `stop` after tool calls means them."""
+    extraction = reader("text: t, tool_calls: c, finish_reason: f")
+    feed(extraction, {"c": [{"name": "f"}], "f": reason})
+    assert extraction.close()[-1] == Finish("tool_calls")
+
+
+def test_a_cut_answer_stays_cut() -> None:
+    """The length reason stands over the calls."""
+    extraction = reader("text: t, tool_calls: c, finish_reason: f")
+    feed(extraction, {"c": [{"name": "f"}], "f": "length"})
+    assert extraction.close()[-1] == Finish("length")
+
+
+def test_deeply_nested_arguments_are_no_exception() -> None:
+    """They are told, or they are our fault event."""
+    data = b'{"c": {"name": "f", "arguments": ' + b"[" * 900 + b"]" * 900 + b"}}"
+    events = reader("text: t, tool_calls: c").feed(Frame(data))
+    assert events
+    assert code(events) in (None, "upstream_invalid_json")
+
+
+def test_error_parts_have_their_own_selectors() -> None:
+    """Any of them tells of a failure; numbers that are 0 do not."""
+    extraction = reader("text: t, error: {message: m, type: k, code: c}")
+    assert feed(extraction, {"t": "a", "c": 0}) == [Delta("a")]
+    [fault] = feed(extraction, {"m": "no", "k": "kind", "c": 7})
+    assert isinstance(fault, Fault)
+    assert (fault.error.message, fault.error.type, fault.error.code) == ("no", "kind", "7")
+
+
+def test_the_look_for_errors_can_be_turned_off() -> None:
+    """`error: ~` makes the key an ordinary one."""
+    assert feed(reader("text: t, error: ~"), {"t": "a", "error": "none"}) == [Delta("a")]

@@ -1,0 +1,141 @@
+"""A backend's failure becomes the error that tells the client what to do, and nothing that it should not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from oaiproxy.failures import (
+    ErrorSelectors,
+    describe,
+    find_message,
+    from_status,
+    from_value,
+    from_words,
+    redact,
+    retry_seconds,
+    tell,
+)
+from oaiproxy.picks import Envelope
+
+BODIES: dict[str, tuple[Any, str]] = {
+    "nested": ({"error": {"message": "m"}}, "m"),
+    "plain": ({"message": "m"}, "m"),
+    "text": ({"error": "m"}, "m"),
+    "detail": ({"detail": "m"}, "m"),
+    "list of details": ({"detail": [{"msg": "m"}]}, ""),
+    "errors": ({"errors": [{"message": "m"}]}, "m"),
+    "list": ([{"error": {"message": "m"}}], "m"),
+    "scalar": ("m", "m"),
+    "nothing": ({"x": 1}, ""),
+    "null": (None, ""),
+    "number": (5, ""),
+    "empty list": ([], ""),
+}
+
+
+@pytest.mark.parametrize(("body", "message"), BODIES.values(), ids=BODIES)
+def test_messages_are_found_where_apis_put_them(body: Any, message: str) -> None:
+    """Whatever the shape of the error body."""
+    assert find_message(body) == message
+
+
+def test_secrets_are_redacted_the_longest_first() -> None:
+    """A secret that holds another leaves no rest; very short ones are ordinary words."""
+    assert redact("abcd-efgh abcd to", ["abcd", "abcd-efgh", "to", ""]) == "*** *** to"
+
+
+def test_a_secret_that_is_broken_over_lines_is_redacted() -> None:
+    """As it was sent, and as it reads on one line."""
+    assert tell("a  long  key and a long key", ["a  long  key", "a long key"]) == "*** and ***"
+
+
+TIMES = {
+    "7": 7.0,
+    " 1.5 ": 1.5,
+    "34.4s": 34.4,
+    "Thu, 01 Jan 1970 00:00:30 GMT": 20.0,
+    "Thu, 01 Jan 1970 00:00:30": 20.0,
+    "Thu, 01 Jan 1970 00:00:01 GMT": 0.0,
+    "9" * 400: float("inf"),
+    "": None,
+    "-1": None,
+    "soon": None,
+    "0x10": None,
+    "Thu, 99 Jan 1970 00:00:30 GMT": None,
+}
+
+
+@pytest.mark.parametrize(("value", "seconds"), TIMES.items())
+def test_retry_after(value: str, seconds: float | None) -> None:
+    """Seconds and dates are understood, from ten seconds past the epoch here; nothing else is."""
+    assert retry_seconds(value, 10.0) == seconds
+
+
+def test_an_endless_wait_is_told_as_a_minute() -> None:
+    """A number too large for a clock does no harm."""
+    error = from_status(429, "", retry_after=retry_seconds("9" * 400, 0.0))
+    assert (error.retry_after, error.retry) == (60.0, False)
+
+
+def test_a_quota_that_a_wait_mends_is_a_rate_limit() -> None:
+    """The word alone does not tell that an account is empty."""
+    assert from_status(429, "quota of requests per minute", retry_after=5.0).code == "rate_limit_exceeded"
+    assert from_status(429, "you have no credit left").code == "insufficient_quota"
+
+
+CONTEXTS = (
+    "maximum context length is 8192 tokens",
+    "Input is longer than the maximum",
+    "prompt is too long: 9 tokens > 8 maximum",
+    "the input exceeds the model's context",
+    "too many tokens",
+)
+
+
+@pytest.mark.parametrize("message", CONTEXTS)
+@pytest.mark.parametrize("status", [400, 413, 422, 500])
+def test_a_request_that_is_too_long_is_known_by_its_words(message: str, status: int) -> None:
+    """Whatever status the backend gives it, clients look for this code."""
+    error = from_status(status, message)
+    assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
+    assert error.message == message
+
+
+def test_types_and_codes_are_short_words() -> None:
+    """What a mapping's selectors find there is bounded; what is no word is left out."""
+
+    def constant(value: Any) -> Any:
+        return lambda body, envelope: value
+
+    for value, word in (("x" * 100, "x" * 64), (17, "17"), (0, None), ("", None), (True, None), ({"a": 1}, None)):
+        selectors = ErrorSelectors(message=constant({"message": "m"}), type=constant(value), code=constant(value))
+        assert describe({}, Envelope(), selectors) == ("m", word, word)
+
+
+VALUES: dict[str, tuple[Any, int, str]] = {
+    "message": ("no", 502, "upstream_error"),
+    "true": (True, 502, "upstream_error"),
+    "own code": ({"message": "no", "code": "odd"}, 502, "odd"),
+    "a status": ({"status": 404, "message": "no"}, 502, "upstream_not_found"),
+    "a status as text": ({"code": "429"}, 429, "rate_limit_exceeded"),
+    "no status": ({"code": 7}, 502, "7"),
+    "a boolean status": ({"status": True}, 502, "upstream_error"),
+    "throttled": ({"type": "ThrottlingException"}, 429, "rate_limit_exceeded"),
+    "a page": ({"message": "<html>"}, 502, "upstream_error"),
+}
+
+
+@pytest.mark.parametrize(("value", "status", "code"), VALUES.values(), ids=VALUES)
+def test_failures_told_with_a_good_status(value: Any, status: int, code: str) -> None:
+    """A value of any shape that tells of a failure gives the nearest error, and always a message."""
+    error = from_value(value, ())
+    assert (error.status, error.code) == (status, code)
+    assert error.message
+    assert "<" not in error.message
+
+
+def test_words_without_a_message() -> None:
+    """Something is said in any case."""
+    assert from_words("", None, None, ()).message == "the backend reported a failure"

@@ -1,0 +1,113 @@
+"""Tool calls come out as OpenAI's whatever their shape: dense indexes, one id and name each, arguments as text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from oaiproxy.events import ToolCallDelta
+from oaiproxy.toolcalls import ToolCalls
+
+Fragment = tuple[Any, Any, Any, Any]  # index, id, name, arguments
+
+
+def told(*fragments: Fragment) -> list[ToolCallDelta]:
+    """All that is said of some fragments, with ids made as `new1` and so on."""
+    made: list[str] = []
+
+    def new_id() -> str:
+        made.append(f"new{len(made) + 1}")
+        return made[-1]
+
+    calls = ToolCalls(0, new_id)
+    found = [delta for fragment in fragments for delta in calls.fragment(*fragment)]
+    return found + calls.close()
+
+
+def summary(deltas: list[ToolCallDelta]) -> list[tuple[int, str | None, str | None, str]]:
+    """Index, id, name and all arguments of each call; each is opened once, before its arguments."""
+    calls: dict[int, list[Any]] = {}
+    for delta in deltas:
+        if delta.name is not None:
+            assert delta.index not in calls
+            calls[delta.index] = [delta.id, delta.name, delta.arguments]
+        else:
+            assert delta.id is None
+            calls[delta.index][2] += delta.arguments
+    assert list(calls) == list(range(len(calls)))
+    return [(index, *call) for index, call in calls.items()]
+
+
+SHAPES: dict[str, tuple[list[Fragment], list[tuple[int, str, str, str]]]] = {
+    "opened and appended by index": (
+        [(0, "a", "f", None), (0, None, None, '{"x"'), (0, None, None, ":1}")],
+        [(0, "a", "f", '{"x":1}')],
+    ),
+    "indexes are renumbered": (
+        [(1, "a", "f", "1"), (5, "b", "g", "2"), (1, None, None, "3")],
+        [(0, "a", "f", "13"), (1, "b", "g", "2")],
+    ),
+    "indexes may be text": ([("x", "a", "f", "1"), ("x", None, None, "2")], [(0, "a", "f", "12")]),
+    "indexes may be anything": ([([0], "a", "f", "1"), ([0], None, None, "2")], [(0, "a", "f", "12")]),
+    "without index, appended to the last": (
+        [(None, "a", "f", None), (None, None, None, "1"), (None, "b", "g", None), (None, None, None, "2")],
+        [(0, "a", "f", "1"), (1, "b", "g", "2")],
+    ),
+    "without index, by id": (
+        [(None, "a", "f", "1"), (None, "b", "g", "2"), (None, "a", None, "3")],
+        [(0, "a", "f", "13"), (1, "b", "g", "2")],
+    ),
+    "every call with index 0": (
+        [(0, "a", "f", "1"), (0, "b", "g", "2"), (0, None, None, "3")],
+        [(0, "a", "f", "1"), (1, "b", "g", "23")],
+    ),
+    "id and name in every fragment": ([(0, "a", "f", "1"), (0, "a", "f", "2")], [(0, "a", "f", "12")]),
+    "no arguments": ([(0, "a", "f", None), (0, None, None, "")], [(0, "a", "f", "{}")]),
+    "no id": ([(0, None, "f", "1"), (1, "", "g", "2")], [(0, "new1", "f", "1"), (1, "new2", "g", "2")]),
+    "the name comes late": ([(0, "a", None, "1"), (0, None, "f", "2")], [(0, "a", "f", "12")]),
+    "arguments as an object": ([(0, "a", "f", {"x": [1, None]})], [(0, "a", "f", '{"x":[1,null]}')]),
+    "an id that is a number": ([(0, 17, "f", "1")], [(0, "17", "f", "1")]),
+}
+
+
+@pytest.mark.parametrize(("fragments", "calls"), SHAPES.values(), ids=SHAPES)
+def test_fragments_become_calls(fragments: list[Fragment], calls: list[tuple[int, str, str, str]]) -> None:
+    """Each shape that backends use comes out as the same kind of calls."""
+    assert summary(told(*fragments)) == calls
+
+
+WHOLE: dict[str, tuple[dict[str, Any], str]] = {
+    "object arguments": ({"name": "f", "arguments": {"a": 1}}, '{"a":1}'),
+    "text arguments": ({"name": "f", "arguments": '{"a": 1}'}, '{"a": 1}'),
+    "none": ({"name": "f"}, "{}"),
+    "null": ({"name": "f", "arguments": None}, "{}"),
+    "empty": ({"name": "f", "arguments": ""}, "{}"),
+    "inside function": ({"type": "function", "function": {"name": "f", "arguments": "1"}}, "1"),
+}
+
+
+@pytest.mark.parametrize(("call", "arguments"), WHOLE.values(), ids=WHOLE)
+def test_a_whole_call_is_told_at_once(call: dict[str, Any], arguments: str) -> None:
+    """Nothing is left for the end, and two alike are two calls."""
+    calls = ToolCalls(0, lambda: "new")
+    deltas = [*calls.whole(call), *calls.whole(call)]
+    assert summary(deltas) == [(0, "new", "f", arguments), (1, "new", "f", arguments)]
+    assert calls.close() == []
+
+
+def test_a_call_without_a_name_is_not_told() -> None:
+    """It is held, and known to be nameless, until the name comes."""
+    calls = ToolCalls(0, lambda: "new")
+    assert calls.fragment(0, "a", None, "1") == []
+    assert calls.nameless
+    calls.fragment(0, None, "f", None)
+    assert not calls.nameless
+
+
+def test_no_calls_are_false() -> None:
+    """Until the first fragment came."""
+    calls = ToolCalls(0, lambda: "new")
+    assert not calls
+    calls.fragment(0, "a", "f", None)
+    assert calls
