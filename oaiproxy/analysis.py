@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from jinja2 import nodes
 
 from oaiproxy.diagnostics import did_you_mean
-from oaiproxy.sandbox import Sandbox
+from oaiproxy.filters import check_selector
+from oaiproxy.sandbox import LOOP, Sandbox
 
 Shape: TypeAlias = Any
 """What a name holds: a dict of attributes, a list of one item's shape, the name of a scalar type, None for anything."""
@@ -29,6 +31,16 @@ class Value:
 Bound: TypeAlias = dict[str, Value]
 """Local names: loop variables and those of `$let`."""
 ANYTHING = Value()
+MAX_NESTING = 100
+"""Levels of one template's syntax tree."""
+
+_LOOP = Value(dict.fromkeys(LOOP))
+_STAND_ALONE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Block)
+_REFUSED = (*_STAND_ALONE, nodes.ScopedEvalContextModifier)
+
+
+class TooDeep(Exception):
+    """The template is nested too deeply to be walked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +56,20 @@ class Finding:
 
 
 class Analysis:
-    """One template's walk. `reads` gains every path read; a path that is used whole ends in `.*`."""
+    """One template's walk. `reads` gains every path read; a path that is used whole ends in `.*`.
+
+    The nodes are those of `Sandbox.tree`, whose `lineno` is an offset in `text`.
+    """
 
     def __init__(
-        self,
-        sandbox: Sandbox,
-        shapes: Shapes,
-        tokens: Sequence[tuple[int, str, str]],
-        report: Callable[[Finding], None],
-        reads: set[str],
+        self, sandbox: Sandbox, shapes: Shapes, text: str, report: Callable[[Finding], None], reads: set[str]
     ) -> None:
         self._sandbox = sandbox
         self._shapes = shapes
-        self._tokens = [token for token in tokens if token[1] not in ("whitespace", "data")]
-        self._claimed: set[int] = set()
+        self._text = text
         self._report = report
         self._reads = reads
+        self._depth = 0
 
     def template(self, template: nodes.Template, bound: Bound) -> None:
         """Walk a text template."""
@@ -71,7 +81,11 @@ class Analysis:
 
     def expression(self, node: nodes.Node, bound: Bound, *, used: bool = False) -> Value:
         """Walk an expression. `used` tells that its value is taken whole."""
+        self._depth += 1
+        if self._depth > MAX_NESTING:
+            raise TooDeep
         value = self._value(node, bound)
+        self._depth -= 1
         if used and value.path and (value.shape is None or isinstance(value.shape, dict | list)):
             self._reads.add(value.path + ".*")
         return value
@@ -79,170 +93,260 @@ class Analysis:
     def _value(self, node: nodes.Node, bound: Bound) -> Value:
         match node:
             case nodes.Name(name=name):
-                return self._name(name, bound)
+                return self._name(node, name, bound)
+            case nodes.Const(value=float() as number) if not math.isfinite(number):
+                self._report(Finding("E201", "template syntax: the number is too large", node.lineno, 1))
             case nodes.Getattr(node=owner, attr=key) | nodes.Getitem(node=owner, arg=nodes.Const(value=str() as key)):
-                return self._member(self._value(owner, bound), key)
+                return self._member(self.expression(owner, bound), key, node.lineno)
             case nodes.Getitem(node=owner, arg=index):
                 self.expression(index, bound)
-                return _item(self._value(owner, bound))
+                value = self.expression(owner, bound)
+                return value if isinstance(index, nodes.Slice) else _item(value)
             case nodes.Filter():
                 return self._filter(node, bound)
-            case nodes.Test(node=subject, name=name, args=args):
-                self.expression(subject, bound)
-                self._arguments(args, bound)
-                if name not in self._sandbox.tests:
-                    self._unknown("E209", "test", name, self._sandbox.tests)
-                return Value("boolean")
-            case nodes.Call(node=function, args=args, kwargs=named):
-                self._call(function, bound)
-                self._arguments([*args, *[pair.value for pair in named]], bound)
+            case nodes.Test():
+                return self._test(node, bound)
+            case nodes.Call():
+                self._call(node, bound)
+                self._arguments(node, bound)
                 return ANYTHING
             case nodes.CondExpr(test=test, expr1=then, expr2=other):
                 self.expression(test, bound)
                 value = self.expression(then, bound, used=True)
-                if other is not None:
-                    self.expression(other, bound, used=True)
-                return value
+                if other is None:
+                    return value
+                self.expression(other, bound, used=True)
+                return ANYTHING
         for child in node.iter_child_nodes():
-            self.expression(child, bound, used=True)
+            self.expression(child, bound, used=not isinstance(node, nodes.Compare | nodes.Not | nodes.Operand))
         return ANYTHING
 
-    def _name(self, name: str, bound: Bound) -> Value:
+    def _name(self, node: nodes.Node, name: str, bound: Bound) -> Value:
         if name in bound:
             return bound[name]
         if name in self._shapes:
             self._reads.add(name)
             return Value(self._shapes[name], name)
-        if name not in self._sandbox.globals and "*" not in self._shapes:
-            self._unknown("E203", "name", name, [*bound, *self._shapes])
+        if name in self._sandbox.globals:
+            self._finding("E207", f"`{name}` is a function", name, node.lineno, label=f"write `{name}(...)`")
+        elif "*" not in self._shapes:
+            known = [*bound, *self._shapes, *self._sandbox.globals]
+            self._unknown("E203", "name", name, known, node.lineno)
         return ANYTHING
 
-    def _member(self, owner: Value, key: str) -> Value:
+    def _member(self, owner: Value, key: str, offset: int) -> Value:
         path = f"{owner.path}.{key}" if owner.path else ""
         if path:
             self._reads.add(path)
         if isinstance(owner.shape, dict):
             if key in owner.shape or "*" in owner.shape:
                 return Value(owner.shape.get(key), path)
-            self._unknown("E204", "attribute", key, owner.shape, of=owner.path)
+            self._unknown("E204", "attribute", key, owner.shape, offset, of=owner.path)
         elif isinstance(owner.shape, str | list):
             what = owner.shape if isinstance(owner.shape, str) else "list"
-            place = self._place(key)
-            self._report(Finding("E204", f"`{owner.path}` is a {what} and has no attribute `{key}`", *place))
+            message = f"`{owner.path}` is a {what} and has no attribute `{key}`"
+            label = "take an item of it: `[0]`, `first`, or a loop" if what == "list" else ""
+            self._finding("E204", message, key, offset, label=label)
         return Value(None, path)
 
     def _filter(self, node: nodes.Filter, bound: Bound) -> Value:
-        subject = self._value(node.node, bound) if node.node is not None else ANYTHING
-        self._arguments([*node.args, *[pair.value for pair in node.kwargs]], bound)
+        subject = self.expression(node.node, bound) if node.node is not None else ANYTHING
+        self._arguments(node, bound)
         if node.name not in self._sandbox.filters:
-            self._unknown("E202", "filter", node.name, self._sandbox.filters)
+            self._unknown("E202", "filter", node.name, self._sandbox.filters, node.lineno)
             return ANYTHING
-        self._check_arity(node)
-        if node.name == "default":
-            return subject
-        if node.name in ("first", "last"):
+        self._check_arity("filter", node, self._sandbox.filters[node.name])
+        match node.name, [*node.args, *node.kwargs]:
+            case "map", [nodes.Keyword(key="attribute", value=nodes.Const(value=str() as path)), *_]:
+                self._path(_item(subject), path, node.lineno)
+                return ANYTHING
+            case "map", [nodes.Const(value=str() as name), *_] if name not in self._sandbox.filters:
+                self._unknown("E202", "filter", name, self._sandbox.filters, node.lineno)
+            case "selectattr" | "rejectattr", [nodes.Const(value=str() as path), *rest]:
+                self._path(_item(subject), path, node.lineno)
+                self._check_test(rest[:1], node.lineno)
+            case "select" | "reject", rest:
+                self._check_test(rest[:1], node.lineno)
+            case "jmes", [nodes.Const(value=str() as text)] if fault := check_selector(text):
+                self._report(Finding("E301", f"selector: {fault}", self._find(text, node.lineno), len(text)))
+        return self._filtered(node.name, subject)
+
+    def _filtered(self, name: str, subject: Value) -> Value:
+        if name in ("first", "last"):
             return _item(subject)
-        if node.name in ("select", "reject", "selectattr", "rejectattr", "unique"):
+        if name in ("default", "select", "reject", "selectattr", "rejectattr", "unique"):
             return subject
-        if node.name == "map" and node.kwargs and isinstance(node.kwargs[0].value, nodes.Const):
-            self._member(_item(subject), str(node.kwargs[0].value.value))
-        elif node.name not in ("length",) and subject.path:
+        if name != "length" and subject.path:
             self._reads.add(subject.path + ".*")
         return ANYTHING
 
-    def _check_arity(self, node: nodes.Filter) -> None:
+    def _path(self, value: Value, path: str, offset: int) -> None:
+        for key in path.split("."):
+            value = self._member(value, key, offset)
+
+    def _check_test(self, name: Sequence[nodes.Node], offset: int) -> None:
+        match name:
+            case [nodes.Const(value=str() as test)] if test not in self._sandbox.tests:
+                self._unknown("E209", "test", test, self._sandbox.tests, offset)
+
+    def _test(self, node: nodes.Test, bound: Bound) -> Value:
+        self.expression(node.node, bound)
+        self._arguments(node, bound)
+        if node.name not in self._sandbox.tests:
+            self._unknown("E209", "test", node.name, self._sandbox.tests, node.lineno)
+        else:
+            self._check_arity("test", node, self._sandbox.tests[node.name])
+        return Value("boolean")
+
+    def _check_arity(self, what: str, node: nodes.Filter | nodes.Test, function: Any) -> None:
         if node.dyn_args is not None or node.dyn_kwargs is not None:
             return
-        signature = inspect.signature(self._sandbox.filters[node.name])
+        signature = inspect.signature(function)
         try:
             signature.bind(None, *node.args, **{str(pair.key): None for pair in node.kwargs})
         except TypeError:
             wanted = ", ".join(str(one).split(":")[0] for one in list(signature.parameters.values())[1:])
             label = f"write `{node.name}({wanted})`" if wanted else "it takes no arguments"
-            self._report(
-                Finding("E206", f"filter `{node.name}` takes other arguments", *self._place(node.name), label=label)
-            )
+            self._finding("E206", f"{what} `{node.name}` takes other arguments", node.name, node.lineno, label=label)
 
-    def _arguments(self, arguments: Sequence[nodes.Expr], bound: Bound) -> None:
-        for argument in arguments:
-            self.expression(argument, bound, used=True)
+    def _arguments(self, node: nodes.Filter | nodes.Test | nodes.Call, bound: Bound) -> None:
+        named = [pair.value for pair in node.kwargs]
+        for argument in (*node.args, *named, node.dyn_args, node.dyn_kwargs):
+            if argument is not None:
+                self.expression(argument, bound, used=True)
 
-    def _call(self, function: nodes.Node, bound: Bound) -> None:
-        match function:
+    def _call(self, node: nodes.Call, bound: Bound) -> None:
+        match node.node:
             case nodes.Name(name=name) if name in self._sandbox.globals or name in bound:
                 return
-            case nodes.Getattr(node=nodes.Name(name="loop")):
+            case nodes.Getattr(node=nodes.Name(name=name), attr="cycle" | "changed") if bound.get(name) is _LOOP:
                 return
-            case nodes.Name(name=name):
-                self._finding("E207", f"`{name}` is not a function: templates work with names and filters", name)
-            case nodes.Getattr(attr=name):
-                self.expression(function.node, bound)
-                known = did_you_mean(name, self._sandbox.filters)
-                self._finding("E207", f"data has no methods: `{name}()` cannot be called", name, label=known)
-            case _:
+            case nodes.Name(name=name) as function:
+                message = f"`{name}` is not a function: templates work with names and filters"
+                known = did_you_mean(name, [*self._sandbox.filters, *self._sandbox.globals])
+                self._finding("E207", message, name, function.lineno, label=known)
+            case nodes.Getattr(node=owner, attr=name) as function:
+                self.expression(owner, bound)
+                label = _INSTEAD.get(name) or did_you_mean(name, self._sandbox.filters)
+                message = f"data has no methods: `{name}()` cannot be called"
+                self._finding("E207", message, name, function.lineno, label=label)
+            case function:
                 self.expression(function, bound)
+                self._report(Finding("E207", "only functions can be called", node.lineno, 1))
 
-    def _body(self, body: Sequence[nodes.Node], bound: Bound) -> None:
+    def _body(self, body: Iterable[nodes.Node], bound: Bound) -> None:
         for node in body:
+            self._depth += 1
+            if self._depth > MAX_NESTING:
+                raise TooDeep
             self._statement(node, bound)
+            self._depth -= 1
 
     def _statement(self, node: nodes.Node, bound: Bound) -> None:
         match node:
             case nodes.Output(nodes=parts):
                 for part in parts:
                     self.expression(part, bound, used=True)
-            case nodes.For(target=target, iter=items, test=test, body=body, else_=other):
-                inside = bound | {"loop": ANYTHING} | dict.fromkeys(_targets(target), ANYTHING)
-                item = self.items(items, bound)
-                if isinstance(target, nodes.Name):
-                    inside[target.name] = item
-                if test is not None:
-                    self.expression(test, inside)
-                self._body(body, inside)
-                self._body(other, bound)
+            case nodes.For():
+                self._for(node, bound)
             case nodes.If(test=test, body=body, elif_=elifs, else_=other):
                 self.expression(test, bound)
                 self._body([*body, *elifs, *other], bound)
             case nodes.Assign(target=target, node=value):
                 found = self.expression(value, bound, used=True)
-                bound.update(dict.fromkeys(_targets(target), found if isinstance(target, nodes.Name) else ANYTHING))
-            case nodes.AssignBlock(target=target, body=body):
+                self._assign(target, found, bound)
+            case nodes.AssignBlock(target=target, filter=applied, body=body):
+                self._body(body, dict(bound))
+                if applied is not None:
+                    self.expression(applied, bound)
+                self._assign(target, ANYTHING, bound)
+            case nodes.With(targets=targets, values=values, body=body):
+                inside = dict(bound)
+                for target, value in zip(targets, values, strict=True):
+                    self._assign(target, self.expression(value, bound, used=True), inside)
+                self._body(body, inside)
+            case nodes.FilterBlock(filter=applied, body=body):
+                self.expression(applied, bound)
+                self._body(body, dict(bound))
+            case nodes.Scope(body=body):
                 self._body(body, bound)
-                bound.update(dict.fromkeys(_targets(target), ANYTHING))
-            case nodes.Macro(name=name, args=args, body=body):
-                bound[name] = ANYTHING
-                self._body(body, bound | {argument.name: ANYTHING for argument in args})
-            case nodes.Include() | nodes.Import() | nodes.FromImport() | nodes.Extends() | nodes.Block():
+            case nodes.Macro() | nodes.CallBlock():
+                self._macro(node, bound)
+            case nodes.Break() | nodes.Continue() if bound.get("loop") is not _LOOP:
                 word = type(node).__name__.lower()
-                self._finding("E207", f"`{{% {word} %}}` is not for mappings: a template stands alone", word)
-            case nodes.Expr():
-                self.expression(node, bound)
+                self._finding("E201", f"template syntax: `{word}` outside of a loop", word, node.lineno)
+            case _ if isinstance(node, _REFUSED):
+                self._refuse(node)
             case _:
                 for child in node.iter_child_nodes():
-                    self._statement(child, bound)
+                    self.expression(child, bound)
 
-    def _unknown(self, code: str, what: str, name: str, known: Any, of: str = "") -> None:
+    def _for(self, node: nodes.For, bound: Bound) -> None:
+        inside = bound | {"loop": _LOOP}
+        item = self.items(node.iter, bound)
+        self._assign(node.target, item, inside)
+        if node.recursive:
+            self._finding("E207", "a loop cannot be recursive", "recursive", node.lineno)
+        if node.test is not None:
+            self.expression(node.test, inside)
+        self._body(node.body, inside)
+        self._body(node.else_, dict(bound))
+
+    def _macro(self, node: nodes.Macro | nodes.CallBlock, bound: Bound) -> None:
+        inside = {name: value for name, value in bound.items() if name != "loop"}
+        inside |= dict.fromkeys(("caller", "varargs", "kwargs"), ANYTHING)
+        for default in node.defaults:
+            self.expression(default, bound, used=True)
+        if isinstance(node, nodes.Macro):
+            bound[node.name] = inside[node.name] = ANYTHING
+        else:
+            self.expression(node.call, bound)
+        self._body(node.body, inside | {argument.name: ANYTHING for argument in node.args})
+
+    def _assign(self, target: nodes.Node, value: Value, bound: Bound) -> None:
+        match target:
+            case nodes.Name(name=name):
+                bound[name] = value
+            case nodes.Tuple(items=parts):
+                for part in parts:
+                    self._assign(part, ANYTHING, bound)
+            case nodes.NSRef(name=name) if name not in bound:
+                self._unknown("E203", "name", name, bound, target.lineno)
+
+    def _refuse(self, node: nodes.Node) -> None:
+        words: dict[type[nodes.Node], str] = {nodes.FromImport: "from", nodes.ScopedEvalContextModifier: "autoescape"}
+        word = words.get(type(node), type(node).__name__.lower())
+        why = "a template stands alone" if isinstance(node, _STAND_ALONE) else "text is never HTML here"
+        self._finding("E207", f"`{{% {word} %}}` is not for mappings: {why}", word, node.lineno)
+
+    def _unknown(self, code: str, what: str, name: str, known: Iterable[str], offset: int, of: str = "") -> None:
         message = f"unknown {what} `{name}`" + (f" of `{of}`" if of else "")
-        self._finding(code, message, name, label=did_you_mean(name, known))
+        self._finding(code, message, name, offset, label=did_you_mean(name, known))
 
-    def _finding(self, code: str, message: str, name: str, label: str = "") -> None:
-        self._report(Finding(code, message, *self._place(name), label=label))
+    def _finding(self, code: str, message: str, name: str, offset: int, label: str = "") -> None:
+        self._report(Finding(code, message, self._find(name, offset), len(name), label=label))
 
-    def _place(self, name: str) -> tuple[int, int]:
-        """Where the name stands: its first token not yet pointed at."""
-        for offset, kind, text in self._tokens:
-            if text.strip("'\"") == name and kind in ("name", "string", "operator") and offset not in self._claimed:
-                self._claimed.add(offset)
-                return offset, len(text)
-        return 0, max((offset + len(text) for offset, _, text in self._tokens), default=1)
+    def _find(self, name: str, offset: int) -> int:
+        """Where the name stands, at or behind the token that its node begins with."""
+        found = self._text.find(name, offset)
+        return found if found >= 0 else offset
+
+
+_INSTEAD = {
+    "strip": "write `| trim`",
+    "items": "loop over the keys: `{% for key in object %}`",
+    "keys": "loop over the object itself",
+    "values": "loop over the keys: `{% for key in object %}`",
+    "get": "write `object.key` or `object[key]`",
+    "startswith": "compare a slice: `text[:3] == 'abc'`",
+    "endswith": "compare a slice: `text[-3:] == 'abc'`",
+    "format": "join pieces with `~`",
+    "append": "write `list + [item]`",
+    "count": "write `| length`",
+}
+"""What to write in the place of Python's methods."""
 
 
 def _item(value: Value) -> Value:
     shape = value.shape[0] if isinstance(value.shape, list) and value.shape else None
     return Value(shape, value.path)
-
-
-def _targets(target: nodes.Node) -> list[str]:
-    return [name.name for name in target.find_all(nodes.Name)] or (
-        [target.name] if isinstance(target, nodes.Name) else []
-    )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -18,6 +20,12 @@ from oaiproxy.selectors import Selector, SelectorError, compile_selector
 
 MAX_TEXT = 64 * 1024 * 1024
 """Characters that one filter may make of its input: a bound on what a template can cost."""
+MAX_ITEMS = 1_000_000
+"""Items that one filter may make of its input."""
+
+_INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*")
+_DECIMAL = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*")
+_DATE_FORM = re.compile(r"(?:[^%\0]|%[A-Za-z%])*")
 
 
 class FilterError(ValueError):
@@ -48,39 +56,47 @@ def kind(value: Json) -> str:
             return "a string"
         case Mapping():
             return "an object"
-    return "a list"
+        case Sequence() if not isinstance(value, bytes):
+            return "a list"
+    return "no JSON value"
 
 
 def text(value: Json) -> str:
-    """A value as text: strings as they are, everything else as compact JSON."""
+    """The value as text: strings as they are, everything else as compact JSON."""
     return value if isinstance(value, str) else jsontext.dump(value).decode()
 
 
 def clamp(value: Json, low: float, high: float) -> float:
     """The number, not below `low` and not above `high`."""
-    return min(max(_number("clamp", value), low), high)
+    return min(max(_number("clamp", value), _number("clamp", low)), _number("clamp", high))
 
 
 def integer(value: Json) -> int:
     """The number without its fraction; text is read as a number."""
     try:
-        return int(value) if not isinstance(value, str) else int(float(value)) if "." in value else int(value)
+        if isinstance(value, str):
+            return int(value) if _INTEGER.fullmatch(value) else int(floating(value))
+        return int(value)
     except (TypeError, ValueError, OverflowError):
-        raise FilterError(f"`int` cannot read {kind(value)} as a number") from None
+        raise FilterError(f"`int` cannot read {kind(value)} as an integer") from None
 
 
 def floating(value: Json) -> float:
     """The number as a floating-point number; text is read as a number."""
     try:
+        if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+            raise ValueError
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise FilterError(f"`float` cannot read {kind(value)} as a number") from None
 
 
 def rounded(value: Json, digits: int = 0) -> float:
-    """The number rounded to `digits` decimals; to an integer when `digits` is 0."""
+    """The number rounded to `digits` decimals, halves to the even digit; to an integer when `digits` is 0."""
     number = _number("round", value)
-    return round(number, digits) if digits else round(number)
+    if not -30 <= _number("round", digits) <= 30:
+        raise FilterError("`round` takes at most 30 digits")
+    return round(number, int(digits)) if digits else round(number)
 
 
 def lower(value: Json) -> str:
@@ -100,33 +116,46 @@ def trim(value: Json, characters: str | None = None) -> str:
 
 def replace(value: Json, old: str, new: str) -> str:
     """The text with every `old` replaced by `new`."""
-    whole = text(value)
-    if old and len(whole) + whole.count(old) * (len(new) - len(old)) > MAX_TEXT:
-        raise FilterError(f"`replace` would make more than {MAX_TEXT} characters")
+    whole, old, new = text(value), text(old), text(new)
+    if not old:
+        raise FilterError("`replace` needs something to replace, not an empty text")
+    if len(new) > len(old):
+        _check_size("replace", len(whole) + whole.count(old) * (len(new) - len(old)))
     return whole.replace(old, new)
 
 
 def split(value: Json, separator: str | None = None) -> list[str]:
     """The pieces of the text between separators (white space when none is given)."""
-    return text(value).split(separator)
+    if separator == "":
+        raise FilterError("`split` needs a separator, not an empty text")
+    pieces = text(value).split(separator, MAX_ITEMS)
+    if len(pieces) > MAX_ITEMS:
+        raise FilterError(f"`split` would make more than {MAX_ITEMS} pieces")
+    return pieces
 
 
 def join(value: Json, separator: str = "") -> str:
     """The items as one text."""
-    items = [text(item) for item in _items("join", value)]
-    if sum(map(len, items)) + len(separator) * len(items) > MAX_TEXT:
-        raise FilterError(f"`join` would make more than {MAX_TEXT} characters")
-    return separator.join(items)
+    between = text(separator)
+    pieces: list[str] = []
+    size = 0
+    for item in _items("join", value):
+        pieces.append(text(item))
+        size += len(pieces[-1]) + len(between)
+        _check_size("join", size)
+    return between.join(pieces)
 
 
 def first(value: Json) -> Json:
-    """The first item; absent when there is none."""
-    return value[0] if isinstance(value, str | list) and value else ABSENT_ITEM
+    """The first item of a list, or character of a text; absent when there is none."""
+    items = _sequence("first", value)
+    return items[0] if items else ABSENT_ITEM
 
 
 def last(value: Json) -> Json:
-    """The last item; absent when there is none."""
-    return value[-1] if isinstance(value, str | list) and value else ABSENT_ITEM
+    """The last item of a list, or character of a text; absent when there is none."""
+    items = _sequence("last", value)
+    return items[-1] if items else ABSENT_ITEM
 
 
 def length(value: Json) -> int:
@@ -159,6 +188,8 @@ def parse_json(value: Json) -> Json:
 
 def map_to(value: Json, table: Mapping[str, Json], fallback: Json = None) -> Json:
     """What `table` gives for the value; else `fallback`, else absent."""
+    if not isinstance(table, dict):
+        raise FilterError(f"`map_to` needs an object to look in, not {kind(table)}")
     found = table.get(text(value), fallback)
     return ABSENT_ITEM if found is None else found
 
@@ -181,35 +212,53 @@ def merge(value: Json, other: Mapping[str, Json]) -> dict[str, Json]:
 
 def b64(value: Json) -> str:
     """The text's UTF-8 bytes in base64."""
-    return base64.b64encode(text(value).encode()).decode()
+    return base64.b64encode(_bytes(value)).decode()
 
 
 def urlencode(value: Json) -> str:
     """The text percent-encoded, slashes too."""
-    return quote(text(value), safe="")
+    data = _bytes(value)
+    _check_size("urlencode", len(data) * 3)
+    return quote(data, safe="")
 
 
 def sha256(value: Json) -> str:
     """The SHA-256 of the text's UTF-8 bytes, in hexadecimal."""
-    return hashlib.sha256(text(value).encode()).hexdigest()
+    return hashlib.sha256(_bytes(value)).hexdigest()
 
 
 def date(value: Json, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
     """Seconds since 1970 as a date in UTC, in strftime's `form` (ISO 8601 when left out)."""
+    # A width, as in `%999999999d`, makes strftime take any amount of memory.
+    if not isinstance(form, str) or len(form) > 200 or not _DATE_FORM.fullmatch(form):
+        raise FilterError("`date` cannot use this form: write letters after `%`, as in `%Y-%m-%d`")
+    seconds = _number("date", value)
     try:
-        return datetime.fromtimestamp(_number("date", value), UTC).strftime(form)
-    except (OverflowError, OSError, ValueError) as error:
-        raise FilterError(f"`date` cannot use this number or form: {error}") from None
+        return datetime.fromtimestamp(seconds, UTC).strftime(form)
+    except (OverflowError, OSError, ValueError):
+        raise FilterError("`date` cannot make a date of this number") from None
 
 
 def jmes(value: Json, expression: str) -> Json:
     """What a JMESPath expression picks from the value; absent when it picks nothing."""
     try:
-        selector: Selector = compile_selector(expression)
+        selector = _selector(text(expression))
     except SelectorError as error:
         raise FilterError(f"`jmes`: {error}") from None
     found = selector(value, NoEnvelope())
     return ABSENT_ITEM if found is None else found
+
+
+def check_selector(expression: str) -> str:
+    """What is wrong with a JMESPath expression for `jmes`, or ""."""
+    try:
+        _selector(expression)
+    except SelectorError as error:
+        return error.message
+    return ""
+
+
+_selector: Callable[[str], Selector] = lru_cache(maxsize=256)(compile_selector)
 
 
 def _number(name: str, value: Json) -> float:
@@ -222,6 +271,21 @@ def _items(name: str, value: Json) -> Iterable[Json]:
     if isinstance(value, list):
         return value
     raise FilterError(f"`{name}` needs a list, not {kind(value)}")
+
+
+def _sequence(name: str, value: Json) -> Sequence[Json]:
+    if isinstance(value, list | str):
+        return value
+    raise FilterError(f"`{name}` needs a list or a text, not {kind(value)}")
+
+
+def _bytes(value: Json) -> bytes:
+    return text(value).encode("utf-8", "replace")
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_TEXT:
+        raise FilterError(f"`{name}` would make more than {MAX_TEXT} characters")
 
 
 class _AbsentItem:

@@ -21,13 +21,12 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class JsonError(ValueError):
-    """The text is not JSON. The message names the position, never the content."""
+    """The text is not JSON, or the value cannot be. The message names the position, never the content."""
 
 
 def parse(data: bytes | str) -> Json:
     """Read strict JSON (RFC 8259), after an optional byte order mark."""
-    if isinstance(data, bytes) and data.startswith(_BOM):
-        data = data[3:]
+    data = data.removeprefix(_BOM) if isinstance(data, bytes) else data.removeprefix("\ufeff")
     try:
         return _decoder.decode(data)
     except UnicodeError as error:
@@ -44,7 +43,8 @@ def parse_lenient(data: bytes | str) -> Json:
         return parse(data)
     except JsonError as strict:
         try:
-            return json.loads(data.decode("utf-8-sig") if isinstance(data, bytes) else data)
+            text = data.decode("utf-8") if isinstance(data, bytes) else data
+            return json.loads(text.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             raise strict from None
 
@@ -52,12 +52,15 @@ def parse_lenient(data: bytes | str) -> Json:
 def dump(value: Json) -> bytes:
     """Write compact JSON in UTF-8. NaN and infinities become null, a lone surrogate becomes U+FFFD.
 
-    U+0085, U+2028 and U+2029 are escaped: some clients split event streams at them.
+    U+0085, U+2028 and U+2029 are escaped: some clients split event streams at them. Raises JsonError for what is nested
+    too deeply, and for integers of more than 4300 digits.
     """
     try:
-        data = _encoder.encode(value)
-    except UnicodeEncodeError:
-        data = _encoder.encode(_without_surrogates(value))
+        data = _encode(value)
+    except RecursionError as error:
+        raise JsonError("the value is nested too deeply") from error
+    except ValueError as error:
+        raise JsonError("an integer has too many digits") from error
     if b"\xe2\x80" in data or b"\xc2\x85" in data:
         data = (
             data.replace(b"\xe2\x80\xa8", b"\\u2028")
@@ -65,6 +68,13 @@ def dump(value: Json) -> bytes:
             .replace(b"\xc2\x85", b"\\u0085")
         )
     return data
+
+
+def _encode(value: Json) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _encoder.encode(_without_surrogates(value))
 
 
 def _plain(message: str) -> str:

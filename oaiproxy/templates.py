@@ -2,7 +2,7 @@
 
 A leaf that is exactly one `{{ expression }}` gives the expression's native value, never parsed again; any other leaf
 with Jinja in it gives text. Plain names, attributes, constants and filters on them run as closures; the rest runs as
-Jinja's generated code.
+Jinja's generated code, in which the sandbox's operations stand for Jinja's own.
 """
 
 from __future__ import annotations
@@ -10,21 +10,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
-from jinja2.visitor import NodeTransformer
 
-from oaiproxy.analysis import Analysis, Bound, Finding, Shapes
+from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, Shapes, TooDeep
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
-from oaiproxy.sandbox import ABSENT, MAX_OUTPUT, MAX_STEPS, Absent, RenderError, Sandbox, Scope, member
+from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, text_in
+from oaiproxy.sandbox import Sandbox
+from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.source import Source
 
-Evaluate: TypeAlias = Callable[[Scope], Any]
-"""A scope to a value, or to an absent one."""
+MAX_LENGTH = 100_000
+"""Characters of one template."""
 
-_JINJA = re.compile(r"\{[{%#]")
-_FAILURES = (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, TemplateError, RecursionError)
+_JINJA = re.compile(r"\{[{%]")
+_FAILURES = (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, TemplateError)
+_EXHAUSTED = (RecursionError, MemoryError)
+_UNCOMPILABLE = (SyntaxError, TemplateError, ValueError, RecursionError, MemoryError)
 
 
 @dataclass(slots=True)
@@ -64,34 +67,40 @@ def has_template(text: str) -> bool:
 
 
 def compile_leaf(source: Source, compilation: Compilation, bound: Bound, sandbox: Sandbox | None = None) -> Leaf:
-    """Compile a string that holds Jinja; what is wrong in it goes to the compilation's findings."""
-    text = source.value.rstrip("\n") if _is_one_expression(source.value) else source.value
-    parsed = _parse(text, source, 0, compilation, sandbox)
+    """Compile a string that holds Jinja; what is wrong in it goes to the compilation's findings.
+
+    With a `sandbox`, whose `finalize` says what a value becomes, the leaf is text in any case.
+    """
+    template = _Template(source, source.value, 0, compilation)
+    parsed = template.parse()
     if parsed is None:
         return Leaf(_nothing, native=True)
-    match parsed.body:
-        case [nodes.Output(nodes=[nodes.Expr() as expression])] if not isinstance(expression, nodes.TemplateData):
-            _analyse(compilation, source, text, 0).expression(expression, bound, used=True)
-            if sandbox is None:
-                return Leaf(_native(expression, compilation.sandbox, source), native=True)
-        case _:
-            _analyse(compilation, source, text, 0).template(parsed, bound)
-    return Leaf(_text(parsed, sandbox or compilation.sandbox, source), native=False)
+    expression = _one_expression(parsed)
+    if expression is not None and sandbox is None:
+        return Leaf(template.native(expression, bound, used=True), native=True)
+    if not template.analyse(lambda analysis: analysis.template(parsed, bound)):
+        return Leaf(_nothing, native=True)
+    return Leaf(template.text(parsed, sandbox or compilation.sandbox), native=False)
 
 
 def compile_expression(source: Source, compilation: Compilation, bound: Bound) -> Evaluate:
     """Compile a bare expression, as `$if` and `$match` take."""
-    wrapped = "{{ " + str(source.value) + " }}"
-    parsed = _parse(wrapped, source, -3, compilation)
+    value = source.value
+    if value is None or isinstance(value, bool | int | float):
+        return lambda scope: value
+    if not isinstance(value, str) or has_template(value):
+        what = f"`{value}`" if isinstance(value, str) else "this"
+        label = "write it without braces" if isinstance(value, str) else "write an expression"
+        compilation.report("E201", f"{what} is not a bare expression", source.span(), label=label)
+        return _nothing
+    template = _Template(source, "{{ " + value + " }}", -3, compilation)
+    parsed = template.parse()
     match parsed and parsed.body:
-        case [nodes.Output(nodes=[nodes.Expr() as expression])] if not isinstance(expression, nodes.TemplateData):
-            _analyse(compilation, source, wrapped, -3).expression(expression, bound)
-            return _native(expression, compilation.sandbox, source)
         case None:
             return _nothing
-    compilation.report(
-        "E201", f"`{source.value}` is not one expression", source.span(), label="write it without braces"
-    )
+        case [nodes.Output(nodes=[nodes.Expr() as expression])] if not isinstance(expression, nodes.TemplateData):
+            return template.native(expression, bound, used=False)
+    compilation.report("E201", f"`{value}` is not one expression", source.span())
     return _nothing
 
 
@@ -108,190 +117,184 @@ class Loop:
 
 def compile_loop(source: Source, compilation: Compilation, bound: Bound) -> Loop | None:
     """Compile the operand of `$for`."""
-    wrapped = "{% for " + str(source.value) + " %}{% endfor %}"
-    parsed = _parse(wrapped, source, -7, compilation)
+    text = source.value if isinstance(source.value, str) else ""
+    template = _Template(source, "{% for " + text + " %}{% endfor %}", -7, compilation)
+    parsed = template.parse() if " in " in f" {text} " and not has_template(text) else nodes.Template([])
     match parsed and parsed.body:
-        case [nodes.For(target=nodes.Name(name=name), iter=items, test=test, recursive=False)]:
-            analysis = _analyse(compilation, source, wrapped, -7)
-            inside = bound | {name: analysis.items(items, bound)}
-            if test is not None:
-                analysis.expression(test, inside)
-            condition = None if test is None else _native(test, compilation.sandbox, source)
-            return Loop(name, _native(items, compilation.sandbox, source), condition, inside)
         case None:
             return None
-    compilation.report(
-        "E205",
-        f"`$for: {source.value}` is not a loop",
-        source.span(),
-        label="write `x in list` or `x in list if condition`",
-    )
+        case [nodes.For(target=nodes.Name(name=name), iter=items, test=test, body=[], else_=[], recursive=False)]:
+            inside = dict(bound)
+
+            def walk(analysis: Analysis) -> None:
+                inside[name] = analysis.items(items, bound)
+                if test is not None:
+                    analysis.expression(test, inside)
+
+            if not template.analyse(walk):
+                inside.setdefault(name, ANYTHING)
+                return Loop(name, _nothing, None, inside)
+            condition = None if test is None else template.evaluate(test)
+            return Loop(name, template.evaluate(items), condition, inside)
+    label = "write `x in list` or `x in list if condition`"
+    compilation.report("E205", f"`$for: {source.value}` is not a loop", source.span(), label=label)
     return None
 
 
-def _is_one_expression(text: str) -> bool:
-    return text.startswith("{{") and text.rstrip("\n").endswith("}}")
+def _one_expression(parsed: nodes.Template) -> nodes.Expr | None:
+    """The expression of `{{ expression }}`. A block scalar's last line break does not make text of it."""
+    match parsed.body:
+        case [nodes.Output(nodes=[nodes.Expr() as expression, *rest])] if not isinstance(
+            expression, nodes.TemplateData
+        ):
+            line_break = all(isinstance(node, nodes.TemplateData) and not node.data.strip("\r\n") for node in rest)
+            return expression if line_break else None
+    return None
 
 
 def _nothing(_: Scope) -> Any:
     return ABSENT
 
 
-def _analyse(compilation: Compilation, source: Source, text: str, shift: int) -> Analysis:
-    def report(found: Finding) -> None:
-        offset = found.offset + shift
-        span = source.inner(offset, found.length) if 0 <= offset < len(str(source.value)) else source.span()
-        compilation.report(found.code, found.message, span, label=found.label, help=found.help)
+class _Template:
+    """A template that stands in a source, `shift` characters before or behind the beginning of the source's text."""
 
-    return Analysis(
-        compilation.sandbox, compilation.shapes, _tokens(compilation.sandbox, text), report, compilation.reads
-    )
+    def __init__(self, source: Source, text: str, shift: int, compilation: Compilation) -> None:
+        self._source = source
+        self._text = text
+        self._shift = shift
+        self._compilation = compilation
 
-
-def _tokens(sandbox: Sandbox, text: str) -> list[tuple[int, str, str]]:
-    """Offset, kind and text of each token."""
-    found, position = [], 0
-    for _, kind, value in sandbox.lex(text):
-        position = text.find(value, position) if value else position
-        found.append((position, kind, value))
-        position += len(value)
-    return found
-
-
-def _parse(
-    text: str, source: Source, shift: int, compilation: Compilation, sandbox: Sandbox | None = None
-) -> nodes.Template | None:
-    try:
-        parsed = (sandbox or compilation.sandbox).parse(text)
-    except TemplateSyntaxError as error:
-        offset, length = _error_place(compilation.sandbox, text, error)
-        offset += shift
-        span = source.inner(offset, length) if 0 <= offset < len(str(source.value)) else source.span()
-        compilation.report("E201", f"template syntax: {_plain(error)}", span)
+    def parse(self) -> nodes.Template | None:
+        if len(self._text) > MAX_LENGTH:
+            self._refuse(f"the template is longer than {MAX_LENGTH} characters")
+            return None
+        try:
+            return self._compilation.sandbox.tree(self._text)
+        except TemplateSyntaxError as error:
+            found = re.compile(r"\w+|-?[%}]\}|\S").match(self._text, error.lineno)
+            message, label = _plain(error)
+            self._report(Finding("E201", message, error.lineno, len(found[0]) if found else 1, label))
+        except _EXHAUSTED:
+            self._refuse("the template is nested too deeply")
+        except ValueError:
+            self._refuse("a number in the template has too many digits")
         return None
-    return _Rewrite().visit(parsed)  # type: ignore[no-any-return]
 
-
-def _plain(error: TemplateSyntaxError) -> str:
-    message = (error.message or "cannot be read").rstrip(".")
-    message = re.sub(r" at \d+$", "", message)
-    return message[0].lower() + message[1:]
-
-
-def _error_place(sandbox: Sandbox, text: str, error: TemplateSyntaxError) -> tuple[int, int]:
-    """Jinja tells the line alone; the token that its message quotes tells the rest."""
-    lines = text.split("\n")
-    start = sum(len(line) + 1 for line in lines[: error.lineno - 1])
-    message = error.message or ""
-    if at := re.search(r"unexpected char .* at (\d+)$", message):
-        return int(at[1]), 1
-    quoted = re.search(r"(?:got|unexpected) '([^']+)'", message)
-    if quoted:
+    def analyse(self, walk: Callable[[Analysis], None]) -> bool:
+        """Whether nothing is wrong."""
+        compilation = self._compilation
+        before = len(compilation.findings)
         try:
-            tokens = _tokens(sandbox, text)
-        except TemplateSyntaxError:
-            tokens = []
-        for offset, _, value in reversed(tokens):
-            if value == quoted[1] and offset >= start:
-                return offset, len(value)
-        found = text.rfind(quoted[1], start)
-        if found >= 0:
-            return found, len(quoted[1])
-    line = lines[min(error.lineno, len(lines)) - 1]
-    return start, max(1, len(line))
+            walk(Analysis(compilation.sandbox, compilation.shapes, self._text, self._report, compilation.reads))
+        except (TooDeep, RecursionError):
+            self._refuse("the template is nested too deeply")
+        return len(compilation.findings) == before
 
+    def native(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> Evaluate:
+        def walk(analysis: Analysis) -> None:
+            analysis.expression(expression, bound, used=used)
 
-class _Rewrite(NodeTransformer):
-    """`a ~ b` by our own rules: numbers as JSON, absent if one of them is."""
+        return self.evaluate(expression) if self.analyse(walk) else _nothing
 
-    def visit_Concat(self, node: nodes.Concat, *_: Any) -> nodes.Node:
-        self.generic_visit(node)
-        pieces = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(pieces, "concat", [], [], None, None, lineno=node.lineno)
+    def evaluate(self, expression: nodes.Node) -> Evaluate:
+        """A function for an expression: a closure if it is simple enough, else Jinja's generated code."""
+        closure = closure_of(expression, self._compilation.sandbox)
+        if closure is None:
+            return self._generated(expression)
+        can_fail = isinstance(expression, nodes.Filter) or expression.find(nodes.Filter) is not None
+        return _located(closure, self._source) if can_fail else closure
 
+    def _generated(self, expression: nodes.Node) -> Evaluate:
+        root = self._root(
+            [nodes.Assign(nodes.Name("result", "store"), cast("nodes.Expr", expression))], self._compilation.sandbox
+        )
+        return _located(evaluation_of(root, self._compilation.sandbox), self._source)
 
-def _located(error: Exception, source: Source) -> RenderError:
-    """The failure as one of ours that knows the template it came from."""
-    found = error if isinstance(error, RenderError) else RenderError(str(error))
-    found.source = found.source or source
-    return found
+    def text(self, template: nodes.Template, sandbox: Sandbox) -> Evaluate:
+        root = self._root(template.body, sandbox)
+        static = text_in(template.body)
 
+        def evaluate(scope: Scope) -> str:
+            scope.budget.grow(static)
+            return "".join(root(scope.context(sandbox)))
 
-def _native(expression: nodes.Node, sandbox: Sandbox, source: Source) -> Evaluate:
-    closure = _closure(expression, sandbox, source)
-    if closure is not None:
-        return closure
-    body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), cast("nodes.Expr", expression), lineno=1)]
-    root = _root(nodes.Template(body, lineno=1), sandbox)
+        return _located(evaluate, self._source)
 
-    def evaluate(scope: Scope) -> Any:
-        context = scope.context(sandbox)
+    def _root(self, body: list[nodes.Node], sandbox: Sandbox) -> Callable[[Any], Iterator[str]]:
         try:
-            for _ in root(context):
-                pass
-        except _FAILURES as error:
-            raise _located(error, source) from error
-        return context.vars["result"]
+            return generate(body, sandbox)
+        except _UNCOMPILABLE:
+            self._refuse("the template is too complex")
+            return lambda context: iter(())
 
-    return evaluate
+    def _refuse(self, message: str) -> None:
+        self._compilation.report("E201", f"template syntax: {message}", self._source.span())
+
+    def _report(self, found: Finding) -> None:
+        offset = found.offset + self._shift
+        value = self._source.value
+        inside = isinstance(value, str) and 0 <= offset < len(value)
+        length = min(found.length, len(value) - offset) if inside else 0
+        span = self._source.inner(offset, length) if inside else self._source.span()
+        self._compilation.report(found.code, found.message, span, label=found.label, help=found.help)
 
 
-def _text(template: nodes.Template, sandbox: Sandbox, source: Source) -> Evaluate:
-    root = _root(template, sandbox)
+_SYNTAX = (
+    (r"unexpected end of template, expected 'end of print statement'", "`{{` is never closed", "close it with `}}`"),
+    (r"unexpected end of template, expected 'end of statement block'", "`{%` is never closed", "close it with `%}`"),
+    (r".*innermost block that needs to be closed is '(\w+)'", r"`{% \1 %}` is never closed", r"add `{% end\1 %}`"),
+    (r"unexpected 'end of print statement'", "a value is missing", "write it before `}}`"),
+    (r"unexpected 'end of statement block'", "a value is missing", "write it before `%}`"),
+    (r"unexpected char '(.*)'", r"`\1` is no part of an expression", "`a if b else c` chooses, `a ~ b` joins text"),
+    (r"expected token 'end of print statement', got '(.*)'", r"`\1` stands behind a whole value", "`~` joins text"),
+    (r"expected token '(.*)', got '(.*)'", r"expected `\1`, found `\2`", r"write `\1` before it"),
+    (r"encountered unknown tag '(.*?)'.*", r"unknown tag `\1`", "the tags are `if`, `for` and `set`"),
+)
+"""Jinja's messages in the words of mappings, and the fix."""
 
-    def evaluate(scope: Scope) -> str:
-        pieces: list[str] = []
-        size = 0
+
+def _plain(error: TemplateSyntaxError) -> tuple[str, str]:
+    """The message, and the label with the fix."""
+    message = re.sub(r" at \d+$", "", (error.message or "cannot be read").rstrip("."))
+    message = message[0].lower() + message[1:]
+    for pattern, plain, label in _SYNTAX:
+        if found := re.fullmatch(pattern, message, re.DOTALL):
+            return f"template syntax: {found.expand(plain)}", found.expand(label)
+    return f"template syntax: {message}", ""
+
+
+def _located(evaluate: Evaluate, source: Source) -> Evaluate:
+    """The function, whose failures are ours and know the template that they came from."""
+
+    def located(scope: Scope) -> Any:
         try:
-            for piece in root(scope.context(sandbox)):
-                pieces.append(piece)
-                size += len(piece)
-                if size > MAX_OUTPUT or len(pieces) > MAX_STEPS:
-                    raise RenderError(f"the text would pass {MAX_OUTPUT} characters or {MAX_STEPS} pieces")
-        except _FAILURES as error:
-            raise _located(error, source) from error
-        return "".join(pieces)
+            return evaluate(scope)
+        except RenderError as error:
+            error.source = error.source or source
+            raise
+        except (*_FAILURES, *_EXHAUSTED) as error:
+            found = RenderError(_reason(error))
+            found.source = source
+            raise found from error
 
-    return evaluate
-
-
-def _root(template: nodes.Template, sandbox: Sandbox) -> Callable[[Any], Iterator[str]]:
-    template.set_environment(sandbox)
-    return sandbox.from_string(template).root_render_func
+    return located
 
 
-def _closure(node: nodes.Node, sandbox: Sandbox, source: Source) -> Evaluate | None:
-    """The fast lane: a closure for a name, an attribute, a constant, or a filter on those; None for anything else."""
-    match node:
-        case nodes.Const(value=value):
-            return lambda scope: value
-        case nodes.Name(name=name) if name not in sandbox.globals:
-            return lambda scope: scope.lookup(name)
-        case nodes.Getattr(node=owner, attr=key) | nodes.Getitem(node=owner, arg=nodes.Const(value=key)):
-            inner = _closure(owner, sandbox, source)
-            return None if inner is None else _member(inner, key)
-        case nodes.Filter(node=nodes.Expr() as subject, args=args, kwargs=[], dyn_args=None, dyn_kwargs=None):
-            function = sandbox.filters.get(node.name)
-            inner = _closure(subject, sandbox, source)
-            arguments = [closure for one in args if (closure := _closure(one, sandbox, source)) is not None]
-            if inner is None or function is None or len(arguments) < len(args):
-                return None
-            return _filtered(inner, function, arguments, source)
-    return None
-
-
-def _member(inner: Evaluate, key: Any) -> Evaluate:
-    return lambda scope: member(inner(scope), key)
-
-
-def _filtered(inner: Evaluate, function: Callable[..., Any], arguments: list[Evaluate], source: Source) -> Evaluate:
-    def evaluate(scope: Scope) -> Any:
-        try:
-            return function(inner(scope), *[argument(scope) for argument in arguments])
-        except _FAILURES as error:
-            raise _located(error, source) from error
-
-    return evaluate
+def _reason(error: Exception) -> str:
+    """What happened, without the values that it happened to."""
+    match error:
+        case RecursionError():
+            return "the template, or a value in it, is nested too deeply"
+        case MemoryError():
+            return "the template needs too much memory"
+        case ZeroDivisionError():
+            return "a division by zero"
+        case OverflowError():
+            return "a number is too large"
+        case TypeError():
+            return f"values do not fit: {error}"
+    return "a value does not fit"
 
 
 __all__ = [

@@ -5,14 +5,16 @@ What is absent drops its key or item, and a mapping or list of which nothing is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from oaiproxy.analysis import ANYTHING, Bound
 from oaiproxy.diagnostics import did_you_mean
 from oaiproxy.filters import kind
-from oaiproxy.sandbox import ABSENT, Absent, RenderError, Scope
+from oaiproxy.lowering import Evaluate
+from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.source import Source
-from oaiproxy.templates import Compilation, Evaluate, compile_expression, compile_leaf, compile_loop, has_template
+from oaiproxy.templates import Compilation, compile_expression, compile_leaf, compile_loop, has_template
 
 Render: TypeAlias = Evaluate
 """A scope to JSON data, or to an absent value."""
@@ -30,18 +32,35 @@ DIRECTIVES = {
     "$keep_empty": "keep the node even when nothing is left in it",
 }
 MAX_DEPTH = 64
+LONG = 256
+"""From this many characters on, a string that goes into the tree counts against the request's budget."""
+
+_WHOLE = ("$then", "$match", "$value")
+"""Directives that are the whole node."""
+_NEEDS = (("$then", "$if"), ("$else", "$then"), ("$cases", "$match"))
 
 
 def compile_tree(source: Source, compilation: Compilation, bound: Bound | None = None) -> Render:
     """Compile a tree; what is wrong in it goes to the compilation's findings."""
-    return _Tree(compilation).node(source, bound or {}, 0)
+    tree = _Tree(compilation).node(source, bound or {}, 0)
+
+    def render(scope: Scope) -> Any:
+        try:
+            value = tree(scope)
+            scope.budget.weigh(value)
+        except RecursionError as error:
+            raise RenderError("the request is nested too deeply") from error
+        return value
+
+    return render if isinstance(source.value, dict | list) else tree
 
 
 class _Tree:
     def __init__(self, compilation: Compilation) -> None:
         self._compilation = compilation
 
-    def node(self, source: Source, bound: Bound, depth: int) -> Render:
+    def node(self, source: Source, bound: Bound, depth: int, *, keep: bool = False) -> Render:
+        """Any subtree. `keep` tells that it stays when nothing is left in it."""
         if depth > MAX_DEPTH:
             self._report(source, f"the tree is deeper than {MAX_DEPTH}")
             return _absent
@@ -49,92 +68,108 @@ class _Tree:
             case str() if has_template(source.value):
                 return compile_leaf(source, self._compilation, bound).evaluate
             case dict():
-                return self._mapping(source, bound, depth)
+                if "$for" in source.value:
+                    self._report_for(source["$for"])
+                    loop = compile_loop(source["$for"], self._compilation, bound)
+                    bound = loop.bound if loop else bound
+                return self._mapping(source, bound, depth, keep)
             case list():
-                return self._list(source, bound, depth)
+                return self._list(source, bound, depth, keep)
         return _constant(source.value)
 
-    def _mapping(self, source: Source, bound: Bound, depth: int) -> Render:
-        directives = {key: child for key, child in source.items() if key.startswith("$") and not key.startswith("$$")}
-        for key, child in directives.items():
-            if key not in DIRECTIVES:
-                self._unknown(child, key)
-            elif key == "$for":
-                self._report(child, "`$for` repeats list items, and this is none", label="put it on an item of a list")
-        return self._body(source, bound, depth)
-
-    def _body(self, source: Source, bound: Bound, depth: int) -> Render:
+    def _mapping(self, source: Source, bound: Bound, depth: int, keep: bool = False) -> Render:
         """The node without its `$for`: `$let`, then `$if`, then the value."""
         given = source.value
-        names: dict[str, Render] = {}
-        if "$let" in given:
-            if not isinstance(given["$let"], dict):
-                self._report(source["$let"], "`$let` needs a mapping of names", label="write `$let: {name: tree}`")
-            else:
-                for name, child in source["$let"].items():
-                    names[name] = self.node(child, bound, depth + 1)
-                    bound = bound | {name: ANYTHING}
+        self._check_names(source)
         self._check_company(source)
+        names, bound = self._names(source, bound, depth)
+        test = compile_expression(source["$if"], self._compilation, bound) if "$if" in given else None
         if "$then" in given:
-            test = compile_expression(source["$if"], self._compilation, bound) if "$if" in given else _absent
             then = self.node(source["$then"], bound, depth + 1)
             other = self.node(source["$else"], bound, depth + 1) if "$else" in given else _absent
-            return _let(names, _choose(test, then, other))
-        value = self._value(source, bound, depth)
-        if "$if" in given:
-            value = _choose(compile_expression(source["$if"], self._compilation, bound), value, _absent)
-        return _let(names, value)
+            return _let(names, _choose(test or _absent, then, other))
+        value = self._value(source, bound, depth, keep or given.get("$keep_empty") is True)
+        return _let(names, value if test is None else _choose(test, value, _absent))
 
-    def _value(self, source: Source, bound: Bound, depth: int) -> Render:
+    def _names(self, source: Source, bound: Bound, depth: int) -> tuple[dict[str, Render], Bound]:
+        """The names of `$let`; each sees those before it."""
+        names: dict[str, Render] = {}
+        if "$let" not in source.value:
+            return names, bound
+        if not isinstance(source.value["$let"], dict):
+            self._report(source["$let"], "`$let` needs a mapping of names", label="write `$let: {name: tree}`")
+            return names, bound
+        for name, child in source["$let"].items():
+            if not name.isidentifier():
+                self._report(child, f"`{name}` is not a name", label="use letters, digits and `_`")
+            names[name] = self.node(child, bound, depth + 1)
+            bound = bound | {name: ANYTHING}
+        return names, bound
+
+    def _value(self, source: Source, bound: Bound, depth: int, keep: bool) -> Render:
         given = source.value
         if "$value" in given:
-            return self.node(source["$value"], bound, depth + 1)
+            return self.node(source["$value"], bound, depth + 1, keep=keep)
         if "$match" in given:
             return self._match(source, bound, depth)
-        items = [
-            (key[1:] if key.startswith("$$") else key, self.node(child, bound, depth + 1))
-            for key, child in source.items()
-            if not key.startswith("$") or key.startswith("$$")
-        ]
-        merged = []
-        if "$merge" in given:
-            if isinstance(given["$merge"], list):
-                merged = [self.node(child, bound, depth + 1) for child in source["$merge"]]
-            else:
-                self._report(source["$merge"], "`$merge` needs a list of trees", label="write `$merge: [tree, tree]`")
-        empty = not items and not merged
-        return _object(items, merged, keep=empty or given.get("$keep_empty") is True)
+        items = [(_literal(key), self.node(child, bound, depth + 1)) for key, child in _plain(source)]
+        merged = self._merged(source["$merge"], bound, depth) if "$merge" in given else []
+        return _object(items, merged, source, keep=keep or not (items or merged))
+
+    def _merged(self, source: Source, bound: Bound, depth: int) -> list[Render]:
+        if not isinstance(source.value, list):
+            self._report(source, "`$merge` needs a list of trees", label="write `$merge: [tree, tree]`")
+            return []
+        for child in source:
+            if not isinstance(child.value, dict) and not (isinstance(child.value, str) and has_template(child.value)):
+                self._report(child, f"`$merge` joins objects, not {kind(child.value)}", label="write a mapping")
+        return [self.node(child, bound, depth + 1) for child in source]
 
     def _match(self, source: Source, bound: Bound, depth: int) -> Render:
         subject = compile_expression(source["$match"], self._compilation, bound)
         cases = source.value.get("$cases")
         if not isinstance(cases, dict):
-            self._report(source["$match"], "`$match` needs `$cases`", label="add `$cases: {value: tree}` beside it")
+            place = source["$cases"] if "$cases" in source.value else source["$match"]
+            self._report(place, "`$match` needs `$cases`", label="write `$cases: {value: tree}` beside it")
             return _absent
-        trees = {key: self.node(child, bound, depth + 1) for key, child in source["$cases"].items()}
-        return _cases(subject, trees, trees.pop("$else", _absent))
+        other: Render = _absent
+        trees: dict[str, Render] = {}
+        for key, child in source["$cases"].items():
+            tree = self.node(child, bound, depth + 1)
+            if key == "$else":
+                other = tree
+                continue
+            if key.startswith("$") and not key.startswith("$$"):
+                self._unknown(child, key, ["$else"])
+            name = _literal(key)
+            trees[name] = tree
+            trees.setdefault(_case_name(name), tree)
+        return _cases(subject, trees, other)
 
-    def _list(self, source: Source, bound: Bound, depth: int) -> Render:
+    def _list(self, source: Source, bound: Bound, depth: int, keep: bool) -> Render:
         items: list[tuple[Render, bool]] = []
         for child in source:
             if isinstance(child.value, dict) and "$for" in child.value:
                 items.append((self._repeated(child, bound, depth + 1), True))
             else:
                 items.append((self.node(child, bound, depth + 1), False))
-        return _array(items)
+        return _array(items, keep or not items)
 
     def _repeated(self, source: Source, bound: Bound, depth: int) -> Render:
-        self._directives_known(source)
-        loop = compile_loop(source["$for"], self._compilation, bound)
+        operand = source["$for"]
+        loop = compile_loop(operand, self._compilation, bound)
         if loop is None:
             return _absent
-        body = self._body(source, loop.bound, depth)
+        body = self._mapping(source, loop.bound, depth)
         name, items, condition = loop.name, loop.items, loop.condition
 
         def render(scope: Scope) -> list[Any]:
             values = items(scope)
-            if not isinstance(values, list | Absent):
-                raise RenderError(f"`$for: {source.value['$for']}` needs a list, not {kind(values)}")
+            if isinstance(values, Absent):
+                return []
+            if not isinstance(values, list):
+                raise _error(f"`$for: {operand.value}` needs a list, not {kind(values)}", operand)
+            scope.budget.step(len(values))
             made = []
             for value in values:
                 inside = scope.inner({name: value})
@@ -146,29 +181,55 @@ class _Tree:
 
         return render
 
-    def _directives_known(self, source: Source) -> None:
+    def _check_names(self, source: Source) -> None:
         for key, child in source.items():
             if key.startswith("$") and not key.startswith("$$") and key not in DIRECTIVES:
-                self._unknown(child, key)
+                self._unknown(child, key, DIRECTIVES)
 
     def _check_company(self, source: Source) -> None:
         """Directives that make no sense alone or together."""
         given = source.value
-        plain = [key for key in given if not key.startswith("$") or key.startswith("$$")]
-        for key, needs in (("$then", "$if"), ("$else", "$then"), ("$cases", "$match")):
+        plain = next((key for key, _ in _plain(source)), None)
+        for key, needs in _NEEDS:
             if key in given and needs not in given:
                 self._report(source[key], f"`{key}` stands without `{needs}`", label=f"add `{needs}` beside it")
-        for key in ("$then", "$match", "$value"):
-            if key in given and plain:
-                message = f"`{plain[0]}` cannot stand beside `{key}`"
-                self._report(source[plain[0]], message, label=f"`{key}` is the whole node")
+        whole = [key for key in _WHOLE if key in given]
+        beside = [*whole[1:], *(key for key in ("$merge", plain) if key in given)] if whole else []
+        for key in filter(None, beside):
+            label = f"`{whole[0]}` is the whole node"
+            self._report(source[key], f"`{key}` cannot stand beside `{whole[0]}`", label=label)
+        if "$keep_empty" in given:
+            if not isinstance(given["$keep_empty"], bool):
+                self._report(source["$keep_empty"], "`$keep_empty` is not true or false", label="write `true`")
+            for key in ("$then", "$match"):
+                if key in given:
+                    label = "put it into the subtrees"
+                    self._report(source["$keep_empty"], f"`$keep_empty` cannot stand beside `{key}`", label=label)
 
-    def _unknown(self, source: Source, key: str) -> None:
-        fix = did_you_mean(key, DIRECTIVES) or f"a literal key is written `${key}`"
+    def _report_for(self, source: Source) -> None:
+        self._report(source, "`$for` repeats list items, and this is none", label="put it on an item of a list")
+
+    def _unknown(self, source: Source, key: str, known: Any) -> None:
+        fix = did_you_mean(key, known) or f"a literal key is written `${key}`"
         self._compilation.report("E208", f"unknown directive `{key}`", source.span(key=True), label=fix)
 
     def _report(self, source: Source, message: str, label: str = "") -> None:
-        self._compilation.report("E205", message, source.span(key=bool(source.path)), label=label)
+        self._compilation.report("E205", message, source.span(key=True), label=label)
+
+
+def _plain(source: Source) -> Iterator[tuple[str, Source]]:
+    """The children of a mapping that are no directives."""
+    return ((key, child) for key, child in source.items() if not key.startswith("$") or key.startswith("$$"))
+
+
+def _literal(key: str) -> str:
+    return key[1:] if key.startswith("$$") else key
+
+
+def _error(message: str, source: Source) -> RenderError:
+    error = RenderError(message)
+    error.source = source
+    return error
 
 
 def _absent(_: Scope) -> Any:
@@ -185,7 +246,10 @@ def _let(names: dict[str, Render], body: Render) -> Render:
 
     def render(scope: Scope) -> Any:
         for name, tree in names.items():
-            scope = scope.inner({name: tree(scope)})
+            value = tree(scope)
+            if isinstance(value, dict | list):
+                scope.budget.shared = True
+            scope = scope.inner({name: value})
         return body(scope)
 
     return render
@@ -197,8 +261,7 @@ def _choose(test: Evaluate, then: Render, other: Render) -> Render:
 
 def _cases(subject: Evaluate, trees: dict[str, Render], other: Render) -> Render:
     def render(scope: Scope) -> Any:
-        value = subject(scope)
-        key = _case_key(value)
+        key = _case_key(subject(scope))
         tree = trees.get(key, other) if key is not None else other
         return tree(scope)
 
@@ -206,11 +269,14 @@ def _cases(subject: Evaluate, trees: dict[str, Render], other: Render) -> Render
 
 
 def _case_key(value: Any) -> str | None:
+    """A value as the key of a case; None for those that no key can stand for."""
     match value:
-        case bool():
-            return "true" if value else "false"
         case str():
             return value
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))
         case int() | float():
             return str(value)
         case None:
@@ -218,7 +284,15 @@ def _case_key(value: Any) -> str | None:
     return None
 
 
-def _object(items: list[tuple[str, Render]], merged: list[Render], keep: bool) -> Render:
+def _case_name(key: str) -> str:
+    """The key of a case as `_case_key` makes them: YAML's other spellings of null and of whole numbers."""
+    if key == "~":
+        return "null"
+    whole, point, fraction = key.partition(".")
+    return whole if point and fraction.strip("0") == "" and whole.lstrip("-").isdecimal() else key
+
+
+def _object(items: list[tuple[str, Render]], merged: list[Render], source: Source, keep: bool) -> Render:
     def render(scope: Scope) -> Any:
         made: dict[str, Any] = {}
         for tree in merged:
@@ -226,17 +300,20 @@ def _object(items: list[tuple[str, Render]], merged: list[Render], keep: bool) -
             if isinstance(value, dict):
                 made.update(value)
             elif not isinstance(value, Absent):
-                raise RenderError(f"`$merge` joins objects, not {kind(value)}")
+                raise _error(f"`$merge` joins objects, not {kind(value)}", source["$merge"])
         for key, tree in items:
             value = tree(scope)
-            if not isinstance(value, Absent):
-                made[key] = value
+            if isinstance(value, Absent):
+                continue
+            if type(value) is str and len(value) > LONG:
+                scope.budget.grow(len(value))
+            made[key] = value
         return made if made or keep else ABSENT
 
     return render
 
 
-def _array(items: list[tuple[Render, bool]]) -> Render:
+def _array(items: list[tuple[Render, bool]], keep: bool) -> Render:
     def render(scope: Scope) -> Any:
         made: list[Any] = []
         for tree, spliced in items:
@@ -245,8 +322,10 @@ def _array(items: list[tuple[Render, bool]]) -> Render:
                 continue
             if spliced:
                 made.extend(value)
-            else:
-                made.append(value)
-        return made if made or not items else ABSENT
+                continue
+            if type(value) is str and len(value) > LONG:
+                scope.budget.grow(len(value))
+            made.append(value)
+        return made if made or keep else ABSENT
 
     return render
