@@ -38,8 +38,11 @@ def compose(source: SourceText) -> tuple[Node | None, list[Diagnostic]]:
             Diagnostic("E005", "the file is larger than 1 MiB", source.span(0, 0), help="keep data out of it")
         ]
     if unprintable := _UNPRINTABLE.search(source.text):
-        message = f"the character U+{ord(unprintable[0]):04X} is not allowed in YAML"
+        code = ord(unprintable[0])
+        message = f"the character U+{code:04X} is not allowed in YAML"
         help_ = "remove it, or write it as an escape in double quotes"
+        if 0xDC80 <= code <= 0xDCFF:  # how the surrogateescape handler shows a byte that it cannot decode
+            message, help_ = f"the byte 0x{code - 0xDC00:02X} is not UTF-8", "save the file as UTF-8"
         return None, [Diagnostic("E001", message, source.span(*unprintable.span()), help=help_)]
     # libyaml is some 20 times faster; Python's parser says better what is wrong, and reads JSON's surrogate pairs.
     composer, error = _run(source, getattr(yaml, "CSafeLoader", yaml.SafeLoader))

@@ -12,6 +12,7 @@ from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.document import load_document
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import parse
+from oaiproxy.loader import file_reader, read_text
 from oaiproxy.source import Source
 from oaiproxy.validation import validate
 
@@ -49,9 +50,9 @@ class Config:
 
 def read_config(path: Path, environment: Mapping[str, str], *, host: str | None, port: int | None) -> Config:
     """Read a configuration file. Raises MappingError when it is not usable, OSError when it cannot be read."""
-    text = path.read_text("utf-8")
+    text = read_text(path)
     document, findings = load_document(
-        text, file=str(path), environment=environment, read_file=lambda name: (path.parent / name).read_text("utf-8")
+        text, file=str(path), environment=environment, read_file=file_reader(path.parent)
     )
     if document is not None:
         schema = parse(bundled("schemas").joinpath("config.schema.json").read_bytes())
@@ -64,10 +65,18 @@ def read_config(path: Path, environment: Mapping[str, str], *, host: str | None,
         raise MappingError(findings, {str(path): text})
     return Config(
         mappings=mappings,
-        server=_override(Server(**document.data.get("server") or {}), host, port),
-        limits=Limits(**document.data.get("limits") or {}),
+        server=_override(Server(**_plain(document.data.get("server"))), host, port),
+        limits=Limits(**_plain(document.data.get("limits"))),
         log_level=(document.data.get("log") or {}).get("level", "info"),
     )
+
+
+def _plain(block: dict[str, Any] | None) -> dict[str, Any]:
+    """A block's values; the schema takes `1e6` for an integer, which then is one."""
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value
+        for name, value in (block or {}).items()
+    }
 
 
 def _override(server: Server, host: str | None, port: int | None) -> Server:

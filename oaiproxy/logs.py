@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
 from collections import deque
@@ -26,7 +27,7 @@ class Log:
         self._fd = fd
         self._lines: deque[bytes] = deque()
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="oaiproxy-log", daemon=True)
         self._thread.start()
 
@@ -44,23 +45,34 @@ class Log:
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what waits, for `timeout` seconds at most."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         self._thread.join(timeout)
 
     def _write(self) -> None:
-        while not (self._closing and not self._lines):
+        told = 0
+        while self._lines or not self._closing.is_set():
             self._wake.wait()
             self._wake.clear()
-            if not self._closing:
-                time.sleep(BATCH_SECONDS)
+            self._closing.wait(BATCH_SECONDS)
             while self._lines:
                 batch = b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 100)))
-                try:
-                    while batch:
-                        batch = batch[os.write(self._fd, batch) :]
-                except OSError:
-                    self.dropped += 1
+                if not self._put(batch):
+                    self.dropped += batch.count(b"\n")
+                elif self.dropped != told:
+                    told = self.dropped
+                    self.write("warning", "dropped", lines=told)
+
+    def _put(self, data: bytes) -> bool:
+        """Write all of it, however long the reader takes."""
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:  # whoever shares the file has made it so
+                select.select((), (self._fd,), ())
+            except OSError:
+                return False
+        return True
 
 
 class LibraryHandler(logging.Handler):
@@ -71,7 +83,8 @@ class LibraryHandler(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log the message and the kind of exception."""
+        """Log the first line of the message and the kind of exception; asyncio shows exceptions in the others."""
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
         level = "error" if record.levelno >= logging.ERROR else "warning"
-        self._log.write(level, "library", logger=record.name, message=record.getMessage()[:500], exception=kind)
+        message = record.getMessage().partition("\n")[0][:500]
+        self._log.write(level, "library", logger=record.name, message=message, exception=kind)

@@ -1,16 +1,19 @@
 """The command line: arguments to one of the commands, each in a module of its own.
 
-Exit codes: 0 all is well, 1 something was found wrong, 2 the command was used wrongly.
+Exit codes: 0 all is well, 1 something was found wrong, 2 the command was used wrongly; 130 it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from oaiproxy import __version__
+from oaiproxy.cli.output import complain, discard_output
 
 COMMANDS = {
     "serve": "serve OpenAI clients",
@@ -33,20 +36,41 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
+    _secure_streams()
     given = parser().parse_args(arguments)
-    command = import_module(f"oaiproxy.cli.{given.command}")
     try:
-        return int(command.run(given))
-    except BrokenPipeError:
-        sys.stderr.close()
+        code = int(import_module(f"oaiproxy.cli.{given.command}").run(given))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:  # commands handle their own; this is standard output's
+        discard_output()
+        if not isinstance(error, BrokenPipeError):
+            complain(f"cannot print: {error.strerror}")
         return 1
+    return code
+
+
+def _secure_streams() -> None:
+    """Give closed standard streams a place: what is opened next would take their number, and what is printed.
+
+    What the encoding of standard output lacks is escaped, as on standard error.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            setattr(sys, name, open(opened, "w" if number else "r"))  # noqa: SIM115 - for the life of the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _arguments(name: str, command: argparse.ArgumentParser) -> None:
     """The arguments of a command; here, so that no command's libraries are loaded for another's help."""
     if name == "serve":
         command.add_argument("--config", default="config.yaml", help="configuration file (default: %(default)s)")
-        command.add_argument("--host", help="address to listen on, over the configuration's")
+        command.add_argument("--host", type=_host, help="address to listen on, over the configuration's")
         command.add_argument(
             "--port", type=_port, help="port to listen on, over the configuration's; 0 is any free one"
         )
@@ -56,14 +80,21 @@ def _arguments(name: str, command: argparse.ArgumentParser) -> None:
         command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
     elif name == "mock":
         command.add_argument("mapping", metavar="MAPPING", help="a mapping file, or the name of a shipped mapping")
-        command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+        command.add_argument(
+            "--host", type=_host, default="127.0.0.1", help="address to listen on (default: %(default)s)"
+        )
         command.add_argument("--port", type=_port, default=8001, help="port to listen on (default: %(default)s)")
     elif name == "healthcheck":
         command.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="what to ask (default: %(default)s)")
 
 
+def _host(text: str) -> str:
+    if not text:  # which sockets take for all addresses
+        raise argparse.ArgumentTypeError("the address is empty (all are 0.0.0.0 or ::)")
+    return text
+
+
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not a port (0 to 65535)")
-    return port
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a port (0 to 65535)")
+    return int(text)

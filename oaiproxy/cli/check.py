@@ -17,34 +17,41 @@ DEFAULT_FOLDER = "mappings"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check."""
+    """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check or to read."""
     try:
         files = [file for path in arguments.paths or [DEFAULT_FOLDER] for file in _files(Path(path))]
     except FileNotFoundError as error:
         complain(f"there is no file or folder `{error.filename}`")
+        return 2
+    except OSError as error:
+        complain(f"`{error.filename}` cannot be read: {error.strerror}")
         return 2
     if not files:
         complain("there are no mapping files (*.yaml, *.yml) to check")
         return 2
     loader = Loader(os.environ)
     findings: list[Diagnostic] = []
+    unread = 0
     for file in files:
         try:
             findings.extend(loader.check(file, environment=not arguments.no_env).diagnostics)
         except OSError as error:
             complain(f"`{file}` cannot be read: {error.strerror}")
-            return 2
+            unread += 1
     report(findings, loader.sources, sys.stdout, arguments.format)
     if arguments.format == "text":
-        plural = "" if len(files) == 1 else "s"
-        print(f"{len(files)} file{plural} checked: {summary(findings)}", file=sys.stderr if findings else sys.stdout)
+        count = len(files) - unread
+        plural = "" if count == 1 else "s"
+        print(f"{count} file{plural} checked: {summary(findings)}", file=sys.stderr if findings else sys.stdout)
+    if unread:
+        return 2
     return 1 if any(found.severity is Severity.ERROR for found in findings) else 0
 
 
 def _files(path: Path) -> Iterator[Path]:
     """The mapping files at a path. Raises FileNotFoundError."""
     if path.is_dir():
-        yield from sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml"))
+        yield from sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml") and not file.is_dir())
     elif path.exists():
         yield path
     else:

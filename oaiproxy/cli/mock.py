@@ -11,10 +11,10 @@ from pathlib import Path
 
 from oaiproxy.app import serve_mock
 from oaiproxy.bundled import bundled
-from oaiproxy.cli.output import complain, report
+from oaiproxy.cli.output import announce, cannot_listen, complain, report
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
-from oaiproxy.loops import loop_factory
+from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
 from oaiproxy.reporters import summary
 
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not path.suffix and not path.is_file():
         path = Path(str(bundled("mappings").joinpath(f"{arguments.mapping}.yaml")))
     try:
-        [(mapping, _)], _ = Loader(os.environ).load([(str(path), path)])
+        [(mapping, _)], _ = Loader(os.environ).load([(str(path), path)], environment=False)
     except MappingError as error:
         report(error.diagnostics, error.sources, sys.stderr)
         complain(f"not started: {summary(error.diagnostics)}")
@@ -39,8 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with asyncio.Runner(loop_factory=loop_factory("auto")) as runner:
             return runner.run(_serve(mapping, path, arguments.host, arguments.port))
-    except OSError as error:
-        complain(f"not started: cannot listen on {arguments.host}:{arguments.port}: {error.strerror}")
+    except LoopError as error:
+        complain(f"not started: {error}")
+        return 1
+    except (OSError, UnicodeError) as error:
+        complain(cannot_listen(arguments.host, arguments.port, error))
         return 1
 
 
@@ -49,6 +52,6 @@ async def _serve(mapping: Mapping, path: Path, host: str, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with serve_mock(mapping, path, host, port) as url:
-        print(f"{len(mapping.examples)} examples of `{mapping.name}` are served at {url}", flush=True)
+        announce(f"{len(mapping.examples)} examples of `{mapping.name}` are served at {url}")
         await stop.wait()
     return 0

@@ -26,6 +26,28 @@ def report(findings: Sequence[Diagnostic], sources: Mapping[str, str], stream: T
         print(REPORTERS[form](findings, sources, wants_colour(stream, os.environ)), file=stream)
 
 
+def announce(text: str) -> None:
+    """Print what a service says at its start; that nobody can read it is no reason not to serve."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        discard_output()
+
+
+def discard_output() -> None:
+    """Let what standard output still holds go nowhere, or the interpreter complains at its exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def cannot_listen(host: str, port: int, error: Exception) -> str:
+    """What to complain of when an address cannot be listened on."""
+    number = getattr(error, "errno", None) or 0
+    reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
+    shown = f"[{host}]" if ":" in host else host
+    return f"not started: cannot listen on {shown}:{port}: {reason}; choose with `--host` and `--port`"
+
+
 def complain(message: str) -> None:
-    """Print an error that is not about a place in a file."""
-    print(f"oaiproxy: {message}", file=sys.stderr)
+    """Print an error that is not about a place in a file: one line, whatever names and answers are quoted in it."""
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
+    print(f"oaiproxy: {shown}", file=sys.stderr)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from oaiproxy import __version__
 from oaiproxy.app import Running, serve
-from oaiproxy.cli.output import complain, report
+from oaiproxy.cli.output import announce, cannot_listen, complain, report
 from oaiproxy.config import Config, read_config
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
@@ -28,7 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.config)
     try:
         config = read_config(path, os.environ, host=arguments.host, port=arguments.port)
-        mappings, warnings = Loader(os.environ).load(config.mappings)
+        loader = Loader(os.environ)
+        mappings, warnings = loader.load(config.mappings)
         factory = loop_factory(config.server.loop)
     except MappingError as error:
         report(error.diagnostics, error.sources, sys.stderr)
@@ -38,15 +39,17 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"not started: {error}")
         return 1
     except OSError as error:
-        complain(f"`{error.filename or path}` cannot be read: {error.strerror}; name a file with `--config`")
+        if error.filename is not None and Path(error.filename) != path:
+            complain(f"not started: `{error.filename}` cannot be read: {error.strerror}")
+            return 1
+        complain(f"`{path}` cannot be read: {error.strerror}; name a file with `--config`")
         return 2
-    for found in warnings:
-        complain(f"{found.severity}[{found.code}]: {found.message}")
+    report(warnings, loader.sources, sys.stderr)
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_serve(config, mappings))
-    except OSError as error:
-        complain(f"not started: cannot listen on {config.server.host}:{config.server.port}: {error.strerror}")
+    except (OSError, UnicodeError) as error:
+        complain(cannot_listen(config.server.host, config.server.port, error))
         return 1
 
 
@@ -70,11 +73,11 @@ def _stop(stop: asyncio.Event) -> None:
 
 def _greet(running: Running) -> None:
     models = [model["id"] for model in running.state.routes.models()]
-    print(f"oaiproxy {__version__} serves {', '.join(models)} at {running.url}/v1")
-    for name in sorted(running.mocked):
-        print(f"the backend of `{name}` is its own examples; set its address to reach the real one")
+    lines = [f"oaiproxy {__version__} serves {', '.join(models)} at {running.url}/v1"]
+    lines += [
+        f"the backend of `{name}` is its own examples; set its address to reach the real one"
+        for name in sorted(running.mocked)
+    ]
     body = json.dumps({"model": models[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]})
-    print(
-        "try: curl " + running.url + "/v1/chat/completions -H 'Content-Type: application/json' -d " + shlex.quote(body)
-    )
-    sys.stdout.flush()
+    curl = ["curl", f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
+    announce("\n".join([*lines, f"try: {shlex.join(curl)}"]))

@@ -1,0 +1,257 @@
+"""Promises of `oaiproxy.logs`: one JSON object a line, no matter who reads it, and no exception's text."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from oaiproxy import logs
+from oaiproxy.logs import LEVELS, LibraryHandler, Log
+
+
+@dataclass
+class Pipe:
+    """A pipe to log into. `read` gives what came until then, once its writing end is closed."""
+
+    reader: int
+    writer: int
+
+    def fill(self) -> int:
+        """Fill it up; how many bytes it took."""
+        os.set_blocking(self.writer, False)
+        count = 0
+        try:
+            while True:
+                count += os.write(self.writer, b"x" * 4096)
+        except BlockingIOError:
+            os.set_blocking(self.writer, True)
+        return count
+
+    def skip(self, count: int) -> None:
+        """Read so many bytes."""
+        while count:
+            count -= len(os.read(self.reader, count))
+
+    def read(self) -> bytes:
+        """All that is left."""
+        self.close_writer()
+        data = b""
+        while more := os.read(self.reader, 65536):
+            data += more
+        return data
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All that is left, line by line."""
+        data = self.read()
+        assert not data or data.endswith(b"\n")
+        return [json.loads(line) for line in data.splitlines()]
+
+    def close_reader(self) -> None:
+        """Nobody reads any more."""
+        if self.reader >= 0:
+            os.close(self.reader)
+        self.reader = -1
+
+    def close_writer(self) -> None:
+        """Nobody writes any more."""
+        if self.writer >= 0:
+            os.close(self.writer)
+        self.writer = -1
+
+
+@pytest.fixture
+def pipe() -> Iterator[Pipe]:
+    pipe = Pipe(*os.pipe())
+    yield pipe
+    pipe.close_writer()
+    pipe.close_reader()
+
+
+def test_an_event_is_one_json_object_in_a_line(pipe: Pipe) -> None:
+    """With the time in UTC, the level and the fields; close writes what waits."""
+    log = Log(fd=pipe.writer)
+    log.write("info", "request", status=200, path="/v1/models", models=["a"])
+    log.write("error", "bug", ms=1.5, code=None)
+    log.close()
+    first, second = pipe.lines()
+    assert logs.time.strptime(first.pop("time"), "%Y-%m-%dT%H:%M:%SZ")
+    assert first == {"level": "info", "event": "request", "status": 200, "path": "/v1/models", "models": ["a"]}
+    assert (second["level"], second["event"], second["ms"], second["code"]) == ("error", "bug", 1.5, None)
+
+
+@pytest.mark.parametrize("least", LEVELS)
+def test_only_what_is_as_grave_as_asked_for_is_written(least: str, pipe: Pipe) -> None:
+    """From debug to error."""
+    log = Log(least, pipe.writer)
+    for level in LEVELS:
+        log.write(level, "happened")
+    log.close()
+    assert [line["level"] for line in pipe.lines()] == list(LEVELS)[list(LEVELS).index(least) :]
+
+
+def test_the_default_is_info(pipe: Pipe) -> None:
+    """Which is one line a request."""
+    log = Log(fd=pipe.writer)
+    log.write("debug", "detail")
+    log.write("info", "request")
+    log.close()
+    assert [line["event"] for line in pipe.lines()] == ["request"]
+
+
+def test_text_cannot_leave_its_line(pipe: Pipe) -> None:
+    """Nor take hold of a terminal, nor break the encoding."""
+    log = Log(fd=pipe.writer)
+    text = 'a\r\nb\x00\x1b[31m\x7f"\\ \u2028\u2029\x85é\udce9'
+    log.write("info", "request", path=text)
+    log.close()
+    data = pipe.read()
+    assert data.count(b"\n") == 1
+    assert not any(byte < 0x20 for byte in data.removesuffix(b"\n"))
+    assert len(data.decode().splitlines()) == 1
+    assert json.loads(data)["path"] == text.replace("\udce9", "\ufffd")
+
+
+def test_lines_come_in_their_order_and_all_of_them(pipe: Pipe) -> None:
+    """More than one batch."""
+    log = Log(fd=pipe.writer)
+    for number in range(450):
+        log.write("info", "request", number=number)
+    log.close()
+    assert [line["number"] for line in pipe.lines()] == list(range(450))
+    assert log.dropped == 0
+
+
+def test_a_line_longer_than_the_pipe_is_written_whole(pipe: Pipe) -> None:
+    """However slowly it is read."""
+    log = Log(fd=pipe.writer)
+    log.write("info", "request", path="x" * 1_000_000)
+    data = b""
+    while not data.endswith(b"\n"):
+        data += os.read(pipe.reader, 4096)
+    log.close()
+    assert len(json.loads(data)["path"]) == 1_000_000
+
+
+def test_a_pipe_that_nobody_reads_stops_nobody(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines without room are dropped and counted; who reads again is told how many."""
+    monkeypatch.setattr(logs, "MAX_LINES", 10)
+    filling = pipe.fill()
+    log = Log(fd=pipe.writer)
+    for number in range(200):
+        log.write("info", "request", number=number)
+    assert log.dropped >= 180  # ten wait, and ten may be on their way
+    dropped = log.dropped
+    pipe.skip(filling)
+    log.close()
+    lines = pipe.lines()
+    requests = [line["number"] for line in lines if line["event"] == "request"]
+    assert len(requests) == 200 - dropped
+    assert requests == sorted(requests)
+    assert [line["lines"] for line in lines if line["event"] == "dropped"] == [dropped]
+
+
+def test_close_does_not_wait_for_ever(pipe: Pipe) -> None:
+    """The process can end though nobody reads its last words."""
+    filling = pipe.fill()
+    log = Log(fd=pipe.writer)
+    log.write("info", "request")
+    log.close(timeout=0)
+    pipe.skip(filling)
+    log.close()
+    assert [line["event"] for line in pipe.lines()] == ["request"]
+
+
+def test_a_closed_pipe_is_harmless(pipe: Pipe) -> None:
+    """What is written into it is dropped and counted."""
+    log = Log(fd=pipe.writer)
+    pipe.close_reader()
+    for _ in range(5):
+        log.write("info", "request")
+    log.close()
+    assert log.dropped == 5
+
+
+def test_a_pipe_that_does_not_block_loses_nothing(pipe: Pipe) -> None:
+    """Whoever shares standard error may have made it so; a line is never cut in two."""
+    os.set_blocking(pipe.writer, False)
+    log = Log(fd=pipe.writer)
+    log.write("info", "request", path="x" * 1_000_000)
+    log.write("info", "request", path="")
+    data = b""
+    while data.count(b"\n") < 2:
+        data += os.read(pipe.reader, 4096)
+    log.close()
+    assert [len(json.loads(line)["path"]) for line in data.splitlines()] == [1_000_000, 0]
+    assert log.dropped == 0
+
+
+def test_closing_twice_is_harmless(pipe: Pipe) -> None:
+    """The second time there is nothing to do."""
+    log = Log(fd=pipe.writer)
+    log.write("info", "request")
+    log.close()
+    log.close()
+    assert len(pipe.lines()) == 1
+
+
+@pytest.fixture
+def library(pipe: Pipe) -> Iterator[tuple[logging.Logger, Log]]:
+    """A library's logger that logs to the pipe alone."""
+    log = Log(fd=pipe.writer)
+    logger = logging.Logger("aiohttp.server")
+    logger.addHandler(LibraryHandler(log))
+    yield logger, log
+    log.close()
+
+
+def test_a_librarys_message_is_logged_without_the_exceptions_text(
+    library: tuple[logging.Logger, Log], pipe: Pipe
+) -> None:
+    """An HTTP parser's holds what the client sent, keys among it; its kind is told."""
+    logger, log = library
+    try:
+        raise ValueError("Authorization: Bearer sk-secret")
+    except ValueError:
+        logger.exception("Error handling request from %s", "127.0.0.1")
+    log.close()
+    [line] = pipe.lines()
+    assert "sk-secret" not in str(line)
+    assert line.pop("time")
+    assert line == {
+        "level": "error",
+        "event": "library",
+        "logger": "aiohttp.server",
+        "message": "Error handling request from 127.0.0.1",
+        "exception": "ValueError",
+    }
+
+
+def test_only_the_first_line_of_a_librarys_message_is_logged(library: tuple[logging.Logger, Log], pipe: Pipe) -> None:
+    """asyncio shows exceptions in the others; and not more than a line's worth of it."""
+    logger, log = library
+    logger.error("Task exception was never retrieved\nfuture: <Task exception=ValueError('sk-secret')>")
+    logger.error("y" * 10_000)
+    log.close()
+    first, second = pipe.lines()
+    assert first["message"] == "Task exception was never retrieved"
+    assert first["exception"] is None
+    assert second["message"] == "y" * 500
+
+
+@pytest.mark.parametrize(
+    ("level", "logged"), [("DEBUG", []), ("INFO", []), ("WARNING", ["warning"]), ("CRITICAL", ["error"])]
+)
+def test_what_libraries_only_mention_is_not_logged(
+    level: str, logged: list[str], library: tuple[logging.Logger, Log], pipe: Pipe
+) -> None:
+    """Their warnings and errors are."""
+    logger, log = library
+    logger.log(logging.getLevelNamesMapping()[level], "said")
+    log.close()
+    assert [line["level"] for line in pipe.lines()] == logged
