@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from jinja2 import nodes
@@ -15,7 +15,10 @@ from oaiproxy.filters import check_selector
 from oaiproxy.sandbox import LOOP, Sandbox
 
 Shape: TypeAlias = Any
-"""What a name holds: a dict of attributes, a list of one item's shape, the name of a scalar type, None for anything."""
+"""What a name holds: a dict of attributes, a list of one item's shape, the name of a scalar type, None for anything.
+
+A tuple holds the words that a text can be.
+"""
 Shapes: TypeAlias = Mapping[str, Shape]
 """The names in scope; with a `*` among them, any other name may be there too."""
 
@@ -56,7 +59,10 @@ class Finding:
 
 
 class Analysis:
-    """One template's walk. `reads` gains every path read; a path that is used whole ends in `.*`.
+    """One template's walk. `reads` gains every path read.
+
+    A path that is used whole ends in `.*`; `[]` in it is one item of a list, where no loop takes them all; `=word` at
+    its end tells that the value is compared with that word.
 
     The nodes are those of `Sandbox.tree`, whose `lineno` is an offset in `text`.
     """
@@ -77,7 +83,7 @@ class Analysis:
 
     def items(self, expression: nodes.Node, bound: Bound) -> Value:
         """What one item of the expression's list is."""
-        return _item(self.expression(expression, bound))
+        return self._each(self.expression(expression, bound))
 
     def expression(self, node: nodes.Node, bound: Bound, *, used: bool = False) -> Value:
         """Walk an expression. `used` tells that its value is taken whole."""
@@ -101,7 +107,13 @@ class Analysis:
             case nodes.Getitem(node=owner, arg=index):
                 self.expression(index, bound)
                 value = self.expression(owner, bound)
-                return value if isinstance(index, nodes.Slice) else _item(value)
+                return value if isinstance(index, nodes.Slice) else self._one(value, index)
+            case nodes.Compare(expr=subject, ops=operands):
+                value = self.expression(subject, bound)
+                for operand in operands:
+                    self.expression(operand, bound)
+                    self._compared(value, operand)
+                return ANYTHING
             case nodes.Filter():
                 return self._filter(node, bound)
             case nodes.Test():
@@ -142,8 +154,8 @@ class Analysis:
             if key in owner.shape or "*" in owner.shape:
                 return Value(owner.shape.get(key), path)
             self._unknown("E204", "attribute", key, owner.shape, offset, of=owner.path)
-        elif isinstance(owner.shape, str | list):
-            what = owner.shape if isinstance(owner.shape, str) else "list"
+        elif isinstance(owner.shape, str | list | tuple):
+            what = {list: "list", tuple: "text"}.get(type(owner.shape)) or owner.shape
             message = f"`{owner.path}` is a {what} and has no attribute `{key}`"
             label = "take an item of it: `[0]`, `first`, or a loop" if what == "list" else ""
             self._finding("E204", message, key, offset, label=label)
@@ -158,31 +170,63 @@ class Analysis:
         self._check_arity("filter", node, self._sandbox.filters[node.name])
         match node.name, [*node.args, *node.kwargs]:
             case "map", [nodes.Keyword(key="attribute", value=nodes.Const(value=str() as path)), *_]:
-                self._path(_item(subject), path, node.lineno)
+                self._path(self._each(subject), path, node.lineno)
                 return ANYTHING
             case "map", [nodes.Const(value=str() as name), *_] if name not in self._sandbox.filters:
                 self._unknown("E202", "filter", name, self._sandbox.filters, node.lineno)
             case "selectattr" | "rejectattr", [nodes.Const(value=str() as path), *rest]:
-                self._path(_item(subject), path, node.lineno)
+                value = self._path(_item(subject), path, node.lineno)
+                if node.name == "selectattr" and len(rest) == 2 and isinstance(rest[0], nodes.Const):
+                    self._compared(value, nodes.Operand(_EQUALITIES.get(rest[0].value, ""), rest[1]))
                 self._check_test(rest[:1], node.lineno)
             case "select" | "reject", rest:
                 self._check_test(rest[:1], node.lineno)
             case "jmes", [nodes.Const(value=str() as text)] if fault := check_selector(text):
                 self._report(Finding("E301", f"selector: {fault}", self._find(text, node.lineno), len(text)))
+        if node.name == "default" and isinstance(subject.shape, tuple):
+            return replace(subject, shape=_with_default(subject.shape, node.args))
         return self._filtered(node.name, subject)
 
     def _filtered(self, name: str, subject: Value) -> Value:
         if name in ("first", "last"):
-            return _item(subject)
+            return self._one(subject, None)
         if name in ("default", "select", "reject", "selectattr", "rejectattr", "unique"):
             return subject
         if name != "length" and subject.path:
             self._reads.add(subject.path + ".*")
         return ANYTHING
 
-    def _path(self, value: Value, path: str, offset: int) -> None:
+    def _path(self, value: Value, path: str, offset: int) -> Value:
         for key in path.split("."):
             value = self._member(value, key, offset)
+        return value
+
+    def _each(self, value: Value) -> Value:
+        """What every item of a list is, where all are taken."""
+        item = _item(value)
+        if value.path and isinstance(item.shape, str):
+            self._reads.add(value.path + ".*")
+        return item
+
+    def _one(self, value: Value, index: nodes.Node | None) -> Value:
+        """One item of a list: that at the index, or at an end of it."""
+        item = _item(value)
+        if not value.path or not (index is None or isinstance(value.shape, list) or _is_number(index)):
+            return item
+        path = value.path + "[]"
+        self._reads.add(path)
+        return Value(item.shape, path)
+
+    def _compared(self, value: Value, operand: nodes.Operand) -> None:
+        match operand:
+            case nodes.Operand(op="eq", expr=nodes.Const(value=str() as word)):
+                words = [word]
+            case nodes.Operand(op="in", expr=nodes.List(items=items) | nodes.Tuple(items=items)):
+                words = [item.value for item in items if isinstance(item, nodes.Const)]
+            case _:
+                return
+        if value.path:
+            self._reads.update(f"{value.path}={word}" for word in words)
 
     def _check_test(self, name: Sequence[nodes.Node], offset: int) -> None:
         match name:
@@ -224,7 +268,8 @@ class Analysis:
             case nodes.Name(name=name) as function:
                 message = f"`{name}` is not a function: templates work with names and filters"
                 known = did_you_mean(name, [*self._sandbox.filters, *self._sandbox.globals])
-                self._finding("E207", message, name, function.lineno, label=known)
+                label = f"write `{name}` without `()`" if name in self._shapes else known
+                self._finding("E207", message, name, function.lineno, label=label)
             case nodes.Getattr(node=owner, attr=name) as function:
                 self.expression(owner, bound)
                 label = _INSTEAD.get(name) or did_you_mean(name, self._sandbox.filters)
@@ -317,11 +362,15 @@ class Analysis:
         words: dict[type[nodes.Node], str] = {nodes.FromImport: "from", nodes.ScopedEvalContextModifier: "autoescape"}
         word = words.get(type(node), type(node).__name__.lower())
         why = "a template stands alone" if isinstance(node, _STAND_ALONE) else "text is never HTML here"
-        self._finding("E207", f"`{{% {word} %}}` is not for mappings: {why}", word, node.lineno)
+        self._finding("E207", f"`{{% {word} %}}` is not for mappings: {why}", word, node.lineno, label="leave it out")
 
     def _unknown(self, code: str, what: str, name: str, known: Iterable[str], offset: int, of: str = "") -> None:
         message = f"unknown {what} `{name}`" + (f" of `{of}`" if of else "")
-        self._finding(code, message, name, offset, label=did_you_mean(name, known))
+        known = list(known)
+        label = did_you_mean(name, known)
+        if not label and of and known:
+            label = f"it has: {', '.join(known)}"
+        self._finding(code, message, name, offset, label=label)
 
     def _finding(self, code: str, message: str, name: str, offset: int, label: str = "") -> None:
         self._report(Finding(code, message, self._find(name, offset), len(name), label=label))
@@ -345,6 +394,40 @@ _INSTEAD = {
     "count": "write `| length`",
 }
 """What to write in the place of Python's methods."""
+
+
+def shape_of(value: Any) -> Shape:
+    """The shape of constant data."""
+    match value:
+        case dict():
+            return {key: shape_of(item) for key, item in value.items()}
+        case list():
+            shapes = [shape_of(item) for item in value]
+            return [shapes[0] if shapes and shapes.count(shapes[0]) == len(shapes) else None]
+        case str():
+            return "text"
+        case bool():
+            return "boolean"
+        case int() | float():
+            return "number"
+    return None
+
+
+def _with_default(words: tuple[str, ...], arguments: Sequence[nodes.Expr]) -> Shape:
+    """The words that a text can be when `default` stands for an absent one."""
+    match arguments:
+        case [nodes.Const(value=str() as word)]:
+            return (*words, word)
+    return "text"
+
+
+_EQUALITIES = {"eq": "eq", "equalto": "eq", "==": "eq", "in": "in"}
+"""The tests that compare a value with words, and the operators that do the same."""
+
+
+def _is_number(node: nodes.Node) -> bool:
+    number = node.node if isinstance(node, nodes.Neg) else node
+    return isinstance(number, nodes.Const) and isinstance(number.value, int)
 
 
 def _item(value: Value) -> Value:

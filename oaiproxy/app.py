@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import web
 
 from oaiproxy.backend import BackendClient
+from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
 from oaiproxy.handlers import State, routes
 from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
-from oaiproxy.mapping import MOCK_URL, Mapping
+from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary
 from oaiproxy.mock import answers, mock_app
 from oaiproxy.routes import Routes
 from oaiproxy.tokens import Tokenizer
+
+LINGER_SECONDS = 2
+"""How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +45,22 @@ def create_app(state: State) -> web.Application:
 
 
 @asynccontextmanager
-async def serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> AsyncIterator[Running]:
-    """Serve until the block is left; then requests under way may finish. The one way in, for command and tests."""
+async def serve(
+    config: Config, mappings: Sequence[tuple[Mapping, Path]], tokenizer: Tokenizer | None = None
+) -> AsyncIterator[Running]:
+    """Serve until the block is left; then requests under way may finish. The one way in, for command and tests.
+
+    A `tokenizer` that is given is used as it is, and not closed.
+    """
     async with AsyncExitStack() as stack:
         log = Log(config.log_level)
         stack.callback(log.close)
         _quiet_libraries(log, stack)
         client = BackendClient(config.limits.connections)
         stack.push_async_callback(client.close)
-        tokenizer = Tokenizer()
-        stack.callback(tokenizer.close)
+        if tokenizer is None:
+            tokenizer = Tokenizer()
+            stack.callback(tokenizer.close)
         tokenizer.warm()
         ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
         await tokenizer.count([])
@@ -61,6 +70,7 @@ async def serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Asy
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,
+            lingering_time=LINGER_SECONDS,
             shutdown_timeout=1,
             logger=logging.getLogger("oaiproxy.http"),
         )
@@ -78,10 +88,7 @@ async def serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Asy
         finally:
             state.ready = False
             await site.stop()
-            if state.active:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(config.server.shutdown_timeout):
-                        await state.idle.wait()
+            await state.drain(config.server.shutdown_timeout)
 
 
 @asynccontextmanager

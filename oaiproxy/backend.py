@@ -5,70 +5,109 @@ Cookies, redirects and proxies from the environment are off: https://docs.aiohtt
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 import aiohttp
-from aiohttp import ClientSession, TCPConnector, TraceConfig
+from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 
 READ_BUFFER = 32 * 1024
+"""Bytes read from a backend at once."""
 KEEPALIVE_SECONDS = 10
+"""How long an idle connection is kept."""
+END_SECONDS = 0.1
+"""How long the end of a body may take after what ended the answer, for its connection to be used again."""
 MAX_URLS = 1024
-"""Bytes read from a backend at once; seconds that an idle connection is kept; parsed addresses that are kept."""
+"""Parsed addresses that are kept."""
 
-_PROTOCOL_ERRORS = (aiohttp.ClientResponseError, aiohttp.http_exceptions.HttpProcessingError)
+_HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError)
 
 
 class _Attempt:
-    """What tracing tells of one try to send."""
+    """One try to send: whether it went over a connection that was kept."""
 
     __slots__ = ("reused",)
 
     def __init__(self) -> None:
-        self.reused = False
+        self.reused = True
+
+
+_attempt: ContextVar[_Attempt] = ContextVar("attempt")
+
+
+class _Connector(TCPConnector):
+    """Notes the attempt for which a connection is made. Tracing tells the same, for 25 µs of each request."""
+
+    async def _create_connection(self, *arguments: Any) -> Any:
+        _attempt.get().reused = False
+        return await super()._create_connection(*arguments)
 
 
 class BackendReply:
-    """A reply whose headers have come. Close it always: a body that was not read to its end costs the connection."""
+    """A reply whose headers have come. Release or close it always: a body that is left costs the connection."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
+        connection = response.connection  # None when all of the body came with the headers
+        self._lost = connection.protocol.closed if connection is not None and connection.protocol is not None else None
+        if self._lost is not None:
+            self._lost.remove_done_callback(_retrieve)
+            self._lost.add_done_callback(_retrieve)
+            self._lost.add_done_callback(self._on_lost)
 
     async def read(self) -> bytes:
         """The next bytes of the body, b"" at its end. Raises BackendError when the connection breaks."""
         try:
             return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError) as error:
-            raise _translated(error, sent=True) from error
+        except _HTTP_ERRORS as error:
+            if isinstance(error, aiohttp.ClientPayloadError) and _was_reset(self._lost):
+                raise _failed(error, "the connection to the backend broke", "upstream_reset") from error
+            raise _translated(error) from error
+
+    def release(self) -> None:
+        """Give the connection back, if the end of the body comes now, as it should; else close it."""
+        if self._response.connection is None:
+            self.close()
+        else:
+            asyncio.get_running_loop().call_later(END_SECONDS, self.close)
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it."""
+        if self._lost is not None:
+            self._lost.remove_done_callback(self._on_lost)
         self._response.close()
+
+    def _on_lost(self, _lost: asyncio.Future[None]) -> None:
+        """The connection is gone. The library does not say so to the reader of a body that it could not parse."""
+        content = self._response.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(aiohttp.ClientPayloadError("the connection closed within the body"))
 
 
 class BackendClient:
-    """Sends requests to any backend over one pool of connections."""
+    """Sends requests to any backend over one pool; `connections` bounds those to one host and port."""
 
     def __init__(self, connections: int) -> None:
-        tracing = TraceConfig()
-        tracing.on_connection_reuseconn.append(_on_reuse)
         self._urls: dict[str, URL] = {}
         self._session = ClientSession(
-            connector=TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30),
+            connector=_Connector(
+                limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
             read_bufsize=READ_BUFFER,
             headers={"Accept-Encoding": "identity", "User-Agent": "oaiproxy"},
             skip_auto_headers=("Accept",),
-            trace_configs=[tracing],
             requote_redirect_url=False,
         )
 
@@ -79,20 +118,19 @@ class BackendClient:
         """
         for last in (False, True):
             attempt = _Attempt()
+            _attempt.set(attempt)
             try:
-                return await self._send(request, connect_timeout, attempt)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                if last or not attempt.reused or isinstance(error, aiohttp.ClientConnectorError):
-                    raise _translated(error, sent=False) from error
-            except (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError) as error:
-                raise _translated(error, sent=False) from error
+                return await self._send(request, connect_timeout)
+            except _HTTP_ERRORS as error:
+                if last or not attempt.reused or not _is_stale(error):
+                    raise _translated(error) from error
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
-    async def _send(self, request: BackendRequest, connect_timeout: float, attempt: _Attempt) -> BackendReply:
+    async def _send(self, request: BackendRequest, connect_timeout: float) -> BackendReply:
         response = await self._session.request(
             request.method,
             self._url(request.url),
@@ -100,7 +138,6 @@ class BackendClient:
             headers=request.headers,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
-            trace_request_ctx=attempt,
         )
         return BackendReply(response)
 
@@ -114,36 +151,62 @@ class BackendClient:
         return parsed
 
 
-async def _on_reuse(_session: ClientSession, context: Any, _params: aiohttp.TraceConnectionReuseconnParams) -> None:
-    context.trace_request_ctx.reused = True
+def _retrieve(lost: asyncio.Future[None]) -> None:
+    """Look at how a connection was lost, which else the event loop reports as an oversight."""
+    _was_reset(lost)
 
 
-def _translated(error: BaseException, *, sent: bool) -> BackendError:
-    """A transport failure as the client sees it; the library's words go to the log."""
-    detail = f"{type(error).__name__}: {str(error)[:300]}"
+def _was_reset(lost: asyncio.Future[None] | None) -> bool:
+    return lost is not None and lost.done() and not lost.cancelled() and lost.exception() is not None
 
-    def failed(message: str, code: str, status: int = 502, retry: bool | None = None) -> BackendError:
-        return BackendError(message, status=status, code=code, detail=detail, retry=retry)
 
+def _is_stale(error: BaseException) -> bool:
+    """Whether a connection died before a byte of reply; else `message` holds the headers as far as they came."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return False
+        case aiohttp.ServerDisconnectedError(message=message):
+            return isinstance(message, str)
+    return isinstance(error, aiohttp.ClientOSError)
+
+
+def _failed(
+    error: BaseException, message: str, code: str, status: int = 502, retry: bool | None = None
+) -> BackendError:
+    """What the client is told; the library's words go to the log, but for addresses, which may hold a key."""
+    match error:
+        case aiohttp.ClientResponseError():
+            words = error.message
+        case aiohttp.ConnectionTimeoutError() | aiohttp.InvalidURL() | aiohttp.ServerDisconnectedError():
+            words = ""
+        case _:
+            words = str(error)
+    detail = f"{type(error).__name__}: {words[:300]}" if words else type(error).__name__
+    return BackendError(message, status=status, code=code, detail=detail, retry=retry)
+
+
+def _translated(error: BaseException) -> BackendError:
+    """A transport failure as the client sees it."""
     match error:
         case aiohttp.ConnectionTimeoutError():
-            return failed("the backend could not be reached in time", "upstream_connect_timeout", 504)
+            return _failed(error, "the backend could not be reached in time", "upstream_connect_timeout", 504)
         case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
-            return failed("the backend's certificate is not trusted", "upstream_tls_error", retry=False)
+            return _failed(error, "the backend's certificate is not trusted", "upstream_tls_error", retry=False)
         case aiohttp.ClientConnectorSSLError() | aiohttp.ServerFingerprintMismatch():
-            return failed("no TLS connection to the backend could be made", "upstream_protocol_error", retry=False)
+            message = "no TLS connection to the backend could be made"
+            return _failed(error, message, "upstream_protocol_error", retry=False)
         case aiohttp.ClientConnectorDNSError():
-            return failed("the backend's name could not be resolved", "upstream_dns_error")
+            return _failed(error, "the backend's name could not be resolved", "upstream_dns_error")
         case aiohttp.ClientConnectorError():
-            return failed("the backend could not be reached", "upstream_connect_error")
+            return _failed(error, "the backend could not be reached", "upstream_connect_error")
+        case aiohttp.ServerDisconnectedError() if _is_stale(error):
+            return _failed(error, "the backend closed the connection without an answer", "upstream_closed")
         case aiohttp.ServerDisconnectedError():
-            return failed("the backend closed the connection without an answer", "upstream_closed")
+            return _failed(error, "the backend's answer broke off in its headers", "upstream_protocol_error")
         case aiohttp.ClientPayloadError():
-            return failed("the backend's answer broke off", "upstream_truncated")
+            return _failed(error, "the backend's answer broke off", "upstream_truncated")
         case aiohttp.ClientResponseError() | aiohttp.http_exceptions.HttpProcessingError():
-            return failed("the backend's answer is not HTTP", "upstream_protocol_error", retry=False)
+            return _failed(error, "the backend's answer is not HTTP", "upstream_protocol_error", retry=False)
         case TimeoutError():
-            return failed("the backend did not answer in time", "upstream_timeout", 504, retry=False)
-    if sent:
-        return failed("the connection to the backend broke", "upstream_reset")
-    return failed("the connection to the backend broke before an answer came", "upstream_reset")
+            return _failed(error, "the backend did not answer in time", "upstream_timeout", 504, retry=False)
+    return _failed(error, "the connection to the backend broke", "upstream_reset")

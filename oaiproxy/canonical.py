@@ -54,7 +54,7 @@ class Identity:
 
 _TEXT, _NUMBER, _BOOLEAN = "text", "number", "boolean"
 _PART: Shape = {
-    "type": _TEXT,
+    "type": ("text", "image", "audio", "file", "tool_call", "tool_result"),
     "text": _TEXT,
     "url": _TEXT,
     "media_type": _TEXT,
@@ -71,7 +71,7 @@ _PART: Shape = {
 }
 _TOOL_CALL: Shape = {"id": _TEXT, "name": _TEXT, "arguments": None, "arguments_json": _TEXT}
 _MESSAGE: Shape = {
-    "role": _TEXT,
+    "role": ("system", "user", "assistant", "tool"),
     "text": _TEXT,
     "parts": [_PART],
     "tool_calls": [_TOOL_CALL],
@@ -85,9 +85,9 @@ SHAPES: Mapping[str, Shape] = {
     "prompt": _TEXT,
     "system": _TEXT,
     "messages": [_MESSAGE],
-    "turns": [{"role": _TEXT, "parts": [_PART]}],
+    "turns": [{"role": ("user", "assistant"), "parts": [_PART]}],
     "tools": [{"name": _TEXT, "description": _TEXT, "parameters": None, "strict": _BOOLEAN}],
-    "tool_choice": {"mode": _TEXT, "name": _TEXT},
+    "tool_choice": {"mode": ("auto", "none", "required", "tool"), "name": _TEXT},
     "temperature": _NUMBER,
     "top_p": _NUMBER,
     "top_k": _NUMBER,
@@ -242,7 +242,12 @@ def _parts(content: Json) -> list[Json]:
         return [{"type": "text", "text": content}] if content else []
     if not isinstance(content, list):
         return []
-    return [_PARTS[part["type"]](part) for part in content]
+    return [canonical_part(part) for part in content]
+
+
+def canonical_part(part: Json) -> Json:
+    """A part of a message's content as templates see it."""
+    return _PARTS[part["type"]](part)
 
 
 def _text_part(part: Json) -> Json:
@@ -265,7 +270,8 @@ def _audio_part(part: Json) -> Json:
 def _file_part(part: Json) -> Json:
     file = part["file"]
     made = {"type": "file"} | {key: file[key] for key in ("filename", "file_id") if file.get(key)}
-    return made | _data_url(file.get("file_data") or "")
+    data = file.get("file_data") or ""
+    return made | (_data_url(data) or ({"base64": data} if data else {}))
 
 
 _PARTS: Mapping[str, Callable[[Json], Json]] = {

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from oaiproxy.diagnostics import Diagnostic, Severity
-from oaiproxy.document import Path, load_document
+from oaiproxy.document import Document, Path, load_document
 from oaiproxy.examples import run_examples
 from oaiproxy.mapping import Mapping, compile_mapping
+from oaiproxy.nodes import short
 from oaiproxy.probes import probe
 from oaiproxy.salvage import salvage
 from oaiproxy.source import Source
@@ -35,11 +37,14 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def check_mapping(text: str, file: str, surroundings: Surroundings, *, environment: bool = True) -> Checked:
+def check_mapping(
+    text: str, file: str, surroundings: Surroundings, *, environment: bool = True, thorough: bool = True
+) -> Checked:
     """Check one mapping through all stages: yaml, schema, templates, selectors, probes, examples, environment.
 
     What an early stage refuses is taken out, and the later ones look at the rest; probes and examples run only what is
-    whole. Without `environment`, variables and files that are not there are not findings.
+    whole. Without `environment`, variables and files that are not there are not findings. Unless `thorough`, examples
+    are run as they stand alone, in none of the other ways in which their answers could come: what a start needs.
     """
     document, findings = load_document(
         text, file=file, environment=surroundings.environment, read_file=surroundings.read_file
@@ -54,10 +59,10 @@ def check_mapping(text: str, file: str, surroundings: Surroundings, *, environme
     if data is not None:
         root = Source(document, (), data)
         mapping, more = compile_mapping(root, PurePath(file).stem)
-        findings.extend(map(_helpful, more))
-        if mapping is not None and _can_run(findings, document.unresolved if environment else ()):
-            findings.extend(probe(mapping, root))
-            findings.extend(run_examples(mapping, surroundings.read_file))
+        findings.extend(_helpful(_discreet(found, document)) for found in more)
+        if mapping is not None and _can_run(findings, document.unresolved):
+            findings.extend(probe(mapping, root, thorough=thorough))
+            findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     return Checked(None if broken else mapping, tuple(sorted(findings, key=_place)))
 
@@ -72,10 +77,28 @@ FIXES = {
     "E207": "use a filter instead: `{{ value | filter }}`",
     "E208": "a literal key that begins with `$` is written `$$key`",
     "E209": "the tests are such as `defined`, `none`, `string` and `number`",
+    "E210": "write one of the values that it can have, or leave the case out",
+    "E211": "templates and `${...}` stand in values only",
+    "E212": "write a number, or `~`",
     "E301": "a selector is a path into the answer, such as `choices[0].text`",
     "E302": "the functions are those of JMESPath, `concat`, `parse_json`, `from_base64` and those of the frame",
 }
 """What helps against a finding that says nothing itself, by its code."""
+
+
+def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
+    """The finding without what the environment brought into the template or selector: not even a part of it."""
+    told = found.span is not None and found.code[1] in "23"
+    written = document.written_at(found.span) if told and found.span else None
+    if written is None:
+        return found
+    own = _REFERENCE.split(written)
+    message = _QUOTED.sub(lambda at: at[0] if any(at[1] in part for part in own) else "`...`", found.message)
+    return replace(found, message=message, label=f"it is made of `{short(written)}`", help="")
+
+
+_REFERENCE = re.compile(r"\$\{[^}]*\}?")
+_QUOTED = re.compile(r"`([^`]*)`")
 
 
 def _helpful(found: Diagnostic) -> Diagnostic:

@@ -91,6 +91,15 @@ class Document:
         value = self._values[node]
         return node.text if value.origins is not None else None
 
+    def written_at(self, span: Span) -> str | None:
+        """The scalar where a span begins, as its author wrote it, if `${...}` was replaced in it; None elsewhere."""
+        begin = (span.line, span.column)
+        for node, value in self._values.items():
+            around = self._source.span(node.start, node.end) if value.origins is not None else None
+            if around and (around.line, around.column) <= begin <= (around.end_line, around.end_column):
+                return node.text
+        return None
+
     def _find(self, path: Path) -> tuple[ScalarNode | None, Node]:
         key: ScalarNode | None = None
         node = self._root

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
 from urllib.parse import quote
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call
-from oaiproxy.diagnostics import Diagnostic, Span, did_you_mean
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, did_you_mean
 from oaiproxy.document import Path
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
@@ -18,11 +19,14 @@ from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
+from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
 from oaiproxy.source import Source
 
-MAX_CUTS = 200
-"""Places at which an example's answer is cut in two; a longer answer is cut at so many, evenly spread."""
+MAX_CUTS = 24
+"""Places at which an example's stream is cut in two; a longer one is cut at so many, evenly spread."""
+MAX_WHOLE_CUTS = 8
+"""The same for a whole answer, of which nothing is read before its end."""
 MAX_PIECES = 4096
 """Pieces of the answer that is fed byte by byte; a longer answer is fed in longer pieces."""
 MAX_FED = 4 << 20
@@ -36,12 +40,17 @@ CONTENT_TYPES = {
     "text": "text/plain; charset=utf-8",
 }
 """What a backend that streams in a framing says its answer is."""
+FIELDS = {"chat": CHAT, "completions": COMPLETIONS}
+"""The fields of OpenAI's request, by endpoint."""
 _SUFFIXES = {"json": "application/json", "sse": "text/event-stream", "ndjson": "application/x-ndjson"}
 
 
-def run_examples(mapping: Mapping, read_file: Callable[[str], str]) -> list[Diagnostic]:
-    """Run all examples; the findings name what differs."""
-    return [found for example in mapping.examples for found in _Run(mapping, example).findings(read_file)]
+def run_examples(mapping: Mapping, read_file: Callable[[str], str], *, thorough: bool = True) -> list[Diagnostic]:
+    """Run all examples; the findings name what differs.
+
+    Each is run once, as it stands; when `thorough`, also delivered in all the other ways that must not matter.
+    """
+    return [found for example in mapping.examples for found in _Run(mapping, example).findings(read_file, thorough)]
 
 
 def answer_bytes(example: Example, read_file: Callable[[str], str]) -> bytes:
@@ -101,7 +110,7 @@ class _Run:
         self._requests: dict[bool, BackendRequest | ApiError] = {}
         """What is sent for a client that streams, or not: the same however the answer comes."""
 
-    def findings(self, read_file: Callable[[str], str]) -> Iterator[Diagnostic]:
+    def findings(self, read_file: Callable[[str], str], thorough: bool) -> Iterator[Diagnostic]:
         """All that is wrong with the example."""
         example = self._example
         try:
@@ -122,15 +131,42 @@ class _Run:
             help_ = "the path is relative to the mapping"
             yield self._finding("E602", message, self._at("backend", "file"), help_=help_)
             return
+        yield from self._misspelled(call)
         yield from self._sends(call)
         first = self._outcome(call, [data], call.stream)
         yield from self._replies(first)
-        yield from self._otherwise(call, data, first)
+        if first.error is None:
+            yield from self._says_little()
+        if thorough:
+            yield from self._otherwise(call, data, first)
 
     def _invalid(self, error: ApiError) -> Diagnostic:
         steps = [int(step) if step.isdigit() else step for step in re.findall(r"\w+", error.param or "")]
         span = self._at("request", *steps)
         return self._finding("E503", f"the request is refused: {error.message}", span, "this is no request of OpenAI's")
+
+    def _says_little(self) -> Iterator[Diagnostic]:
+        example = self._example
+        if not (example.sends or example.sends_like or example.replies):
+            label = "say what comes out: `replies: {text: ...}`"
+            help_ = "`sends: {body: ...}` says what is sent"
+            span = self._source.span()
+            span = replace(span, end_line=span.line, end_column=span.column + 1)
+            yield self._warning("W501", "it passes whatever is sent and comes out", span, label, help_)
+
+    def _misspelled(self, call: Call) -> Iterator[Diagnostic]:
+        """Fields that OpenAI does not define, and that no template reads, but that look like one of OpenAI's."""
+        endpoint = self._mapping.endpoint(self._example.endpoint)
+        reads = endpoint.reads if endpoint else frozenset()
+        for key in call.extra:
+            known = get_close_matches(key, FIELDS[self._example.endpoint], n=1, cutoff=0.8)
+            if known and not reads & {f"extra.{key}", f"request.{key}"}:
+                span = self._source.document.span((*self._source.path, "request", key), key=True)
+                label = f"did you mean `{known[0]}`?"
+                yield self._warning("W502", f"OpenAI has no field `{key}`, and no template reads it", span, label)
+
+    def _warning(self, code: str, what: str, span: Span, label: str, help_: str = "") -> Diagnostic:
+        return replace(self._finding(code, what, span, label, help_), severity=Severity.WARNING)
 
     def _sends(self, call: Call) -> Iterator[Diagnostic]:
         example = self._example
@@ -182,7 +218,8 @@ class _Run:
         framing = _framing(self._mapping, self._example)
         if framing not in ("", "text") and b"\n" in data and b"\r" not in data:
             yield "sent with CRLF line ends", call.stream, [data.replace(b"\n", b"\r\n")]
-        cuts = max(1, min(MAX_CUTS, MAX_FED // max(1, len(data))))
+        most = MAX_CUTS if framing else MAX_WHOLE_CUTS
+        cuts = max(1, min(most, MAX_FED // max(1, len(data))))
         for at in range(1, len(data), max(1, -(-len(data) // cuts))):
             yield f"cut after byte {at}", call.stream, [data[:at], data[at:]]
 

@@ -9,7 +9,7 @@ from typing import Literal
 from oaiproxy import jsontext
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, Finish, FinishReason, Head, Kind, Usage
-from oaiproxy.failures import ErrorSelectors, describe, from_value, from_words
+from oaiproxy.failures import ErrorSelectors, describe, from_frame, from_value, from_words, tells_failure
 from oaiproxy.filters import kind as kind_of
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -38,6 +38,11 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
 
 MAX_COUNT = 2**53
 """Tokens: a larger count is none."""
+MAX_UNKNOWN = 20
+MAX_NAME = 80
+"""Unlisted events that are remembered, and characters of a name."""
+_NOT_DONE = ("false", "0")
+"""Texts that a `done` selector may find before the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,15 @@ class Sinks:
     """The text selector, for the client."""
     place: str = ""
     """Its file and line in the mapping, for the log."""
+    listed: bool = True
+    """Whether the mapping names this kind of event; what it does not name is counted."""
+    catches: bool = False
+    """Whether a frame that calls itself an error is one: the mapping says nothing else about it."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether an answer can come from here."""
+        return any((self.text, self.reasoning, self.refusal, self.tool_calls, self.tool_call))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +108,8 @@ class Plan:
 
     choose: Callable[[Json, Envelope], Sequence[Sinks]]
     streamed: bool
+    name: Callable[[Json, Envelope], Json] | None = None
+    """What a frame that no rule lists is called."""
     data: Literal["json", "text"] = "json"
     end: bytes | None = None
     cumulative: bool = False
@@ -124,15 +140,20 @@ class Extraction:
         self.done = False
         self.resolved = False
         """Whether the mapping found its text, be it empty."""
+        self.spoke = False
+        """Whether the backend said anything: text, or a tool call, be it not told yet."""
         self.unknown: set[str] = set()
         """Finish reasons that nobody knew, for the log."""
+        self.unlisted: dict[str, int] = {}
+        """How often events came that the mapping does not list, by name, for the log; the first of them only."""
         self.plan = plan
         self._envelope = envelope
         self._choices = {0: _Choice(ToolCalls(0, new_id))}
         self._usage: dict[str, int] = {}
         self._frames = 0
         self._asked: Sinks | None = None
-        self._spoke = False
+        self._listed = False
+        self._heard = False
         self._keys = ""
 
     def feed(self, frame: Frame) -> list[Event]:
@@ -147,6 +168,8 @@ class Extraction:
         envelope.frame = frame
         events: list[Event] = []
         try:
+            if tells_failure(frame):
+                self._check_frame(frame)
             value = self._payload(frame)
             for sinks in plan.choose(value, envelope):
                 self._apply(sinks, value, events)
@@ -185,7 +208,11 @@ class Extraction:
         envelope = self._envelope
         if sinks.error is not None:
             self._check_error(sinks.error, value)
-        if (sinks.id is not None or sinks.model is not None) and not self._spoke:
+        if not sinks.listed:
+            self._note_unlisted(value)
+        elif not self._heard:
+            self._listed, self._heard = True, sinks.speaks
+        if (sinks.id is not None or sinks.model is not None) and not self.spoke:
             self._head(sinks, value, events)
         if sinks.reasoning is not None:
             self._say(sinks.reasoning(value, envelope), "reasoning_content", sinks, events)
@@ -203,7 +230,7 @@ class Extraction:
             self._finish(sinks.finish_reason(value, envelope))
         for name, pick in sinks.usage:
             self._count(name, pick(value, envelope))
-        if sinks.done is not None and sinks.done(value, envelope):
+        if sinks.done is not None and _is_done(sinks.done(value, envelope)):
             self.done = True
 
     def _head(self, sinks: Sinks, value: Json, events: list[Event]) -> None:
@@ -229,9 +256,10 @@ class Extraction:
             where = sinks.where if kind == "content" else ""
             raise _mismatch(f"a selector for text found {kind_of(text)}, not a string", where, sinks.place)
         state = self._choices[0]
-        text = _suffix(state, text, kind) if self.plan.cumulative else _joined(state, text, kind)
+        cumulative = self.plan.cumulative and kind == "content"
+        text = _suffix(state, text, kind) if cumulative else _joined(state, text, kind)
         if text:
-            self._spoke = True
+            self.spoke = True
             if kind != "content":
                 self.resolved = True
             events.append(Delta(text, kind))
@@ -242,13 +270,13 @@ class Extraction:
             pick(value, envelope) if pick else None for pick in (picks.index, picks.id, picks.name, picks.arguments)
         )
         if call_id or name or arguments:
-            self._spoke = True
+            self.spoke = True
             events += self._choices[0].tool_calls.fragment(index, call_id or None, name or None, arguments)
 
     def _whole_calls(self, found: Json, events: list[Event]) -> None:
         if not found:
             return
-        self._spoke = True
+        self.spoke = True
         for call in found if isinstance(found, list) else [found]:
             if not isinstance(call, dict):
                 raise _mismatch(f"a selector for tool calls found {kind_of(call)}, not an object")
@@ -294,14 +322,44 @@ class Extraction:
         elif any(pick(value, envelope) for pick in (error.message, error.type, error.code) if pick):
             raise from_words(*describe(value, envelope, error), self.plan.secrets)
 
+    def _check_frame(self, frame: Frame) -> None:
+        """A frame whose own name or headers say that it tells of a failure, unless the mapping says what it is."""
+        value: Json = frame.data.decode("utf-8", "replace")
+        readable = self.plan.data == "text"
+        try:
+            body = jsontext.parse_lenient(frame.data) if frame.data.strip() else None
+            value, readable = (value if readable else body), True
+        except jsontext.JsonError:
+            body = value
+        for sinks in self.plan.choose(value if readable else None, self._envelope):
+            if sinks.catches:
+                if sinks.error is not None and readable:
+                    self._check_error(sinks.error, value)
+                raise from_frame(frame, body, self.plan.secrets)
+
+    def _note_unlisted(self, value: Json) -> None:
+        name = self.plan.name(value, self._envelope) if self.plan.name else self._envelope.event
+        if value is None and not name:
+            return
+        known = str(name)[:MAX_NAME] if name else "(no name)"
+        if known in self.unlisted or len(self.unlisted) < MAX_UNKNOWN:
+            self.unlisted[known] = self.unlisted.get(known, 0) + 1
+
+    def _names(self) -> str:
+        names = [f"'{name}'" for name in list(self.unlisted)[:5]]
+        return ", ".join(names + ["..."] * (len(self.unlisted) > 5))
+
     def _check_complete(self) -> None:
         plan, state = self.plan, self._choices[0]
         if not self._frames and not self.done:
             raise BackendError("the backend's answer is empty", code="upstream_empty_response")
-        if plan.must_finish and not self.done:
+        lost = bool(self.unlisted) and not self._heard and state.finish != "content_filter"
+        if plan.must_finish and not self.done and (self._listed or not lost):
             raise BackendError("the backend's stream ended before it was complete", code="upstream_incomplete")
         if state.tool_calls.nameless:
             raise _mismatch("a tool call has no name")
+        if lost:
+            raise _mismatch("of the events that came, the mapping lists none with text", self._names())
         if self.resolved or state.tool_calls or state.finish in ("length", "content_filter", "tool_calls"):
             return
         if self._asked is not None:
@@ -316,9 +374,14 @@ class Extraction:
         return state.finish  # type: ignore[return-value]
 
 
+def _is_done(value: Json) -> bool:
+    """Whether a `done` selector found the end. Its word may come as text, such as the value of a form."""
+    return bool(value) and not (isinstance(value, str) and value.strip().lower() in _NOT_DONE)
+
+
 def _mismatch(message: str, where: str = "", place: str = "") -> BackendError:
     told = f"{message} ({where})" if where else message
-    detail = f"{where} at {place}" if where else place
+    detail = " at ".join(part for part in (where, place) if part)
     return BackendError(told, code="upstream_mapping_mismatch", retry=False, detail=detail)
 
 
@@ -352,8 +415,8 @@ def _suffix(state: _Choice, text: str, kind: Kind) -> str:
     said = state.whole.get(kind, "")
     whole = text.rstrip(_HALVES)
     state.held[kind] = text[len(whole) :] if len(whole) >= len(said) else ""
-    if said.startswith(whole):
-        return ""
+    if said.startswith(whole) and not said[len(whole) :].strip():
+        return ""  # nothing new, or white space at the end that the backend trims
     if not whole.startswith(said):
         raise BackendError(
             "the backend changed text that was already passed on",

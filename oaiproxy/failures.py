@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from oaiproxy.errors import BackendError
+from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick
 
@@ -177,6 +178,20 @@ def from_words(message: str, kind: str | None, code: str | None, secrets: Iterab
     told = tell(message, secrets)
     own_type, own_code = (redact(word, secrets) if word else None for word in (kind, code))
     return BackendError(told or "the backend reported a failure", type=own_type, code=own_code, detail=told)
+
+
+def tells_failure(frame: Frame) -> bool:
+    """Whether a frame calls itself an error: by its name as a server-sent event, or by a binary framing's headers."""
+    return frame.event == "error" or frame.headers.get(":message-type") in ("error", "exception")
+
+
+def from_frame(frame: Frame, body: Json, secrets: Iterable[str]) -> BackendError:
+    """The error for a frame that calls itself one; `body` is its payload, as text where it is not JSON."""
+    headers = frame.headers
+    kind, code = (_word(headers.get(name)) for name in (":exception-type", ":error-code"))
+    if kind or code or ":error-message" in headers:
+        return from_words(find_message(body) or headers.get(":error-message", ""), kind or code, code, secrets)
+    return from_value(body["error"] if isinstance(body, dict) and body.get("error") else body, secrets)
 
 
 def retry_seconds(value: str | None, now: float) -> float | None:

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import time
-import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from oaiproxy import jsontext
 from oaiproxy.backend import BackendClient, BackendReply
+from oaiproxy.backends import Timeouts
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.encoding import error_event
 from oaiproxy.endpoints.models import encode_list
-from oaiproxy.errors import BackendError, ClientError
-from oaiproxy.exchange import Exchange, Reply
+from oaiproxy.errors import ApiError, BackendError, ClientError
+from oaiproxy.exchange import Exchange
+from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
-from oaiproxy.mapping import Timeouts
-from oaiproxy.middleware import RECORD, REQUEST_ID, Record, too_large
+from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, report_bug, too_large
+from oaiproxy.reply import Reply
 from oaiproxy.routes import Routes
 from oaiproxy.tokens import Tokenizer
 
 DROPPED = "x-oaiproxy-dropped"
 RESCHEDULE_SECONDS = 0.25
 """How much later a deadline must be than the one that runs before the timer is set anew."""
+SMALL = 32 * 1024
+"""Bytes that an empty write buffer takes at once, so that no client can stall their write."""
+MAX_DEPTH = 64
+MAX_NODES = 200_000
+"""How deep a request's JSON may be, and how many values it may hold."""
 
 
 @dataclass(slots=True)
@@ -45,6 +52,18 @@ class State:
     active: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""
+    clocks: set[_Clock] = field(default_factory=set)
+    """Those of the replies that backends are sending."""
+
+    async def drain(self, seconds: float, grace: float = 1.0) -> None:
+        """Let what is under way finish for so long; then break it off, with an error that says why."""
+        for patience in (seconds, grace):
+            if self.active:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await self.idle.wait()
+            for clock in tuple(self.clocks):
+                clock.interrupt()
 
 
 class EventStream(web.StreamResponse):
@@ -61,7 +80,10 @@ def routes(state: State) -> list[web.RouteDef]:
             state.active += 1
             state.idle.clear()
             try:
-                return await generate(request, state, door)
+                response = await generate(request, state, door)
+                if not state.ready and not response.prepared:
+                    response.force_close()
+                return response
             finally:
                 state.active -= 1
                 if not state.active:
@@ -69,25 +91,33 @@ def routes(state: State) -> list[web.RouteDef]:
 
         return handle
 
-    async def list_models(_request: web.Request) -> web.Response:
-        return _json(encode_list(state.routes.models()), _request)
+    async def list_models(request: web.Request) -> web.Response:
+        return _json(encode_list(state.routes.models()), request)
 
     async def get_model(request: web.Request) -> web.Response:
         return _json(jsontext.dump(state.routes.model(request.match_info["model"])), request)
 
     async def live(request: web.Request) -> web.Response:
+        request[RECORD].level = "debug"
         return _json(b'{"status":"ok"}', request)
 
     async def ready(request: web.Request) -> web.Response:
         if state.ready:
-            return _json(b'{"status":"ok"}', request)
+            return await live(request)
         response = _json(b'{"status":"unavailable"}', request)
         response.set_status(503)
         return response
 
+    async def expect(request: web.Request) -> None:
+        """Ask for the body, but not for one that will not be read (RFC 9110, 10.1.1)."""
+        wanted = request.headers.get("Expect", "").lower() == "100-continue"
+        if wanted and request.version >= HttpVersion11 and (request.content_length or 0) <= state.server.max_body:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+
     return [
-        web.post("/v1/chat/completions", generating(DOORS["chat"])),
-        web.post("/v1/completions", generating(DOORS["completions"])),
+        web.post("/v1/chat/completions", generating(DOORS["chat"]), expect_handler=expect),
+        web.post("/v1/completions", generating(DOORS["completions"]), expect_handler=expect),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),
@@ -97,22 +127,29 @@ def routes(state: State) -> list[web.RouteDef]:
 
 async def generate(request: web.Request, state: State, door: Door) -> web.StreamResponse:
     """Answer one request that generates."""
-    record: Record = request[RECORD]
+    record = request[RECORD]
     call = door.parse(await read_json(request, state.server))
-    record["model"], record["stream"] = call.model, call.stream
+    record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = state.routes.resolve(call.model)
-    identity = Identity(str(record["request_id"]), secrets.token_hex(14), str(uuid.uuid4()), time.time())
+    identity = new_identity(str(record["request_id"]))
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity)
     if exchange.dropped:
         record["dropped"] = list(exchange.dropped)
     return await _Relay(request, state, exchange).run()
 
 
+def new_identity(request_id: str) -> Identity:
+    """The identity of a request: one draw of chance and one look at the clock. The uuid is of version 4 (RFC 9562)."""
+    token = os.urandom(16).hex()
+    uuid = f"{token[:8]}-{token[8:12]}-4{token[13:16]}-a{token[17:20]}-{token[20:]}"
+    return Identity(request_id, token, uuid, time.time())
+
+
 async def read_json(request: web.Request, server: Server) -> Json:
     """The request's body. Raises ClientError when it is too large, too slow or not JSON in UTF-8."""
     if (request.content_length or 0) > server.max_body:
         raise too_large()
-    charset = request.charset if "charset" in request.headers.get("Content-Type", "") else None
+    charset = request.charset
     if charset is not None and charset.lower() not in ("utf-8", "utf8", "us-ascii"):
         raise ClientError("The request body must be JSON in UTF-8.", code="invalid_charset")
     encoding = request.headers.get("Content-Encoding", "identity").lower()
@@ -126,9 +163,69 @@ async def read_json(request: web.Request, server: Server) -> Json:
     except (web.RequestPayloadError, ValueError) as error:
         raise ClientError("The request body could not be decoded.", code="invalid_body") from error
     try:
-        return jsontext.parse(data)
+        body = jsontext.parse(data)
     except jsontext.JsonError as error:
         raise ClientError(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from error
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
+        _check_shape(body)
+    return body
+
+
+def _check_shape(body: Json) -> None:
+    """Raises ClientError for JSON that is deeper or larger than what recurses over it should be given."""
+    nodes = 0
+    level = [body] if isinstance(body, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            for child in (node.values() if isinstance(node, dict) else node)
+            if (nodes := nodes + 1) and isinstance(child, dict | list)
+        ]
+        if nodes > MAX_NODES:
+            raise ClientError(f"The JSON body holds more than {MAX_NODES} values.", code="invalid_json")
+        if not level:
+            return
+    raise ClientError(f"The JSON body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
+
+
+class _Clock:
+    """The deadline for what comes next from a backend. What a slow client takes of the time does not count."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        now = asyncio.get_running_loop().time()
+        self.interrupted = False
+        """Whether the wait ended because the proxy stops."""
+        self.timer = asyncio.timeout_at(now + min(timeouts.first_byte, timeouts.total))
+        self._end = now + timeouts.total
+        self._idle = timeouts.idle
+        self._step = min(RESCHEDULE_SECONDS, timeouts.idle / 4)
+        self._renewed = 0.0
+
+    def renew(self) -> None:
+        """Something came: the idle time begins anew. Cheap, for it is called for every read."""
+        now = asyncio.get_running_loop().time()
+        if now - self._renewed > self._step and not self.interrupted:
+            self._renewed = now
+            self.timer.reschedule(min(self._end, now + self._idle + self._step))
+
+    def pause(self) -> None:
+        """The client is awaited now."""
+        self._renewed = 0.0
+        if not self.interrupted:
+            self.timer.reschedule(None)
+
+    def interrupt(self) -> None:
+        """End the wait now."""
+        if not self.timer.expired():
+            self.interrupted = True
+            self.timer.reschedule(asyncio.get_running_loop().time())
+
+    def error(self) -> BackendError:
+        """What the client is told when the time is over."""
+        if self.interrupted:
+            return BackendError("the proxy is shutting down", code="server_shutdown", retry=False)
+        return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)
 
 
 class _Relay:
@@ -138,71 +235,91 @@ class _Relay:
         self._request = request
         self._state = state
         self._exchange = exchange
-        self._record: Record = request[RECORD]
+        self._record = request[RECORD]
         self._response: EventStream | None = None
-        self._timeouts: Timeouts = exchange.mapping.backend.timeouts
-        self._deadline = 0.0
+        self._clock: _Clock | None = None
 
     async def run(self) -> web.StreamResponse:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
+        try:
+            return await self._finish(await self._receive())
+        except ConnectionError:
+            raise
+        except Exception as error:
+            if self._response is None:
+                raise
+            identity = self._exchange.identity.request_id
+            return await self._break_off(self._response, report_bug(self._state.log, identity, error))
+
+    async def _receive(self) -> Reply:
+        """Send the request and read the reply to its end, or to what broke it off."""
+        timeouts = self._exchange.mapping.backend.timeouts
         outgoing = self._exchange.backend_request()
         reply: Reply | None = None
+        clock = self._clock = _Clock(timeouts)
+        self._state.clocks.add(clock)
         try:
-            loop = asyncio.get_running_loop()
-            end = loop.time() + self._timeouts.total
-            async with asyncio.timeout_at(min(end, loop.time() + self._timeouts.first_byte)) as clock:
-                incoming = await self._state.client.send(outgoing, self._timeouts.connect)
+            async with clock.timer:
+                incoming = await self._state.client.send(outgoing, timeouts.connect)
                 try:
                     reply = self._exchange.reply(incoming.status, incoming.headers, time.time())
-                    await self._pump(incoming, reply, clock, end)
-                finally:
+                    await self._pump(incoming, reply, clock)
+                except BaseException:
+                    incoming.close()
+                    raise
+                if reply.done:
+                    incoming.release()
+                else:
                     incoming.close()
         except TimeoutError as error:
-            late = BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)
             if reply is None:
-                raise late from error
-            reply.cut(late)
+                raise clock.error() from error
+            reply.cut(clock.error())
         except BackendError as error:
+            error.detail = redact(error.detail, self._exchange.mapping.secrets)
             if reply is None:
                 raise
             reply.cut(error)
-        return await self._finish(reply)
+        finally:
+            self._clock = None
+            self._state.clocks.discard(clock)
+        return reply
 
-    async def _pump(self, incoming: BackendReply, reply: Reply, clock: asyncio.Timeout, end: float) -> None:
-        loop = asyncio.get_running_loop()
-        idle = self._timeouts.idle
+    async def _pump(self, incoming: BackendReply, reply: Reply, clock: _Clock) -> None:
+        """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
+        streams = self._exchange.backend_streams
         events = 0
-        set_at = 0.0
         while data := await incoming.read():
             out = reply.feed(data)
             if out:
                 await self._write(out)
             if reply.done or reply.fault is not None:
                 return
-            now = loop.time()
-            progress = reply.events != events or not self._exchange.backend_streams
-            if progress and now - set_at > RESCHEDULE_SECONDS:
-                set_at = now
-                clock.reschedule(min(end, now + idle))
-            events = reply.events
+            if reply.events != events or not streams:
+                events = reply.events
+                clock.renew()
 
     async def _finish(self, reply: Reply) -> web.StreamResponse:
+        """The end of the response."""
         out = reply.end()
         if reply.fault is None:
             out += await self._closing(reply)
         if reply.unknown_finish_reasons:
             self._record["unknown_finish_reasons"] = sorted(reply.unknown_finish_reasons)
-        if reply.fault is not None and self._response is None and not (out and self._exchange.encoder.streams):
-            raise reply.fault
+        if reply.unknown_events:
+            self._record["unknown_events"] = sorted(reply.unknown_events)
+        fault = reply.fault
         if not self._exchange.encoder.streams:
-            return self._whole(out)
-        await self._write(out)
-        assert self._response is not None
-        if reply.fault is not None:
-            await self._break_off(reply.fault)
-        else:
-            await self._response.write_eof()
-        return self._response
+            if fault is not None:
+                raise fault
+            return await self._whole(out)
+        if fault is not None and self._response is None and not out:
+            raise fault
+        response = await self._write(out)
+        if fault is not None:
+            return await self._break_off(response, fault)
+        await self._patiently(response.write_eof())
+        return response
 
     async def _closing(self, reply: Reply) -> bytes:
         """The last bytes, with token counts that the backend did not give."""
@@ -214,35 +331,50 @@ class _Relay:
         prompt = sum(counts[:-1]) if missing.prompt is not None else None
         return reply.close(prompt, counts[-1] if missing.completion is not None else None)
 
-    async def _write(self, data: bytes) -> None:
-        """Write whole events; a client that does not read for too long is given up."""
-        if not data:
-            return
+    async def _write(self, data: bytes) -> EventStream:
+        """Write whole events, or nothing."""
         response = self._response
         if response is None:
             response = self._response = EventStream(headers=self._headers())
             await response.prepare(self._request)
         transport = self._request.transport
-        if transport is None or transport.get_write_buffer_size() == 0:
+        if transport is None or (len(data) <= SMALL and transport.get_write_buffer_size() == 0):
             await response.write(data)
-            return
+            return response
+        clock = self._clock
+        if clock is not None:
+            clock.pause()
+        await self._patiently(response.write(data))
+        if clock is not None:
+            clock.renew()
+        return response
+
+    async def _patiently(self, writing: Awaitable[None]) -> None:
+        """Write; a client that does not read for too long is given up."""
         try:
             async with asyncio.timeout(self._state.server.write_timeout):
-                await response.write(data)
+                await writing
         except TimeoutError:
             self._record["stalled"] = True
-            transport.abort()
+            if self._request.transport is not None:
+                self._request.transport.abort()
             raise ConnectionResetError("the client does not read") from None
 
-    async def _break_off(self, error: BackendError) -> None:
+    async def _break_off(self, response: EventStream, error: ApiError) -> web.StreamResponse:
         """Tell of the failure, then close without the body's end: no client takes that for a complete answer."""
+        self._record.level = "warning"
         self._record["code"], self._record["detail"] = error.code, error.detail or error.message
         await self._write(error_event(error))
         if self._request.transport is not None:
             self._request.transport.close()
+        return response
 
-    def _whole(self, data: bytes) -> web.Response:
-        return web.Response(body=data, headers=self._headers())
+    async def _whole(self, data: bytes) -> web.Response:
+        response = web.Response(body=data, headers=self._headers())
+        if len(data) > SMALL:
+            await response.prepare(self._request)
+            await self._patiently(response.write_eof())
+        return response
 
     def _headers(self) -> dict[str, str]:
         encoder = self._exchange.encoder

@@ -19,9 +19,18 @@ def mapping_schema() -> Json:
     return parse(bundled("schemas").joinpath("mapping.schema.json").read_bytes())
 
 
+def read_text(path: Path) -> str:
+    """The text of a file; bytes that are not UTF-8 come as surrogates. Raises OSError."""
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        error.filename = error.filename or str(path)  # which only a failure to open names
+        raise
+
+
 def file_reader(folder: Path) -> Callable[[str], str]:
-    """Reads the files that a mapping names, relative to its folder; bytes that are not UTF-8 come as surrogates."""
-    return lambda name: (folder / name).read_bytes().decode("utf-8", "surrogateescape")
+    """Reads the files that a mapping names, relative to its folder."""
+    return lambda name: read_text(folder / name)
 
 
 class Loader:
@@ -32,21 +41,23 @@ class Loader:
         self._schema = mapping_schema()
         self._environment = environment
 
-    def check(self, path: Path, *, name: str | None = None, environment: bool = True) -> Checked:
+    def check(self, path: Path, *, name: str | None = None, environment: bool = True, thorough: bool = True) -> Checked:
         """Check a file; `name` is what findings call it. Raises OSError when it cannot be read."""
         shown = name or str(path)
-        text = path.read_bytes().decode("utf-8", "replace")
+        text = read_text(path)
         self.sources[shown] = text
         surroundings = Surroundings(self._schema, self._environment, file_reader(path.parent))
-        return check_mapping(text, shown, surroundings, environment=environment)
+        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
 
-    def load(self, files: Iterable[tuple[str, Path]]) -> tuple[list[tuple[Mapping, Path]], list[Diagnostic]]:
+    def load(
+        self, files: Iterable[tuple[str, Path]], *, environment: bool = True
+    ) -> tuple[list[tuple[Mapping, Path]], list[Diagnostic]]:
         """The mappings of these files, and the warnings. Raises MappingError when any of them is broken."""
         findings: list[Diagnostic] = []
         mappings: list[tuple[Mapping, Path]] = []
         owners: dict[str, str] = {}
         for name, path in files:
-            checked = self.check(path, name=name)
+            checked = self.check(path, name=name, environment=environment, thorough=False)
             findings.extend(checked.diagnostics)
             if checked.mapping is None:
                 continue

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import secrets
+import os
 import time
+import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -16,13 +17,20 @@ from oaiproxy.logs import Log
 
 REQUEST_ID = "x-request-id"
 MAX_REQUEST_ID = 200
+MAX_FRAMES = 6
+
+
+MAX_SHOWN = 200
+"""Characters of what a client chose, such as a path, in a log line or a message."""
 
 
 class Record(dict[str, object]):
-    """What the log line of a request will say; handlers add to it."""
+    """What the log line of a request will say; handlers add to it, and may lower its `level`."""
+
+    level = "info"
 
 
-RECORD = "oaiproxy_record"
+RECORD = web.RequestKey("record", Record)
 
 
 def request_id(headers: Mapping[str, str]) -> str:
@@ -30,7 +38,7 @@ def request_id(headers: Mapping[str, str]) -> str:
     given = headers.get(REQUEST_ID, "")
     if given and len(given) <= MAX_REQUEST_ID and given.isascii() and given.isprintable():
         return given
-    return "req_" + secrets.token_hex(16)
+    return "req_" + os.urandom(16).hex()
 
 
 def error_response(error: ApiError, identity: str) -> web.Response:
@@ -47,12 +55,11 @@ def error_response(error: ApiError, identity: str) -> web.Response:
 
 def from_http(error: web.HTTPException, request: web.Request) -> ClientError:
     """The framework's own refusals as ours."""
-    place = f"{request.method} {request.path[:200]}"
+    place = f"{request.method} {request.path[:MAX_SHOWN]}"
     match error:
         case web.HTTPMethodNotAllowed():
-            return ClientError(
-                f"Not allowed to {request.method} on {request.path[:200]}.", status=405, code="method_not_supported"
-            )
+            message = f"Not allowed to {request.method} on {request.path[:MAX_SHOWN]}."
+            return ClientError(message, status=405, code="method_not_supported")
         case web.HTTPNotFound():
             return ClientError(f"Invalid URL ({place})", status=404)
         case web.HTTPRequestEntityTooLarge():
@@ -65,6 +72,12 @@ def too_large() -> ClientError:
     return ClientError("The request body is too large.", status=413, code="request_too_large")
 
 
+def report_bug(log: Log, identity: str, error: Exception) -> ProxyError:
+    """Log an exception that nobody expected, without its text, which may be a client's; what the client is told."""
+    log.write("error", "bug", request_id=identity, exception=type(error).__name__, where=_where(error))
+    return ProxyError("The proxy failed to handle the request.", retry=False)
+
+
 def boundary(log: Log) -> Middleware:
     """The middleware."""
 
@@ -72,40 +85,47 @@ def boundary(log: Log) -> Middleware:
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.perf_counter()
         identity = request_id(request.headers)
-        record = Record(request_id=identity, method=request.method, path=request.path)
+        record = Record(request_id=identity, method=request.method, path=request.path[:MAX_SHOWN])
         request[RECORD] = record
         status = 499
         try:
-            response = await handler(request)
+            response = await _answered(request, handler, identity, log)
             status = response.status
             return response
-        except ApiError as error:
-            status = error.status
-            record["code"], record["detail"] = error.code, error.detail or error.message
-            return error_response(error, identity)
-        except web.HTTPException as error:
-            status = error.status
-            response = error_response(from_http(error, request), identity)
-            if isinstance(error, web.HTTPMethodNotAllowed):
-                response.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
-            return response
-        except (asyncio.CancelledError, ConnectionError):
-            raise
-        except Exception as error:
-            status = 500
-            record["exception"] = type(error).__name__
-            log.write("error", "bug", request_id=identity, exception=repr(error)[:500], where=_where(error))
-            return error_response(ProxyError("The proxy failed to handle the request.", retry=False), identity)
         finally:
             record["status"] = status
             record["ms"] = round((time.perf_counter() - started) * 1000, 1)
-            log.write("info" if status < 500 else "warning", "request", **record)
+            log.write("warning" if status >= 500 else record.level, "request", **record)
 
     return handle
 
 
+async def _answered(request: web.Request, handler: Handler, identity: str, log: Log) -> web.StreamResponse:
+    """The handler's response, or an error's."""
+    record = request[RECORD]
+    allow = None
+    try:
+        return await handler(request)
+    except ApiError as error:
+        answer = error
+    except web.HTTPException as error:
+        answer = from_http(error, request)
+        allow = ", ".join(sorted(error.allowed_methods)) if isinstance(error, web.HTTPMethodNotAllowed) else None
+    except ConnectionError:
+        raise
+    except Exception as error:
+        answer = report_bug(log, identity, error)
+    record["code"], record["detail"] = answer.code, answer.detail or answer.message
+    response = error_response(answer, identity)
+    if allow is not None:
+        response.headers["Allow"] = allow
+    if not request.content.is_eof():
+        # What is left of the body would be taken for the next request (RFC 9110, 10.1.1).
+        response.force_close()
+    return response
+
+
 def _where(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    """The innermost frames, outermost first: `file:line file:line`."""
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
+    return " ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
 from oaiproxy.errors import ApiError
-from oaiproxy.exchange import Reply
 from oaiproxy.jsontext import Json
+from oaiproxy.reply import Reply
 
 
 @dataclass(slots=True)
@@ -20,6 +20,9 @@ class Outcome:
     tool_calls: list[Json] = field(default_factory=list)
     finish_reason: str | None = None
     usage: dict[str, Json] | None = None
+    refusal: str | None = None
+    id: str | None = None
+    model: str | None = None
     status: int = 200
     error: dict[str, Json] | None = None
 
@@ -49,7 +52,14 @@ def from_object(data: bytes) -> Outcome:
     message = choice.get("message") or {"content": choice.get("text")}
     calls = [_plain(call["function"]) for call in message.get("tool_calls") or ()]
     return Outcome(
-        message.get("content"), message.get("reasoning_content"), calls, choice["finish_reason"], answer.get("usage")
+        text=message.get("content"),
+        reasoning=message.get("reasoning_content"),
+        tool_calls=calls,
+        finish_reason=choice["finish_reason"],
+        usage=answer.get("usage"),
+        refusal=message.get("refusal"),
+        id=answer.get("id"),
+        model=answer.get("model"),
     )
 
 
@@ -63,10 +73,11 @@ def from_stream(data: bytes) -> Outcome:
             continue
         chunk = jsontext.parse(payload)
         outcome.usage = chunk.get("usage") or outcome.usage
+        outcome.id, outcome.model = chunk.get("id"), chunk.get("model")
         for choice in chunk["choices"]:
             _add(outcome, calls, choice)
     outcome.tool_calls = [_plain(call) for _, call in sorted(calls.items())]
-    if outcome.tool_calls and not outcome.text:
+    if not outcome.text and outcome.tool_calls:
         outcome.text = None
     return outcome
 
@@ -77,6 +88,8 @@ def _add(outcome: Outcome, calls: dict[int, dict[str, str]], choice: Json) -> No
         outcome.text = (outcome.text or "") + delta["content"]
     if delta.get("reasoning_content") is not None:
         outcome.reasoning = (outcome.reasoning or "") + delta["reasoning_content"]
+    if delta.get("refusal") is not None:
+        outcome.refusal = (outcome.refusal or "") + delta["refusal"]
     for call in delta.get("tool_calls") or ():
         known = calls.setdefault(call["index"], {"name": "", "arguments": ""})
         known["name"] += call["function"].get("name") or ""

@@ -121,11 +121,16 @@ class _FrameNames:
 
 
 def _first(picks: list[Pick]) -> Pick:
+    """The first that says something; what is empty stands where nothing does."""
+
     def pick(value: Json, envelope: Envelope) -> Json:
+        empty = None
         for alternative in picks:
             found = alternative(value, envelope)
-            if found is not None:
+            if found or (found == 0 and found is not False):
                 return found
-        return None
+            if empty is None:
+                empty = found
+        return empty
 
     return pick

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Identity
-from oaiproxy.diagnostics import Diagnostic, Span
+from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import BackendRequest, Exchange
@@ -58,19 +58,28 @@ _COMPLETION_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "pre
 _TOOL = {"type": "function", "function": {"name": "look_up", "description": "d", "parameters": {"type": "object"}}}
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"q":"x"}'}}
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+_CONVERSATION = {
+    "system": ("system", "text of the system message"),
+    "user": ("user", "text of the first question"),
+    "assistant": ("assistant", "text of the first answer"),
+    "last": ("user", "text of the last question"),
+}
+"""Messages with a text of their own each."""
 _TEXT_NAMES = {"prompt", "messages", "turns", "request"}
 """Names that hold the client's text."""
 _TEXT_LEAF = re.compile(r"\{\{.*\b(?:prompt|messages|turns|text|parts|request)\b.*\|", re.DOTALL)
 
 
-def probe(mapping: Mapping, root: Source) -> list[Diagnostic]:
+def probe(mapping: Mapping, root: Source, *, thorough: bool = True) -> list[Diagnostic]:
     """Build every probe. A mapping may refuse a field it does not read; nothing else may fail.
+
+    Unless `thorough`, the long text is left out.
 
     `root` is what the mapping was compiled from. What fails in many probes is told once for each place.
     """
     findings: dict[tuple[str, Span | None], Diagnostic] = {}
     for name, endpoint in mapping.endpoints.items():
-        for found in _Probe(mapping, name, endpoint, root[name]).findings():
+        for found in _Probe(mapping, name, endpoint, root[name]).findings(HOSTILE if thorough else HOSTILE[:-1]):
             findings.setdefault((found.code, found.span), found)
     return list(findings.values())
 
@@ -84,7 +93,7 @@ class _Probe:
         whole, stream = endpoint.operation(False), endpoint.operation(True)
         self._streams = (False,) if whole[0] is stream[0] else (False, True)
 
-    def findings(self) -> Iterator[Diagnostic]:
+    def findings(self, hostile: Sequence[str]) -> Iterator[Diagnostic]:
         if not self._reads & _TEXT_NAMES:
             label = "no template reads `prompt`, `messages` or `turns`"
             yield Diagnostic("E402", "the client's text is never sent", self._body(), label)
@@ -92,8 +101,9 @@ class _Probe:
         for stream in self._streams:
             for body in self._bodies():
                 yield from self._render(body | {"stream": stream})
-            for text in HOSTILE:
-                yield from self._carry(text, stream)
+            texts = hostile if stream == self._streams[0] else hostile[: len(HOSTILE) - 1]  # the long one only once
+            altered = [found for text in texts for found in self._carry(text, stream)]
+            yield from altered or self._converse(stream)
 
     def _bodies(self) -> Iterator[dict[str, Json]]:
         """The least request, all that the templates read, and each of it alone."""
@@ -148,18 +158,29 @@ class _Probe:
             message = "the client's text does not arrive as it was sent"
             yield Diagnostic("E402", message, self._altering(), "send it as it is", f"tried with the message {shown}")
 
+    def _converse(self, stream: bool) -> Iterator[Diagnostic]:
+        """What reads the whole conversation must send the text of every role."""
+        if self._name != "chat" or not self._reads & {"messages", "turns"}:
+            return
+        messages: Json = [{"role": role, "content": text} for role, text in _CONVERSATION.values()]
+        try:
+            request = self._exchange({"messages": messages, "stream": stream}).backend_request()
+        except ApiError:
+            return
+        lost = [key for key, (_, text) in _CONVERSATION.items() if key != "last" and not _arrives(text, request)]
+        if lost:
+            message = f"the text of {' and '.join(f'`{role}`' for role in lost)} messages is never sent"
+            cases = " and ".join(f"`{role}`" for role in lost if role != "system")
+            labels = ["read `system`"] * ("system" in lost) + [f"send the messages whose role is {cases}"] * bool(cases)
+            help_ = "a `$match` without the role's case, an `$if` or a filter leaves them out"
+            yield Diagnostic("W402", message, self._body(), "; ".join(labels), help_, Severity.WARNING)
+
     def _failure(self, error: ApiError, used: str) -> Diagnostic:
         cause = error.__cause__
         source = cause.source if isinstance(cause, RenderError) else None
         span = source.span() if source is not None else self._request().span(key=True)
         if isinstance(cause, AbsentError):
-            name = f"`{cause.name}`" if cause.name else "a value"
-            given = cause.name or "name"
-            label = f"give it a default: `{{{{ {given} | default('') }}}}`"
-            help_ = "or make the template this one expression alone: then an absent value drops its key"
-            if source is not None and (at := re.search(rf"\b{re.escape(given)}\b", source.value)):
-                span = source.inner(at.start(), len(given))
-            return Diagnostic("E403", f"{name} may be absent, and text is made of it", span, label, help_)
+            return _absence(cause.name, source, span)
         message = f"the request cannot be built: {cause if isinstance(cause, RenderError) else error.message}"
         return Diagnostic("E401", message, span, help=f"tried with {used}")
 
@@ -176,6 +197,25 @@ class _Probe:
         """The one leaf that sends text through a filter; the body when there is none such, or several."""
         leaves = [leaf for leaf in _leaves(self._request()) if _TEXT_LEAF.search(leaf.value)]
         return leaves[0].span() if len(leaves) == 1 else self._body()
+
+
+def _absence(name: str, source: Source | None, span: Span) -> Diagnostic:
+    """Text is made of an absent value: `name` is the last word of its path that is known."""
+    path = name or "name"
+    if source is not None and (at := re.search(_PATH.format(name=re.escape(path)), source.value)):
+        path = at[0]
+        span = source.inner(at.start(), len(path))
+    label = f"give it a default: `{{{{ {path} | default('') }}}}`"
+    help_ = "or make the template this one expression alone: then an absent value drops its key"
+    if source is not None and source.path[-1] == "path":
+        label = f"give it a default that can stand in a path: `{{{{ {path} | default('default') }}}}`"
+        help_ = "a segment of the path cannot be empty"
+    shown = f"`{path}`" if name else "a value"
+    return Diagnostic("E403", f"{shown} may be absent, and text is made of it", span, label, help_)
+
+
+_PATH = r"""(?:[A-Za-z_]\w*(?:\[[^\]]*\])*\.)*(?:\b{name}\b|[A-Za-z_]\w*\[['"]{name}['"]\])(?:\.\w+|\[[^\]]*\])*"""
+"""A dotted path with a name in it."""
 
 
 def _least(endpoint: str, text: str) -> dict[str, Json]:

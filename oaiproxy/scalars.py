@@ -6,7 +6,7 @@ The types are those of the core schema: https://yaml.org/spec/1.2.2/#103-core-sc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -67,6 +67,11 @@ class Value:
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<body>[^{}]*)\}|\$\{")
 _BODY = re.compile(r"file:(?P<path>(?:(?!:-).)+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-.*)?", re.DOTALL)
 _TEMPLATE_MARK = re.compile(r"(?=(\{[{%#]))")
+_CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
+_TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]|%(?=\})""", re.DOTALL)
+_COMMENT_TOKEN = re.compile(r"#(?=\})")
+_OPERATORS = ("$if", "$for", "$match")
+"""The directives whose operands are expressions without braces."""
 _REFERENCE_HELP = "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${` is a literal `${`"
 
 
@@ -87,7 +92,7 @@ class Builder:
         """The node's data; findings, secrets and unresolved paths are gathered on the way."""
         match node:
             case MappingNode():
-                return {key: self.build(value, (*path, key)) for key, (_, value) in node.entries.items()}
+                return {key: self._entry(key, value, (*path, key)) for key, (_, value) in node.entries.items()}
             case ListNode():
                 return [self.build(item, (*path, index)) for index, item in enumerate(node.items)]
         value = self.values.get(node)
@@ -97,9 +102,32 @@ class Builder:
             self.unresolved.add(path)
         return value.data
 
+    def _entry(self, key: str, node: Node, path: Path) -> Json:
+        """The value under a key. What a directive computes is code, all of it."""
+        if key in _OPERATORS and isinstance(node, ScalarNode) and not self._without_code(node, [(0, len(node.text))]):
+            owner = path[:-1]  # without its operand, nothing that stands beside it makes sense
+            while owner and not isinstance(owner[-1], str):
+                owner = owner[:-1]
+            self.unresolved.add(owner or path)
+            return ""
+        return self.build(node, path)
+
+    def _without_code(self, node: ScalarNode, templates: Sequence[tuple[int, int]]) -> bool:
+        """Refuse references inside of templates: the environment would write a part of the mapping's code."""
+        clean = True
+        for part in _REFERENCE.finditer(node.text) if templates else ():
+            if part["body"] is not None and any(start <= part.start() < end for start, end in templates):
+                message = f"`{short(part[0])}` stands inside a template, where its value would be read as code"
+                help_ = f"put it under `vars`, as `name: {short(part[0])}`, and write `vars.name` here"
+                self._report("E007", message, node, *part.span(), help_=help_)
+                clean = False
+        return clean
+
     def _value(self, node: ScalarNode) -> Value:
         if "${" not in node.text:
             return Value(self._typed(node, node.text, plain=not node.style))
+        if not self._without_code(node, list(_templates(node.text))):
+            return Value("", [], resolved=False)
         parts = list(_REFERENCE.finditer(node.text))
         texts = [self._replacement(node, part) for part in parts]
         text, origins, inserted = _join(node.text, parts, [new or "" for new in texts])
@@ -157,6 +185,7 @@ class Builder:
     def _file(self, node: ScalarNode, part: re.Match[str], path: str) -> str | None:
         try:
             content = self._read_file(path)
+            content.encode()  # a reader may show what is not UTF-8 as surrogates
         except OSError as error:
             reason = (error.strerror or "input/output error").lower()
         except UnicodeError:  # its message holds the content
@@ -193,6 +222,24 @@ class Builder:
             self._origins[node] = find_origins(self._source, node)
         span = stretch(self._source, node, self._origins[node], start, end)
         self.found.append(Diagnostic(code, message, span, label, help_))
+
+
+def _templates(text: str) -> Iterator[tuple[int, int]]:
+    """Where the author's templates begin and end; one that is not closed goes on to the end of the text."""
+    at = 0
+    while opened := _TEMPLATE_MARK.search(text, at):
+        at = _closed(text, opened.start() + 2, _CLOSING[opened[1]])
+        yield opened.start(), at
+
+
+def _closed(text: str, at: int, mark: str) -> int:
+    """Where a template ends that began before `at`: behind its mark, which also stands in texts and nested objects."""
+    depth = 0
+    for token in (_COMMENT_TOKEN if mark == "#}" else _TOKEN).finditer(text, at):
+        if not depth and text.startswith(mark, token.start()):
+            return token.start() + 2
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
+    return len(text)
 
 
 def _join(

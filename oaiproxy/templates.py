@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, Shapes, TooDeep
+from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, Shape, Shapes, TooDeep
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, text_in
 from oaiproxy.sandbox import Sandbox
@@ -24,7 +24,7 @@ from oaiproxy.source import Source
 MAX_LENGTH = 100_000
 """Characters of one template."""
 
-_JINJA = re.compile(r"\{[{%]")
+_JINJA = re.compile(r"\{[{%#]")
 _FAILURES = (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, TemplateError)
 _EXHAUSTED = (RecursionError, MemoryError)
 _UNCOMPILABLE = (SyntaxError, TemplateError, ValueError, RecursionError, MemoryError)
@@ -84,24 +84,29 @@ def compile_leaf(source: Source, compilation: Compilation, bound: Bound, sandbox
 
 
 def compile_expression(source: Source, compilation: Compilation, bound: Bound) -> Evaluate:
-    """Compile a bare expression, as `$if` and `$match` take."""
+    """Compile a bare expression, as `$if` takes."""
+    return compile_subject(source, compilation, bound)[0]
+
+
+def compile_subject(source: Source, compilation: Compilation, bound: Bound) -> tuple[Evaluate, Shape]:
+    """Compile a bare expression, as `$match` takes, and say what it can be."""
     value = source.value
     if value is None or isinstance(value, bool | int | float):
-        return lambda scope: value
+        return (lambda scope: value), None
     if not isinstance(value, str) or has_template(value):
         what = f"`{value}`" if isinstance(value, str) else "this"
         label = "write it without braces" if isinstance(value, str) else "write an expression"
         compilation.report("E201", f"{what} is not a bare expression", source.span(), label=label)
-        return _nothing
+        return _nothing, None
     template = _Template(source, "{{ " + value + " }}", -3, compilation)
     parsed = template.parse()
     match parsed and parsed.body:
         case None:
-            return _nothing
+            return _nothing, None
         case [nodes.Output(nodes=[nodes.Expr() as expression])] if not isinstance(expression, nodes.TemplateData):
-            return template.native(expression, bound, used=False)
+            return template.shaped(expression, bound, used=False)
     compilation.report("E201", f"`{value}` is not one expression", source.span())
-    return _nothing
+    return _nothing, None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,10 +197,17 @@ class _Template:
         return len(compilation.findings) == before
 
     def native(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> Evaluate:
-        def walk(analysis: Analysis) -> None:
-            analysis.expression(expression, bound, used=used)
+        return self.shaped(expression, bound, used=used)[0]
 
-        return self.evaluate(expression) if self.analyse(walk) else _nothing
+    def shaped(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> tuple[Evaluate, Shape]:
+        """A function for an expression, and the shape of what it gives."""
+        found = ANYTHING
+
+        def walk(analysis: Analysis) -> None:
+            nonlocal found
+            found = analysis.expression(expression, bound, used=used)
+
+        return (self.evaluate(expression), found.shape) if self.analyse(walk) else (_nothing, None)
 
     def evaluate(self, expression: nodes.Node) -> Evaluate:
         """A function for an expression: a closure if it is simple enough, else Jinja's generated code."""
@@ -307,5 +319,6 @@ __all__ = [
     "compile_expression",
     "compile_leaf",
     "compile_loop",
+    "compile_subject",
     "has_template",
 ]

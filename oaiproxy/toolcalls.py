@@ -2,12 +2,70 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
+from oaiproxy.errors import BackendError
 from oaiproxy.events import ToolCallDelta
 from oaiproxy.jsontext import Json
+
+
+class _Arguments:
+    """The progress of one JSON text that comes in pieces: where its outermost bracket closes."""
+
+    __slots__ = ("_depth", "_escaped", "_quoted", "begun", "complete", "joined")
+
+    def __init__(self) -> None:
+        self.begun = False
+        self.complete = False
+        """Whether an object or a list is closed."""
+        self.joined = False
+        """Whether another value follows it."""
+        self._depth = 0
+        self._quoted = False
+        self._escaped = False
+
+    def read(self, text: str) -> None:
+        """Take more of the text."""
+        if not self.begun:
+            text = text.lstrip()
+            if not text:
+                return
+            self.begun = True
+            if text[0] not in "{[":
+                self._depth = -1  # no JSON container: nothing is known of its end
+        if self._depth >= 0:
+            self._follow(text)
+
+    def _follow(self, text: str) -> None:
+        at = 0
+        if self._escaped and text:
+            self._escaped, at = False, 1
+        if not self.complete:
+            at = self._end(text, at)
+        rest = text[at:].lstrip() if self.complete else ""
+        if rest:
+            self.joined = rest[0] in '{["'
+            self._depth = -1
+
+    def _end(self, text: str, at: int) -> int:
+        for found in _STRUCTURE.finditer(text, at):
+            mark = found[0]
+            if mark[0] == "\\":
+                self._escaped = len(mark) == 1
+            elif mark == '"':
+                self._quoted = not self._quoted
+            elif not self._quoted:
+                self._depth += 1 if mark in "{[" else -1
+                if not self._depth:
+                    self.complete = True
+                    return found.end()
+        return len(text)
+
+
+_STRUCTURE = re.compile(r'\\.?|["{}\[\]]', re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -17,7 +75,20 @@ class _Call:
     name: str = ""
     opened: bool = False
     said: bool = False
+    empty: bool = False
+    """Whether its arguments came as an empty object, which says nothing yet."""
     held: list[str] = field(default_factory=list)
+    arguments: _Arguments = field(default_factory=_Arguments)
+
+    @property
+    def begun(self) -> bool:
+        """Whether any arguments came."""
+        return self.empty or self.arguments.begun
+
+    @property
+    def complete(self) -> bool:
+        """Whether all arguments came, as far as their text tells."""
+        return self.arguments.complete or (self.empty and not self.arguments.begun)
 
 
 class ToolCalls:
@@ -28,6 +99,8 @@ class ToolCalls:
         self._new_id = new_id
         self._calls: list[_Call] = []
         self._keys: dict[str, _Call] = {}
+        self._waiting: list[_Call] = []
+        """Calls that another one followed before their arguments came."""
 
     def __bool__(self) -> bool:
         return bool(self._calls)
@@ -40,12 +113,15 @@ class ToolCalls:
     def whole(self, call: dict[str, Json]) -> list[ToolCallDelta]:
         """A complete call, `{id?, name, arguments}` or the same inside `function`."""
         inner = call["function"] if isinstance(call.get("function"), dict) else call
-        made = self._new(None)
-        return self._add(made, call.get("id"), inner.get("name"), _arguments_text(inner.get("arguments")) or "{}")
+        return self._add(self._new(None), call.get("id"), inner.get("name"), inner.get("arguments") or "{}")
 
     def fragment(self, index: Json, call_id: Json, name: Json, arguments: Json) -> list[ToolCallDelta]:
         """A piece of the call known by `index`, else by `call_id`, else of the one last opened."""
-        return self._add(self._find(index, call_id, name), call_id, name, _arguments_text(arguments))
+        word = _word(name) if name else ""
+        call = self._find(index, call_id, word, arguments)
+        if word and word != call.name and call.name and index is not None and not (call.begun or call.opened):
+            call.name += word  # a name in pieces; it is not told before arguments come
+        return self._add(call, call_id, name, arguments)
 
     def close(self) -> list[ToolCallDelta]:
         """What is still to say at the end: a call without arguments has the empty object."""
@@ -56,25 +132,45 @@ class ToolCalls:
             told += self._tell(call)
         return told
 
-    def _add(self, call: _Call, call_id: Json, name: Json, text: str) -> list[ToolCallDelta]:
+    def _add(self, call: _Call, call_id: Json, name: Json, arguments: Json) -> list[ToolCallDelta]:
         if call_id and call.id is None:
             call.id = _word(call_id)
         if name and not call.name:
             call.name = _word(name)
+        text = _arguments_text(arguments)
+        call.empty = call.empty or (not text and isinstance(arguments, dict | list))
+        call.arguments.read(text)
+        if call.arguments.joined:
+            raise BackendError(
+                f"the arguments of the tool call '{call.name[:80]}' are more than one JSON value",
+                code="upstream_mapping_mismatch",
+                retry=False,
+            )
         if text:
             call.held.append(text)
-        return self._tell(call) if call.name else []
+        told = []
+        if call is self._calls[-1]:
+            told += [delta for other in self._waiting for delta in self._tell(other)]
+            self._waiting.clear()
+        if call.name and (call.held or call is not self._calls[-1]):
+            told += self._tell(call)
+        return told
 
-    def _find(self, index: Json, call_id: Json, name: Json) -> _Call:
+    def _find(self, index: Json, call_id: Json, name: str, arguments: Json) -> _Call:
         if index is None and not call_id:
-            return self._calls[-1] if self._calls and not name else self._new(None)
+            last = self._calls[-1] if self._calls else None
+            if last is None or (name and last.name and (name != last.name or last.complete)):
+                return self._new(None)
+            return last
         key = _word(index if index is not None else call_id)
         call = self._keys.get(key)
-        if call is None or (name and call_id and call.id is not None and call.id != _word(call_id)):
-            return self._new(key)  # also where every call of a backend has the index 0
+        if call is None or (name and _is_another(call, call_id, name, arguments)):
+            return self._new(key)
         return call
 
     def _new(self, key: str | None) -> _Call:
+        if self._calls and self._calls[-1].name and not self._calls[-1].opened:
+            self._waiting.append(self._calls[-1])
         call = _Call(len(self._calls))
         self._calls.append(call)
         if key is not None:
@@ -85,8 +181,7 @@ class ToolCalls:
         told = []
         if not call.opened:
             call.opened = True
-            call.id = call.id or self._new_id()
-            told.append(ToolCallDelta(call.index, call.id, call.name, "", self._choice))
+            told.append(ToolCallDelta(call.index, call.id or self._new_id(), call.name, "", self._choice))
         if call.held:
             call.said = True
             told.append(ToolCallDelta(call.index, None, None, "".join(call.held), self._choice))
@@ -94,11 +189,24 @@ class ToolCalls:
         return told
 
 
+def _is_another(call: _Call, call_id: Json, name: str, arguments: Json) -> bool:
+    """Whether a name under the key of a call is that of another: all calls of a backend may have the index 0."""
+    if call_id and call.id is not None:
+        return call.id != _word(call_id)
+    if not call.name:
+        return False  # the name comes late
+    if name == call.name:
+        return call.complete and bool(arguments)
+    return call.begun or bool(arguments)
+
+
 def _word(value: Json) -> str:
     return value if isinstance(value, str) else jsontext.dump(value).decode()
 
 
 def _arguments_text(arguments: Json) -> str:
-    if arguments is None or isinstance(arguments, str):
-        return arguments or ""
+    if isinstance(arguments, str):
+        return arguments
+    if arguments is None or arguments in ({}, []):
+        return ""
     return jsontext.dump(arguments).decode()

@@ -5,16 +5,25 @@ What is absent drops its key or item, and a mapping or list of which nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
 from oaiproxy.analysis import ANYTHING, Bound
 from oaiproxy.diagnostics import did_you_mean
 from oaiproxy.filters import kind
 from oaiproxy.lowering import Evaluate
+from oaiproxy.nodes import short
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.source import Source
-from oaiproxy.templates import Compilation, compile_expression, compile_leaf, compile_loop, has_template
+from oaiproxy.templates import (
+    Compilation,
+    compile_expression,
+    compile_leaf,
+    compile_loop,
+    compile_subject,
+    has_template,
+)
 
 Render: TypeAlias = Evaluate
 """A scope to JSON data, or to an absent value."""
@@ -55,6 +64,22 @@ def compile_tree(source: Source, compilation: Compilation, bound: Bound | None =
     return render if isinstance(source.value, dict | list) else tree
 
 
+def check_number(source: Source, compilation: Compilation) -> None:
+    """Refuse the numbers of YAML that JSON does not have."""
+    if isinstance(source.value, float) and not math.isfinite(source.value):
+        name = f"`{'.nan' if math.isnan(source.value) else '.inf'}`"
+        compilation.report("E212", f"{name} is no number that JSON has", source.span(), label="write a number, or `~`")
+
+
+def check_constants(source: Source, compilation: Compilation) -> None:
+    """Refuse what templates could read here and JSON does not have."""
+    if isinstance(source.value, dict | list):
+        for child in source if isinstance(source.value, list) else (item for _, item in source.items()):
+            check_constants(child, compilation)
+    else:
+        check_number(source, compilation)
+
+
 class _Tree:
     def __init__(self, compilation: Compilation) -> None:
         self._compilation = compilation
@@ -75,6 +100,7 @@ class _Tree:
                 return self._mapping(source, bound, depth, keep)
             case list():
                 return self._list(source, bound, depth, keep)
+        check_number(source, self._compilation)
         return _constant(source.value)
 
     def _mapping(self, source: Source, bound: Bound, depth: int, keep: bool = False) -> Render:
@@ -126,7 +152,7 @@ class _Tree:
         return [self.node(child, bound, depth + 1) for child in source]
 
     def _match(self, source: Source, bound: Bound, depth: int) -> Render:
-        subject = compile_expression(source["$match"], self._compilation, bound)
+        subject, shape = compile_subject(source["$match"], self._compilation, bound)
         cases = source.value.get("$cases")
         if not isinstance(cases, dict):
             place = source["$cases"] if "$cases" in source.value else source["$match"]
@@ -139,12 +165,22 @@ class _Tree:
             if key == "$else":
                 other = tree
                 continue
-            if key.startswith("$") and not key.startswith("$$"):
+            plain = self._is_plain(child, key)
+            if plain and key.startswith("$") and not key.startswith("$$"):
                 self._unknown(child, key, ["$else"])
             name = _literal(key)
+            if plain and isinstance(shape, tuple) and name not in shape:
+                self._never(source["$match"], child, name, shape)
             trees[name] = tree
             trees.setdefault(_case_name(name), tree)
+        self._compilation.reads.update(_compared(source["$match"].value, source.value["$cases"], bound))
         return _cases(subject, trees, other)
+
+    def _never(self, subject: Source, child: Source, name: str, words: tuple[str, ...]) -> None:
+        """A case that no request leads to: what it was meant for would be lost."""
+        message = f"`{subject.value}` is never `{name}`"
+        help_ = f"it is one of: {', '.join(words)}"
+        self._compilation.report("E210", message, child.span(key=True), label=did_you_mean(name, words), help=help_)
 
     def _list(self, source: Source, bound: Bound, depth: int, keep: bool) -> Render:
         items: list[tuple[Render, bool]] = []
@@ -183,8 +219,19 @@ class _Tree:
 
     def _check_names(self, source: Source) -> None:
         for key, child in source.items():
-            if key.startswith("$") and not key.startswith("$$") and key not in DIRECTIVES:
+            directive = key.startswith("$") and not key.startswith("$$")
+            if self._is_plain(child, key) and directive and key not in DIRECTIVES:
                 self._unknown(child, key, DIRECTIVES)
+
+    def _is_plain(self, source: Source, key: str) -> bool:
+        """Whether a key is no template and holds no reference; if it does, its author means what does not happen."""
+        reference = not key.startswith("$$") and "${" in key
+        if not reference and not has_template(key):
+            return True
+        what = "`${...}` is replaced in values only" if reference else "templates stand in values only"
+        label = 'to compute a key, merge an object: `$merge: ["{{ {vars.key: value} }}"]`'
+        self._compilation.report("E211", f"`{short(key)}` is a key: {what}", source.span(key=True), label=label)
+        return False
 
     def _check_company(self, source: Source) -> None:
         """Directives that make no sense alone or together."""
@@ -220,6 +267,14 @@ class _Tree:
 def _plain(source: Source) -> Iterator[tuple[str, Source]]:
     """The children of a mapping that are no directives."""
     return ((key, child) for key, child in source.items() if not key.startswith("$") or key.startswith("$$"))
+
+
+def _compared(operand: Any, words: Iterable[str], bound: Bound) -> Iterator[str]:
+    """The reads that the cases of a plain name add to its own: `path=word`."""
+    name, dot, rest = str(operand).strip().partition(".")
+    path = bound[name].path if name in bound else name
+    if path and all(step.isidentifier() for step in f"{name}{dot}{rest}".split(".")):
+        yield from (f"{path}{dot}{rest}={word}" for word in words)
 
 
 def _literal(key: str) -> str:

@@ -84,7 +84,9 @@ class _Explanation:
         for key in unknown_keys(error):
             where = f" in `{_name(path)}`" if path else ""
             label, help_ = did_you_mean(key, known), ""
-            if not label and (homes := list(_homes(self.schema, key))):
+            if "${" in key or "{{" in key:
+                label = "templates and `${...}` stand in values only"
+            elif not label and (homes := list(_homes(self.schema, key))):
                 label = f"it belongs under {' or '.join(f'`{_name(home)}`' for home in homes[:2])}"
             if not label:
                 help_ = f"known keys: {', '.join(known)}" if known else "leave it out"

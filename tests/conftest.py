@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from oaiproxy import tokens
 from oaiproxy.app import Running, serve
 from oaiproxy.config import Config, Limits, Server
 from oaiproxy.loops import loop_factory
 from oaiproxy.mapping import Mapping as CompiledMapping
+from oaiproxy.tokens import Tokenizer
 
 Proxy = Callable[..., Awaitable[Running]]
 
@@ -28,14 +27,16 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return {"asyncio": loop_factory("asyncio")}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def ranks_are_loaded_once() -> None:
-    """Proxies come and go by the hundred here; each would load the same ranks again."""
-    tokens._load_or_estimate = cache(tokens._load_or_estimate)
+@pytest.fixture(scope="session")
+def tokenizer() -> Iterator[Tokenizer]:
+    """One for all proxies: they come and go by the hundred here, and each would load the same ranks again."""
+    shared = Tokenizer()
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-async def proxy() -> AsyncIterator[Proxy]:
+async def proxy(tokenizer: Tokenizer) -> AsyncIterator[Proxy]:
     """Starts the real `serve` on a free port with these mappings; keyword arguments are those of `Server`."""
     async with AsyncExitStack() as stack:
 
@@ -43,7 +44,7 @@ async def proxy() -> AsyncIterator[Proxy]:
             settings = Server(port=0, **{"shutdown_timeout": 1, **server})
             config = Config([], settings, Limits(connections), log_level="debug")
             return await stack.enter_async_context(
-                serve(config, [(mapping, Path(mapping.file)) for mapping in mappings])
+                serve(config, [(mapping, Path(mapping.file)) for mapping in mappings], tokenizer)
             )
 
         yield start

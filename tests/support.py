@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from oaiproxy.canonical import Identity
-from oaiproxy.diagnostics import Diagnostic
-from oaiproxy.document import load_document
+from oaiproxy.diagnostics import Diagnostic, Span
+from oaiproxy.document import Document, load_document
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import BackendError
-from oaiproxy.exchange import Exchange, Reply
+from oaiproxy.exchange import Exchange
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.outcomes import Outcome, from_object, from_stream
+from oaiproxy.reply import Reply
+from oaiproxy.selectors import compile_selector
 from oaiproxy.source import Source
 from oaiproxy.validation import validate
 
@@ -180,3 +182,64 @@ def assert_strict(name: str, values: Iterable[Any]) -> None:
     for value in values:
         errors = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(value)]
         assert not errors, (errors, value)
+
+
+def read_yaml(
+    text: str, files: dict[str, str] | None = None, **environment: str
+) -> tuple[Document | None, list[Diagnostic]]:
+    """A document and its findings; `files` are those that `${file:...}` can name."""
+
+    def read_file(path: str) -> str:
+        if path not in (files or {}):
+            raise FileNotFoundError(2, "No such file or directory")
+        return (files or {})[path]
+
+    return load_document(text, file="m.yaml", environment=environment, read_file=read_file)
+
+
+def sound_yaml(text: str, files: dict[str, str] | None = None, **environment: str) -> Document:
+    """A document in which nothing is wrong."""
+    document, found = read_yaml(text, files, **environment)
+    assert found == []
+    assert document is not None
+    return document
+
+
+def only_finding(text: str, files: dict[str, str] | None = None, **environment: str) -> Diagnostic:
+    """The one finding in a document."""
+    _, found = read_yaml(text, files, **environment)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def marked(text: str, span: Span) -> str:
+    """The text that a span covers, found by counting lines and columns, independent of the code under test."""
+    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")[span.line - 1 : span.end_line]
+    lines[-1] = lines[-1][: span.end_column - 1]
+    lines[0] = lines[0][span.column - 1 :]
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What a selector reads beside the payload."""
+
+    event: str = ""
+    id: str = ""
+    fields: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, Any] = field(default_factory=dict)
+    status: int = 0
+    raw: bytes = b""
+
+
+FRAME = Frame()
+
+
+def select(source: str, value: Any = None, frame: Any = FRAME) -> Any:
+    """What a selector picks."""
+    return compile_selector(source)(value, frame)
+
+
+def evaluate(source: str, value: Any = None) -> Any:
+    """What a selector gives, before what is not JSON becomes null."""
+    return compile_selector(source).evaluate(value, FRAME)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rendering import found, marked, only, sourced
 
+from oaiproxy.analysis import shape_of
 from oaiproxy.canonical import SHAPES
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import compile_tree
@@ -82,12 +83,12 @@ MISTAKES = [
     ("{{ uper(prompt) }}", "E207", "uper", "did you mean `upper`?"),
     ("{{ range }}", "E207", "range", "write `range(...)`"),
     ("{{ 'a'() }}", "E207", "(", ""),
-    ("{% include 'x' %}", "E207", "include", ""),
-    ("{% import 'x' as y %}", "E207", "import", ""),
-    ("{% from 'x' import y %}", "E207", "from", ""),
-    ("{% extends 'x' %}", "E207", "extends", ""),
-    ("{% block b %}{% endblock %}", "E207", "block", ""),
-    ("{% autoescape true %}{% endautoescape %}", "E207", "autoescape", ""),
+    ("{% include 'x' %}", "E207", "include", "leave it out"),
+    ("{% import 'x' as y %}", "E207", "import", "leave it out"),
+    ("{% from 'x' import y %}", "E207", "from", "leave it out"),
+    ("{% extends 'x' %}", "E207", "extends", "leave it out"),
+    ("{% block b %}{% endblock %}", "E207", "block", "leave it out"),
+    ("{% autoescape true %}{% endautoescape %}", "E207", "autoescape", "leave it out"),
     ("{% for m in messages recursive %}{% endfor %}", "E207", "recursive", ""),
     ("{% break %}", "E201", "break", ""),
     # selectors inside
@@ -190,7 +191,7 @@ def test_any_name_may_be_there(template: str) -> None:
         ("'{{ temperature | clamp(0, 1) | default(1) }}'", {"temperature", "temperature.*"}),
         ("'{{ messages }}'", {"messages", "messages.*"}),
         ("'{{ messages | length }}'", {"messages"}),
-        ("'{{ messages[0].text }}'", {"messages", "messages.text"}),
+        ("'{{ messages[0].text }}'", {"messages", "messages[]", "messages[].text"}),
         ("'{{ messages | map(attribute=\"text\") }}'", {"messages", "messages.text"}),
         ("'{{ request.a.b }}'", {"request", "request.a", "request.a.b", "request.a.b.*"}),
         ("[{$for: m in messages, a: '{{ m.text }}'}]", {"messages", "messages.text"}),
@@ -199,10 +200,20 @@ def test_any_name_may_be_there(template: str) -> None:
             "[{$for: m in messages, $value: [{$for: p in m.parts, a: '{{ p.url }}'}]}]",
             {"messages", "messages.parts", "messages.parts.url"},
         ),
+        ("'{{ (messages | last).text }}'", {"messages", "messages[]", "messages[].text"}),
+        ("'{{ request.a[-1].b }}'", {"request", "request.a", "request.a[]", "request.a[].b", "request.a[].b.*"}),
+        ("[{$for: s in stop, $value: '{{ s }}'}]", {"stop", "stop.*"}),
+        ("{$if: user == 'a', b: 1}", {"user", "user=a"}),
+        ("{$if: \"user in ['a', 'b']\", b: 1}", {"user", "user=a", "user=b"}),
+        ("{$match: user, $cases: {a: 1, $else: 2}}", {"user", "user=a", "user=$else"}),
+        (
+            '\'{{ messages | selectattr("role", "eq", "user") | length }}\'',
+            {"messages", "messages.role", "messages.role=user"},
+        ),
         ("'{% for m in messages %}{{ m.text }}{% endfor %}'", {"messages", "messages.text"}),
         ("'{% if stream %}{% endif %}'", {"stream"}),
         ("{$if: messages, a: 1}", {"messages"}),
-        ("{$match: tool_choice.mode, $cases: {a: 1}}", {"tool_choice", "tool_choice.mode"}),
+        ("{$match: tool_choice.mode, $cases: {auto: 1}}", {"tool_choice", "tool_choice.mode", "tool_choice.mode=auto"}),
         ("'{{ [messages] }}'", {"messages", "messages.*"}),
         ("'{{ messages ~ 1 }}'", {"messages", "messages.*"}),
         ("'{{ messages if n }}'", {"messages", "messages.*", "n"}),
@@ -231,3 +242,15 @@ def test_deep_templates_are_findings() -> None:
     }
     for name, template in deep.items():
         assert [one.code for one in found(f"key: '{template}'")] == ["E201"], name
+
+
+def test_constants_have_a_shape() -> None:
+    """What `vars` holds is known before any request comes."""
+    given = {"a": "x", "b": [1, 2.5], "c": [1, "x"], "d": {"e": True}, "f": None, "g": []}
+    shape = {"a": "text", "b": ["number"], "c": [None], "d": {"e": "boolean"}, "f": None, "g": [None]}
+    assert shape_of(given) == shape
+
+
+def test_a_word_has_no_attributes() -> None:
+    """A text that can be one of a few words is a text."""
+    assert only("key: '{{ tool_choice.mode.x }}'").message == "`tool_choice.mode` is a text and has no attribute `x`"

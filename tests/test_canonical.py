@@ -117,6 +117,10 @@ PARTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:;base64,AA"}},
         {"type": "file", "filename": "a.pdf", "media_type": "application/octet-stream", "base64": "AA"},
     ),
+    "file without a media type": (
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": "AA"}},
+        {"type": "file", "filename": "a.pdf", "base64": "AA"},
+    ),
     "file by id": ({"type": "file", "file": {"file_id": "f1", "filename": None}}, {"type": "file", "file_id": "f1"}),
     "data that is not base64": (
         {"type": "image_url", "image_url": {"url": "data:text/plain,a"}},

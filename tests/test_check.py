@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from support import ask
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
+from oaiproxy.outcomes import drive
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
@@ -128,3 +130,60 @@ def test_the_example_is_checked_in_an_instant() -> None:
     started = time.process_time()
     checked(EXAMPLE)
     assert time.process_time() - started < 0.3
+
+
+def test_null_turns_off_what_the_stream_would_inherit() -> None:
+    """`~` deletes: a sink of `response` is not read, and the request is the same."""
+    whole = SMALL.replace("{text: out}", "{text: out, usage: {prompt: u}}").replace("${URL}", "https://h")
+    result = checked(whole + "  stream: {format: sse, request: ~, usage: ~, tool_call: ~}\n")
+    assert result.diagnostics == ()
+    assert result.mapping is not None
+    endpoint = result.mapping.endpoints["chat"]
+    assert endpoint.stream is not None
+    outcome = drive(ask(result.mapping, stream=True).reply(200, {}), [b'data: {"out": "a", "u": 77}\n\n'])
+    assert outcome.text == "a"
+    assert outcome.usage is None or outcome.usage["prompt_tokens"] != 77
+
+
+def test_a_quick_check_runs_each_example_once() -> None:
+    """What a start needs: the mapping holds; and what fails in it fails there too."""
+    broken = EXAMPLE.replace("finish_reason: stop", "finish_reason: length")
+    surroundings = Surroundings(SCHEMA, {}, str)
+    assert check_mapping(EXAMPLE, "my.yaml", surroundings, thorough=False).diagnostics == ()
+    assert [found.code for found in check_mapping(broken, "my.yaml", surroundings, thorough=False).diagnostics] == [
+        "E502",
+        "E502",
+    ]
+
+
+@pytest.mark.parametrize(("thorough", "limit"), [(True, 4.0), (False, 2.0)])
+def test_a_hundred_mappings_are_checked_in_seconds(thorough: bool, limit: float) -> None:
+    """Some 1.5 and 0.5 seconds of this process; twice that is for slower machines."""
+    surroundings = Surroundings(SCHEMA, {}, str)
+    started = time.process_time()
+    for _ in range(100):
+        check_mapping(EXAMPLE, "my.yaml", surroundings, thorough=thorough)
+    assert time.process_time() - started < limit
+
+
+@pytest.mark.parametrize("wrong", ["[1]", "1", "text"])
+def test_what_is_no_request_is_told_once(wrong: str) -> None:
+    """A list is not a mapping, and nothing more needs to be said."""
+    assert codes(SMALL.replace("${URL}", "https://h") + f"  stream: {{format: sse, request: {wrong}}}\n") == ["E103"]
+
+
+def test_what_the_environment_brought_in_is_not_told() -> None:
+    """Neither whole nor in part, wherever a template or a selector breaks because of it."""
+    for template in ("{{ prompt }}${S}{{ nosuch }}", "${S}", "{{ '${S}' }}", "{{ prompt | ${S} }}"):
+        text = SMALL.replace("{{ prompt }}", template).replace("text: out", 'text: "${S}", id: "a.${S}"')
+        for secret in ("hunter2..x", "nosuchname(hunter2)", "hunter2", "hun'ter2", "a hunter2 `x`", "[hunter2"):
+            told = repr(checked(text, URL="https://h", S=secret).diagnostics)
+            assert "hunter2" not in told
+            assert "nosuchname" not in told
+
+
+def test_what_cannot_be_resolved_is_no_unknown_constant() -> None:
+    """One mistake is one finding: `vars.folder` is there, its value is not."""
+    text = SMALL.replace("{{ prompt }}", "{{ vars.folder }}{{ prompt }}") + 'vars: {folder: "${FOLDER}"}\n'
+    assert codes(text, URL="https://h") == ["E601"]
+    assert codes(text, URL="https://h", environment=False) == []

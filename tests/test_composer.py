@@ -3,57 +3,23 @@
 from __future__ import annotations
 
 import pytest
-
-from oaiproxy.diagnostics import Diagnostic, Span
-from oaiproxy.document import Document, load_document
-
-
-def load(
-    text: str, files: dict[str, str] | None = None, **environment: str
-) -> tuple[Document | None, list[Diagnostic]]:
-    def read_file(path: str) -> str:
-        if path not in (files or {}):
-            raise FileNotFoundError(2, "No such file or directory")
-        return (files or {})[path]
-
-    return load_document(text, file="m.yaml", environment=environment, read_file=read_file)
-
-
-def loaded(text: str, files: dict[str, str] | None = None, **environment: str) -> Document:
-    document, found = load(text, files, **environment)
-    assert found == []
-    assert document is not None
-    return document
-
-
-def only(text: str, files: dict[str, str] | None = None, **environment: str) -> Diagnostic:
-    _, found = load(text, files, **environment)
-    assert len(found) == 1, found
-    return found[0]
-
-
-def marked(text: str, span: Span) -> str:
-    """The text that a span covers, found by counting lines and columns, independent of the code under test."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")[span.line - 1 : span.end_line]
-    lines[-1] = lines[-1][: span.end_column - 1]
-    lines[0] = lines[0][span.column - 1 :]
-    return "\n".join(lines)
+from support import marked, only_finding, read_yaml, sound_yaml
 
 
 @pytest.mark.parametrize("key", ["1", "true", "on", "~", "1.0", "2023-06-01", "'1'"])
 def test_keys_are_their_source_text(key: str) -> None:
     """A mapping's keys are strings, also when they look like something else."""
-    assert loaded(f"{key}: x\n").data == {key.strip("'"): "x"}
+    assert sound_yaml(f"{key}: x\n").data == {key.strip("'"): "x"}
 
 
 def test_json_is_read_as_it_is() -> None:
     """A file of JSON is a file of YAML, surrogate pairs and escaped slashes included."""
-    assert loaded('{"a":{"b":[1,null,"\\ud83d\\ude00\\/"]}}').data == {"a": {"b": [1, None, "😀/"]}}
+    assert sound_yaml('{"a":{"b":[1,null,"\\ud83d\\ude00\\/"]}}').data == {"a": {"b": [1, None, "😀/"]}}
 
 
 def test_aliases_stand_for_their_anchors() -> None:
     """An alias is a copy: changing one place of the data does not change another."""
-    data = loaded("x-a: &a {n: [1]}\nb: *a\n").data
+    data = sound_yaml("x-a: &a {n: [1]}\nb: *a\n").data
     data["b"]["n"].append(2)
     assert data["x-a"] == {"n": [1]}
 
@@ -62,7 +28,7 @@ def test_aliases_stand_for_their_anchors() -> None:
 def test_unicode_separators_do_not_end_lines(separator: str) -> None:
     """YAML 1.2 ends lines at CR and LF alone."""
     text = f"a: 'x{separator}y'\nb: x{separator}y # {separator} c\nc: 1\n"
-    document = loaded(text)
+    document = sound_yaml(text)
     assert document.data == {"a": f"x{separator}y", "b": f"x{separator}y", "c": 1}
     assert document.span(("c",)).line == 3
 
@@ -70,7 +36,7 @@ def test_unicode_separators_do_not_end_lines(separator: str) -> None:
 def test_a_duplicate_key_keeps_the_first_value() -> None:
     """E002 points at the second and names the line of the first."""
     text = "a: 1\nb:\n  c: 1\n  'c': 2\n"
-    document, (found,) = load(text)
+    document, (found,) = read_yaml(text)
     assert document is not None
     assert document.data == {"a": 1, "b": {"c": 1}}
     assert (found.code, found.message, found.label) == ("E002", "duplicate key `c`", "first defined on line 3")
@@ -99,7 +65,7 @@ def test_a_duplicate_key_keeps_the_first_value() -> None:
 )
 def test_what_the_subset_leaves_out_is_refused(text: str, message: str, stretch: str) -> None:
     """E003 names it, and there is no document."""
-    document, (found,) = load(text)
+    document, (found,) = read_yaml(text)
     assert document is None
     assert (found.code, found.message) == ("E003", message)
     assert found.span is not None
@@ -108,12 +74,12 @@ def test_what_the_subset_leaves_out_is_refused(text: str, message: str, stretch:
 
 def test_a_quoted_merge_key_is_a_key() -> None:
     """Only the plain `<<` means merging elsewhere."""
-    assert loaded("'<<': 1\n").data == {"<<": 1}
+    assert sound_yaml("'<<': 1\n").data == {"<<": 1}
 
 
 def test_an_unknown_anchor_is_compared_with_the_known() -> None:
     """A typo is named."""
-    assert only("x-a: &common 1\nb: *comon\n").label == "did you mean `common`?"
+    assert only_finding("x-a: &common 1\nb: *comon\n").label == "did you mean `common`?"
 
 
 def _bomb(levels: int, width: int) -> str:
@@ -140,7 +106,7 @@ def _bomb(levels: int, width: int) -> str:
 )
 def test_what_is_too_large_is_refused(text: str) -> None:
     """E005, without doing the work that the file asks for."""
-    document, (found,) = load(text)
+    document, (found,) = read_yaml(text)
     assert document is None
     assert found.code == "E005"
 
@@ -148,4 +114,4 @@ def test_what_is_too_large_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["a: " + "[" * 49 + "]" * 49, _bomb(4, 10), "a: " + "x" * (1 << 19)])
 def test_what_is_large_but_not_too_large_is_read(text: str) -> None:
     """The limits are no tighter than they say."""
-    loaded(text)
+    sound_yaml(text)

@@ -253,7 +253,9 @@ def test_long_answers_take_time_in_proportion(size: int) -> None:
     data = '{"t": "' + "x" * 80 + '"}'
     answer = data * (size // len(data)) + '{"d": true}'
     started = time.process_time()
-    assert not ran(STREAM, ASK_STREAM, "backend: {file: long.txt}", read_file=lambda _: answer)
+    assert not ran(
+        STREAM, ASK_STREAM, "backend: {file: long.txt}", "replies: {finish_reason: stop}", read_file=lambda _: answer
+    )
     assert time.process_time() - started < 5
 
 
@@ -263,3 +265,43 @@ def test_the_shipped_example_is_quick() -> None:
     started = time.process_time()
     assert run_examples(mapping, no_file) == []
     assert time.process_time() - started < 0.5
+
+
+def test_an_example_that_asserts_nothing_is_warned_about() -> None:
+    """It passes whatever is sent and whatever comes out."""
+    found = only(WHOLE, ASK, OUT)
+    assert (found.code, found.severity) == ("W501", "warning")
+    assert "replies" in found.label
+    assert "sends" in found.help
+
+
+@pytest.mark.parametrize("says", ["sends: {path: /x}", "sends_like: {path: /x}", "replies: {text: a}"])
+def test_an_example_that_asserts_anything_is_not(says: str) -> None:
+    """`sends`, `sends_like` or `replies` is enough."""
+    if says == "sends: {path: /x}":
+        says = "sends: {path: /x, body: {q: hi, s: false}}"
+    assert ran(WHOLE, ASK, OUT, says) == []
+
+
+def test_a_misspelled_field_in_a_request_is_warned_about() -> None:
+    """It would be a field of the client's own, and the example would show nothing."""
+    ask = "request: {messages: [{role: user, content: hi}], temprature: 0.5}"
+    found = only(WHOLE, ask, OUT, "replies: {text: a}")
+    assert (found.code, found.severity, found.label) == ("W502", "warning", "did you mean `temperature`?")
+    assert found.span is not None
+    assert found.span.column == 54
+
+
+def test_fields_of_their_own_are_not() -> None:
+    """Those that look like none of OpenAI's, and those that a template reads."""
+    read = WHOLE.replace('s: "{{ stream }}"', 's: "{{ extra.temprature }}"')
+    fields = "messages: [{role: user, content: hi}]"
+    assert ran(read, f"request: {{{fields}, temprature: 0.5}}", OUT, "replies: {text: a}") == []
+    assert ran(WHOLE, f"request: {{{fields}, mood: calm, repetition: 1}}", OUT, "replies: {text: a}") == []
+
+
+def test_a_quick_run_delivers_the_answer_once() -> None:
+    """A start needs to know that the examples hold, not that the engine does."""
+    mapping = compiled(example(STREAM, ASK_STREAM, 'backend: {stream: \'{"t": "a"}\'}', "replies: {text: b}"))
+    assert [found.code for found in run_examples(mapping, no_file, thorough=False)] == ["E502"]
+    assert {found.code for found in run_examples(mapping, no_file)} >= {"E502"}

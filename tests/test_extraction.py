@@ -9,7 +9,7 @@ import pytest
 from support import chat
 
 from oaiproxy.events import Delta, Event, Fault, Finish, Head, Usage
-from oaiproxy.extraction import Extraction, FinishReasons
+from oaiproxy.extraction import MAX_UNKNOWN, Extraction, FinishReasons
 from oaiproxy.framing import Frame
 from oaiproxy.picks import Envelope
 
@@ -100,6 +100,33 @@ CLOSING: dict[str, tuple[str, list[Any], str | None]] = {
     "empty text": ("text: t", [{"t": ""}], None),
     "frames about other things": ('text: "k && t", finish_reason: f', [{"k": False, "f": "stop"}], None),
     "only unknown events": ("by: k, events: {a: {text: t}}", [{"k": "b"}], "upstream_mapping_mismatch"),
+    "an unlisted event, and the end": (
+        "by: k, events: {a: {text: t}, b: {done: true}}",
+        [{"k": "c", "t": "x"}, {"k": "b"}],
+        "upstream_mapping_mismatch",
+    ),
+    "an unlisted event, and a reason": (
+        "by: k, events: {a: {text: t}, b: {finish_reason: f}}",
+        [{"k": "c", "t": "x"}, {"k": "b", "f": "length"}],
+        "upstream_mapping_mismatch",
+    ),
+    "an unlisted event, and a filter": (
+        "by: k, events: {a: {text: t}, b: {finish_reason: f}}",
+        [{"k": "c"}, {"k": "b", "f": "content_filter"}],
+        None,
+    ),
+    "an unlisted event, and empty text": ("by: k, events: {a: {text: t}}", [{"k": "a", "t": ""}, {"k": "c"}], None),
+    "a listed event, and the end": (
+        "by: k, events: {a: {text: t}, b: {done: true}, c: ~}",
+        [{"k": "c"}, {"k": "b"}],
+        None,
+    ),
+    "the rest, and the end": ('by: k, events: {a: {text: t}, b: {done: true}, "*": ~}', [{"k": "c"}, {"k": "b"}], None),
+    "no rule for it": (
+        "events: [{when: a, text: t}, {when: b, done: true}]",
+        [{"c": 1}, {"b": 1}],
+        "upstream_mapping_mismatch",
+    ),
     "only the end": ("by: k, events: {a: {text: t}, b: {done: true}}", [{"k": "b"}], None),
     "not the end": ("by: k, events: {a: {text: t}, b: {done: true}}", [{"k": "a", "t": "x"}], "upstream_incomplete"),
     "only reasoning": ("text: t, reasoning: r", [{"r": "x"}], None),
@@ -158,3 +185,43 @@ def test_error_parts_have_their_own_selectors() -> None:
 def test_the_look_for_errors_can_be_turned_off() -> None:
     """`error: ~` makes the key an ordinary one."""
     assert feed(reader("text: t, error: ~"), {"t": "a", "error": "none"}) == [Delta("a")]
+
+
+def test_events_that_are_not_listed_are_counted() -> None:
+    """The first of them, by name, their names cut short; the mismatch names them."""
+    extraction = reader("by: k, events: {a: {text: t}, b: ~}")
+    feed(extraction, {"k": "b"}, {"k": "x"}, {"k": "x"}, {}, {"k": "y" * 500}, *({"k": str(n)} for n in range(100)))
+    assert len(extraction.unlisted) == MAX_UNKNOWN
+    assert (extraction.unlisted["x"], extraction.unlisted["(no name)"]) == (2, 1)
+    assert all(len(name) <= 80 for name in extraction.unlisted)
+    [fault] = extraction.close()
+    assert isinstance(fault, Fault)
+    assert "'x', '(no name)', " in fault.error.message
+
+
+@pytest.mark.parametrize("word", ["false", "False", " 0 ", ""])
+def test_words_that_are_not_the_end(word: str) -> None:
+    """Some backends send all values as text."""
+    extraction = reader("text: t, done: d")
+    feed(extraction, {"t": "a", "d": word})
+    assert not extraction.done
+    feed(extraction, {"d": "true"})
+    assert extraction.done
+
+
+def test_only_text_is_cumulative() -> None:
+    """Reasoning that repeats itself is told as often."""
+    extraction = reader("text: t, reasoning: r, text_mode: cumulative")
+    assert feed(extraction, {"r": "so "}, {"r": "so "}, {"t": "a"}, {"t": "ab"}) == [
+        Delta("so ", "reasoning_content"),
+        Delta("so ", "reasoning_content"),
+        Delta("a"),
+        Delta("b"),
+    ]
+
+
+@pytest.mark.parametrize(("texts", "wanted"), [(["abc", "ab"], "upstream_mapping_mismatch"), (["ab \n", "ab"], None)])
+def test_cumulative_text_that_shrinks(texts: list[str], wanted: str | None) -> None:
+    """White space at the end may go, nothing else."""
+    extraction = reader("text: t, text_mode: cumulative")
+    assert code(feed(extraction, *({"t": text} for text in texts))) == wanted

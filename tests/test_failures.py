@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -10,13 +11,16 @@ from oaiproxy.failures import (
     ErrorSelectors,
     describe,
     find_message,
+    from_frame,
     from_status,
     from_value,
     from_words,
     redact,
     retry_seconds,
     tell,
+    tells_failure,
 )
+from oaiproxy.framing import Frame
 from oaiproxy.picks import Envelope
 
 BODIES: dict[str, tuple[Any, str]] = {
@@ -139,3 +143,43 @@ def test_failures_told_with_a_good_status(value: Any, status: int, code: str) ->
 def test_words_without_a_message() -> None:
     """Something is said in any case."""
     assert from_words("", None, None, ()).message == "the backend reported a failure"
+
+
+FRAMES: dict[str, tuple[Frame, tuple[int, str, str]]] = {
+    "an error object": (
+        Frame(b'{"error": {"message": "no", "type": "kind"}}', event="error"),
+        (502, "kind", "no"),
+    ),
+    "a message": (Frame(b'{"message": "no"}', event="error"), (502, "server_error", "no")),
+    "text": (Frame(b"went wrong", event="error"), (502, "server_error", "went wrong")),
+    "a known status": (Frame(b'{"code": 429, "message": "slow"}', event="error"), (429, "rate_limit_error", "slow")),
+    "nothing": (Frame(b"", event="error"), (502, "server_error", "the backend reported a failure")),
+    "an exception": (
+        Frame(b'{"message": "slow"}', headers={":message-type": "exception", ":exception-type": "throttlingException"}),
+        (429, "rate_limit_error", "slow"),
+    ),
+    "an error in headers": (
+        Frame(b"", headers={":message-type": "error", ":error-code": "Broken", ":error-message": "no"}),
+        (502, "Broken", "no"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("frame", "wanted"), FRAMES.values(), ids=FRAMES)
+def test_frames_that_call_themselves_errors(frame: Frame, wanted: tuple[int, str, str]) -> None:
+    """By the name of an event or by headers; their message is in the payload, else in a header."""
+    assert tells_failure(frame)
+    try:
+        body = json.loads(frame.data) if frame.data else None
+    except ValueError:
+        body = frame.data.decode()
+    error = from_frame(frame, body, ())
+    assert (error.status, error.type, error.message) == wanted
+
+
+@pytest.mark.parametrize(
+    "frame", [Frame(b"{}"), Frame(b"{}", event="errors"), Frame(b"", headers={":message-type": "event"})]
+)
+def test_other_frames_are_no_failures(frame: Frame) -> None:
+    """Only these words are."""
+    assert not tells_failure(frame)

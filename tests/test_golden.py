@@ -20,7 +20,7 @@ from oaiproxy.reporters import REPORTERS
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
 FILES = sorted((ROOT / "tests/golden").glob("*.yaml"))
-EXPECTED = re.compile(r"# expect: (\w+\[\w+\]) (\d+):(\d+) (.+?)(?:; fix: (.+))?")
+EXPECTED = re.compile(r"# expect: (\w+\[\w+\]) (\d+):(\d+) (.+?); fix: (.+)")
 ENVIRONMENT = re.compile(r"# env: (\w+)=(.*)")
 
 
@@ -33,7 +33,13 @@ def environment(text: str) -> dict[str, str]:
 
 
 def expected(text: str) -> list[tuple[Any, ...]]:
-    return [found.groups() for line in text.split("\n") if (found := EXPECTED.fullmatch(line))]
+    found = []
+    for line in text.split("\n"):
+        if line.startswith("# expect"):
+            each = EXPECTED.fullmatch(line)
+            assert each, f"an expectation demands a code, a place, a message and a fix: {line}"
+            found.append(each.groups())
+    return found
 
 
 def checked(path: Path) -> tuple[Diagnostic, ...]:
@@ -56,7 +62,7 @@ def test_what_is_expected_comes_out_and_nothing_else(path: Path) -> None:
     assert [place(found) for found in diagnostics] == [each[:3] for each in wanted], report
     for found, (_, _, _, message, fix) in zip(diagnostics, wanted, strict=True):
         assert message in found.message, report
-        assert (fix or "") in f"{found.label}\n{found.help}", report
+        assert fix in f"{found.label}\n{found.help}", report
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

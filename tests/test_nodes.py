@@ -3,35 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from support import marked, sound_yaml
 
-from oaiproxy.diagnostics import Diagnostic, Span
-from oaiproxy.document import Document, load_document
-
-
-def load(
-    text: str, files: dict[str, str] | None = None, **environment: str
-) -> tuple[Document | None, list[Diagnostic]]:
-    def read_file(path: str) -> str:
-        if path not in (files or {}):
-            raise FileNotFoundError(2, "No such file or directory")
-        return (files or {})[path]
-
-    return load_document(text, file="m.yaml", environment=environment, read_file=read_file)
-
-
-def loaded(text: str, files: dict[str, str] | None = None, **environment: str) -> Document:
-    document, found = load(text, files, **environment)
-    assert found == []
-    assert document is not None
-    return document
-
-
-def marked(text: str, span: Span) -> str:
-    """The text that a span covers, found by counting lines and columns, independent of the code under test."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")[span.line - 1 : span.end_line]
-    lines[-1] = lines[-1][: span.end_column - 1]
-    lines[0] = lines[0][span.column - 1 :]
-    return "\n".join(lines)
+from oaiproxy.diagnostics import Span
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -41,7 +15,7 @@ def test_spans_are_right_whatever_the_line_ends(end: str, start: str) -> None:
     text = start + end.join(
         ["a: 😀b", "list:", "  - x: &n !!str 'q'", "    y: [1, {z: two}]  # c", "  - |", "    text", "", "e:", ""]
     )
-    document = loaded(text)
+    document = sound_yaml(text)
     assert marked(text, document.span(("a",))) == "😀b"
     assert marked(text, document.span(("a",), key=True)) == "a"
     assert marked(text, document.span(("list", 0, "x"))) == "'q'"
@@ -77,7 +51,7 @@ SCALARS = {
 def test_inner_finds_words_in_every_style(name: str, end: str) -> None:
     """Offsets in the value lead to the same word in the file, past escapes, folding and indentation."""
     text = SCALARS[name].replace("\n", end)
-    document = loaded(text)
+    document = sound_yaml(text)
     path: tuple[str | int, ...] = ("k",)
     content = document.data["k"]
     while not isinstance(content, str):
@@ -94,7 +68,7 @@ def test_inner_finds_words_in_every_style(name: str, end: str) -> None:
 def test_inner_marks_an_escape_whole() -> None:
     """One character of the value can be several of the file."""
     text = "k: \"a\\u00e9b\\n\"\nj: 'it''s'\n"
-    document = loaded(text)
+    document = sound_yaml(text)
     assert marked(text, document.inner(("k",), 1, 1)) == "\\u00e9"
     assert marked(text, document.inner(("k",), 1, 3)) == "\\u00e9b\\n"
     assert marked(text, document.inner(("j",), 2, 1)) == "''"
@@ -102,13 +76,13 @@ def test_inner_marks_an_escape_whole() -> None:
 
 def test_inner_can_be_a_place_between_characters() -> None:
     """Length 0 is an empty span, also at the end."""
-    document = loaded("k: 'ab'\n")
+    document = sound_yaml("k: 'ab'\n")
     assert document.inner(("k",), 1, 0) == Span("m.yaml", 1, 6, 1, 6)
     assert document.inner(("k",), 2, 0) == Span("m.yaml", 1, 7, 1, 7)
 
 
 def test_inner_outside_the_value_stays_within_the_scalar() -> None:
     """A wrong offset is drawn in, never an exception."""
-    document = loaded("k: 'ab'\n")
+    document = sound_yaml("k: 'ab'\n")
     assert document.inner(("k",), 1, 99) == Span("m.yaml", 1, 6, 1, 7)
     assert document.inner(("k",), 50, 1) == Span("m.yaml", 1, 7, 1, 7)

@@ -59,3 +59,11 @@ def test_completions_are_read_too() -> None:
     chunk = 'data: {"choices":[{"text":"%s","finish_reason":%s}]}\n\n'
     chunks = chunk % ("a", "null") + chunk % ("b", '"stop"') + "data: [DONE]\n\n"
     assert from_stream(chunks.encode()) == Outcome(text="ab", finish_reason="stop")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_refusal_and_the_answers_name_are_read(streams: bool) -> None:
+    """From chunks and from an object."""
+    mapping = chat(response="{text: t, refusal: r, id: i, model: m}")
+    outcome = drive(ask(mapping, stream=streams).reply(200, {}), [b'{"r": "no", "i": "a1", "m": "big"}'])
+    assert (outcome.refusal, outcome.id, outcome.model) == ("no", "a1", "big")

@@ -8,6 +8,7 @@ import pytest
 from support import HI, ask, chat
 
 from oaiproxy.errors import ClientError
+from oaiproxy.policy import sent_texts
 
 PLAIN = chat(response="{text: t}")
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
@@ -114,6 +115,31 @@ LEFT_OUT: dict[str, tuple[str, list[dict[str, Any]], tuple[str, ...]]] = {
     "a system message that is": ("a: '{{ prompt }}', b: '{{ system }}'", SYSTEM, ()),
     "all are read": ("a: [{$for: m in messages, b: '{{ m.text }}'}]", HISTORY, ()),
     "all turns are": ("a: '{{ turns }}'", HISTORY, ()),
+    "system text beside turns": ("a: '{{ turns }}'", SYSTEM, ("messages",)),
+    "system text beside turns, and read": ("a: '{{ turns }}', b: '{{ system }}'", SYSTEM, ()),
+    "developer text beside turns": (
+        "a: '{{ turns }}'",
+        [{"role": "developer", "content": "s"}, *HISTORY],
+        ("messages",),
+    ),
+    "empty system text": ("a: '{{ turns }}'", [{"role": "system", "content": ""}, *HISTORY], ()),
+    "the last message by its index": ("a: '{{ messages[-1].text }}'", HISTORY, ("messages",)),
+    "the last message by a filter": ("a: '{{ (messages | last).text }}'", HISTORY, ("messages",)),
+    "the first message": ("a: '{{ (messages | first).text }}'", HISTORY, ("messages",)),
+    "the last turn": ("a: '{{ turns[-1] }}'", HISTORY, ("messages",)),
+    "the last message of the raw body": ("a: '{{ request.messages[-1].content }}'", HISTORY, ("messages",)),
+    "a named message": ("a: {$let: {m: '{{ messages | last }}'}, b: '{{ m.text }}'}", HISTORY, ("messages",)),
+    "the count": ("a: '{{ prompt }}', b: '{{ messages | length }}'", HISTORY, ("messages",)),
+    "the roles": ("a: '{{ prompt }}', b: [{$for: m in messages, $value: '{{ m.role }}'}]", HISTORY, ("messages",)),
+    "whether there are any": ("a: {$if: messages, b: '{{ prompt }}'}", HISTORY, ("messages",)),
+    "those of one role": (
+        "a: \"{{ messages | selectattr('role', 'eq', 'user') | map(attribute='text') }}\"",
+        HISTORY,
+        (),
+    ),
+    "a text of all": ("a: '{% for m in messages %}{{ m.text }}{% endfor %}'", HISTORY, ()),
+    "the raw messages": ("a: '{{ request.messages }}'", HISTORY, ()),
+    "the raw contents": ("a: [{$for: m in request.messages, b: '{{ m.content }}'}]", HISTORY, ()),
 }
 
 
@@ -121,3 +147,178 @@ LEFT_OUT: dict[str, tuple[str, list[dict[str, Any]], tuple[str, ...]]] = {
 def test_messages_that_are_left_out_are_named(body: str, messages: list[Any], dropped: tuple[str, ...]) -> None:
     """A mapping of the prompt alone sends the last message."""
     assert ask(reading(body), messages=messages).dropped == dropped
+
+
+COUNTED = {
+    "a: '{{ prompt }}'": ("c",),
+    "a: '{{ prompt }}', b: '{{ system }}'": ("s", "c"),
+    "a: '{{ turns }}'": ("a", "b", "c"),
+    "a: '{{ turns }}', b: '{{ system }}'": ("s", "a", "b", "c"),
+    "a: '{{ messages }}'": ("s", "a", "b", "c"),
+    "a: '{{ messages[-1].text }}'": ("c",),
+    "a: '{{ prompt }}', b: '{{ messages | length }}'": ("c",),
+    "a: '{{ request }}'": ("s", "a", "b", "c"),
+}
+
+
+@pytest.mark.parametrize(("body", "texts"), COUNTED.items())
+def test_only_what_is_sent_is_counted(body: str, texts: tuple[str, ...]) -> None:
+    """The tokens of a text that stays here are not the prompt's."""
+    exchange = ask(reading(body), messages=[SYSTEM[0], *HISTORY])
+    assert sent_texts(exchange.call, exchange.mapping.endpoints["chat"].reads) == texts
+
+
+LINK = IMAGE
+DATA = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aQ=="}}
+SOUND = {"type": "input_audio", "input_audio": {"data": "aQ==", "format": "wav"}}
+FILE = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aQ=="}}
+NAKED = {"type": "file", "file": {"filename": "a.pdf", "file_data": "aQ=="}}
+STORED = {"type": "file", "file": {"file_id": "file-1"}}
+KINDS = {"link": LINK, "data": DATA, "sound": SOUND, "file": FILE, "naked": NAKED, "stored": STORED}
+
+
+def parts(inner: str, each: str = "p in m.parts") -> str:
+    return f'a: [{{$for: m in messages, b: [{{$for: "{each}", {inner}}}]}}]'
+
+
+CARRIED: dict[str, tuple[str, str]] = {
+    "text alone": (parts("c: '{{ p.text }}'"), ""),
+    "an address": (parts("c: '{{ p.text }}', u: '{{ p.url }}'"), "link data"),
+    "data": (parts("c: '{{ p.text }}', m: '{{ p.media_type }}', u: '{{ p.base64 }}'"), "data"),
+    "data of images": ("a: '{{ prompt }}', i: [{$for: m in messages, $value: '{{ m.images_base64 }}'}]", "data"),
+    "their first": ("a: '{{ prompt }}', i: '{{ messages[-1].images_base64 | first }}'", "data"),
+    "whether there are any": ("a: {$if: 'messages[-1].images_base64', $value: '{{ prompt }}'}", ""),
+    "the type of media alone": (parts("c: '{{ p.media_type }}'"), ""),
+    "sound": (parts("c: '{{ p.base64 }}', f: '{{ p.format }}'"), "data sound"),
+    "files": (parts("c: '{{ p.base64 }}', f: '{{ p.filename }}'"), "data file naked"),
+    "stored files": (parts("c: '{{ p.file_id }}'"), "stored"),
+    "whole parts": (parts("c: '{{ p }}'"), "link data sound file naked stored"),
+    "all of them": ("a: [{$for: m in messages, b: '{{ m.parts }}'}]", "link data sound file naked stored"),
+    "whole turns": ("a: '{{ turns }}'", "link data sound file naked stored"),
+    "the raw body": ("a: '{{ request }}'", "link data sound file naked stored"),
+    "the raw contents": (
+        "a: [{$for: m in request.messages, b: '{{ m.content }}'}]",
+        "link data sound file naked stored",
+    ),
+    "cases": (
+        parts("$match: p.type, $cases: {text: '{{ p.text }}', image: '{{ p.base64 or p.url }}'}"),
+        "link data",
+    ),
+    "cases without media": (parts("$match: p.type, $cases: {text: '{{ p.text }}'}"), ""),
+    "a case of sound": (
+        parts("$match: p.type, $cases: {text: '{{ p.text }}', audio: {f: '{{ p.format }}', d: '{{ p.base64 }}'}}"),
+        "sound",
+    ),
+    "a case for the rest": (
+        parts("$match: p.type, $cases: {text: '{{ p.text }}', $else: {f: '{{ p.format }}', d: '{{ p.base64 }}'}}"),
+        "data sound",
+    ),
+    "a condition": (parts("c: '{{ p.base64 }}', f: '{{ p.format }}'", "p in m.parts if p.type == 'image'"), "data"),
+    "a filter": (parts("c: '{{ p.url }}'", "p in m.parts | selectattr('type', 'eq', 'image')"), "link data"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("body", "carried"), CARRIED.values(), ids=CARRIED)
+def test_media_are_carried_or_refused(body: str, carried: str, kind: str) -> None:
+    """Never left out: what no template can have read is a 400 that names the part."""
+    messages = [{"role": "user", "content": [{"type": "text", "text": "a"}, KINDS[kind]]}]
+    if kind in carried.split():
+        assert ask(reading(body), messages=messages).dropped == ()
+        return
+    with pytest.raises(ClientError) as caught:
+        ask(reading(body), messages=messages)
+    assert (caught.value.param, caught.value.code) == ("messages[0].content[1].type", "unsupported_parameter")
+
+
+UNREACHED: dict[str, tuple[str, list[dict[str, Any]], str]] = {
+    "an image before the last message": (
+        "a: '{{ messages[-1].parts }}'",
+        [{"role": "user", "content": [DATA]}, *HISTORY],
+        "messages[0].content[0].type",
+    ),
+    "a second image": (
+        "a: '{{ prompt }}', i: '{{ messages[-1].images_base64 | first }}'",
+        [{"role": "user", "content": [DATA, DATA]}],
+        "messages[0].content[0].type",
+    ),
+    "an image beside turns": (
+        "a: '{{ turns }}', b: '{{ system }}'",
+        [{"role": "system", "content": [DATA]}, *HISTORY],
+        "messages[0].content[0].type",
+    ),
+    "an image in a tool's result": (
+        "a: '{{ messages }}'",
+        [*HISTORY, {"role": "tool", "tool_call_id": "c", "content": [DATA]}],
+        "messages[3].content[0].type",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "messages", "param"), UNREACHED.values(), ids=UNREACHED)
+def test_media_where_no_template_looks_are_refused(body: str, messages: list[Any], param: str) -> None:
+    """Although media elsewhere are read."""
+    with pytest.raises(ClientError) as caught:
+        ask(reading(body), messages=messages)
+    assert caught.value.param == param
+
+
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "found"}
+LEGACY = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+USER = {"role": "user", "content": "a"}
+
+TOOL_HISTORY: dict[str, tuple[str, list[dict[str, Any]], str | tuple[str, ...]]] = {
+    "calls to texts": (parts("c: '{{ p.text }}'"), [USER, CALLS, USER], "messages[1].tool_calls"),
+    "results to texts": ("a: [{$for: m in messages, b: '{{ m.text }}'}]", [USER, RESULT], "messages[1].role"),
+    "results, but no calls": (
+        "a: [{$for: m in messages, b: '{{ m.text }}', c: '{{ m.tool_call_id }}'}]",
+        [USER, CALLS, RESULT],
+        "messages[1].tool_calls",
+    ),
+    "calls, but no results": (
+        "a: [{$for: m in messages, b: '{{ m.text }}', c: '{{ m.tool_calls }}'}]",
+        [USER, CALLS, RESULT],
+        "messages[2].role",
+    ),
+    "a case for calls alone": (
+        parts("$match: p.type, $cases: {text: '{{ p.text }}', tool_call: {i: '{{ p.id }}', a: '{{ p.arguments }}'}}"),
+        [USER, CALLS, RESULT],
+        "messages[2].role",
+    ),
+    "the old form": ("a: '{{ messages }}'", [USER, LEGACY, USER], "messages[1].function_call"),
+    "the old form, raw": ("a: '{{ request.messages }}'", [USER, LEGACY, USER], ()),
+    "both": (
+        "a: [{$for: m in messages, b: '{{ m.text }}', c: '{{ m.tool_call_id }}', d: '{{ m.tool_calls }}'}]",
+        [USER, CALLS, RESULT],
+        (),
+    ),
+    "whole messages": ("a: '{{ messages }}'", [USER, CALLS, RESULT], ()),
+    "cases": (
+        parts("$match: p.type, $cases: {text: '{{ p.text }}', tool_call: x, tool_result: y}"),
+        [USER, CALLS, RESULT],
+        (),
+    ),
+    "a condition on the role": (
+        "a: [{$for: m in messages if m.role == 'tool', b: '{{ m.text }}'}]",
+        [USER, RESULT],
+        (),
+    ),
+    "earlier messages of a prompt": ("a: '{{ prompt }}'", [USER, CALLS, RESULT, USER], ("messages",)),
+    "a result as the prompt": ("a: '{{ prompt }}'", [RESULT], ()),
+    "a result as the last message": ("a: '{{ messages[-1].text }}'", [USER, CALLS, RESULT], ("messages",)),
+    "calls as the prompt": ("a: '{{ prompt }}'", [USER, CALLS], "messages[1].tool_calls"),
+    "no calls": ("a: [{$for: m in messages, b: '{{ m.text }}'}]", [{**CALLS, "content": "a", "tool_calls": []}], ()),
+}
+
+
+@pytest.mark.parametrize(("body", "messages", "wanted"), TOOL_HISTORY.values(), ids=TOOL_HISTORY)
+def test_a_history_of_tools_is_read_or_refused(body: str, messages: list[Any], wanted: str | tuple[str, ...]) -> None:
+    """Half of it would make no sense to a model; earlier messages that are left out are named as ever."""
+    if isinstance(wanted, tuple):
+        assert ask(reading(body), messages=messages).dropped == wanted
+        return
+    with pytest.raises(ClientError) as caught:
+        ask(reading(body), messages=messages)
+    assert (caught.value.param, caught.value.code) == (wanted, "unsupported_parameter")

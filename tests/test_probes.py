@@ -44,7 +44,7 @@ def only(text: str) -> Diagnostic:
         "body: {q: \"a {{ prompt }} T={{ temperature | default('none') }}\"}",
         'body: {q: "{{ messages | json }}"}',
         'body: {q: "{{ prompt | b64 }}"}',
-        'body: [{$for: t in turns, role: "{{ t.role }}", parts: [{$for: p in t.parts, text: "{{ p.text }}"}]}]',
+        'body: [{$for: t in turns, parts: [{$for: p in t.parts, text: "{{ p.text }}"}]}, "{{ system }}"]',
         'body_text: "q={{ prompt | urlencode }}"',
         'body_text: "<q>{{ prompt }}</q>"',
         "query: {q: '{{ prompt }}'}",
@@ -142,3 +142,53 @@ def test_the_probes_of_the_example_take_little_time() -> None:
     started = time.process_time()
     assert probe(mapping, root) == []
     assert time.process_time() - started < 0.3
+
+
+LOST = {
+    '[{$for: t in turns, text: "{{ t.parts[0].text }}"}]': "`system`",
+    '[{$for: m in messages, $match: m.role, $cases: {system: "{{ m.text }}", user: "{{ m.text }}"}}]': "`assistant`",
+    '{s: "{{ system }}", q: "{{ (messages | last).text }}"}': "`user` and `assistant`",
+}
+
+
+@pytest.mark.parametrize("body", LOST)
+def test_the_text_of_a_role_that_is_never_sent_is_told(body: str) -> None:
+    """A `$match` without a case, an `$if` or a filter loses messages, and nothing else would say so."""
+    found = only(request(f"body: {body}"))
+    assert (found.code, found.severity) == ("W402", "warning")
+    assert found.message == f"the text of {LOST[body]} messages is never sent"
+    assert found.label
+
+
+def test_what_reads_the_last_message_alone_may_leave_out_the_others() -> None:
+    """As the simple case intends; the header `x-oaiproxy-dropped` says so for each request."""
+    assert probed(request('body: {q: "{{ prompt }}"}')) == []
+
+
+@pytest.mark.parametrize(
+    ("template", "path"),
+    [
+        ("{{ prompt }} {{ extra.mood }}", "extra.mood"),
+        ("{{ prompt }} {{ extra['mood'] }}", "extra['mood']"),
+        ("{{ prompt }} {{ extra.mood.deep | upper }}", "extra.mood.deep"),
+        ("{{ prompt }} {{ messages[0].name }}", "messages[0].name"),
+        ("{{ prompt }} {{ request.extra_body.name }}", "request.extra_body.name"),
+    ],
+)
+def test_an_absent_value_is_named_by_its_whole_path(template: str, path: str) -> None:
+    """The fix can be pasted: with it the mapping is sound."""
+    found = [one for one in probed(request(f'body_text: "{template}"')) if one.code == "E403"]
+    assert [one.message for one in found] == [f"`{path}` may be absent, and text is made of it"]
+    fixed = template.replace(f"{path} ", f"{path} | default('') ")
+    assert found[0].label == f"give it a default: `{{{{ {path} | default('') }}}}`"
+    assert "E403" not in [one.code for one in probed(request(f'body_text: "{fixed}"'))]
+
+
+def test_the_default_of_a_path_is_not_empty() -> None:
+    """An empty segment would be refused with 400 at run time."""
+    rest = "  response: {text: out}\n"
+    found = only(
+        f"{HEAD}chat:\n  request:\n    path: '/x/{{{{ extra.region }}}}'\n    body: '{{{{ prompt }}}}'\n{rest}"
+    )
+    assert found.code == "E403"
+    assert "extra.region | default('default')" in found.label

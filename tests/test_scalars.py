@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import pytest
+from support import marked, only_finding, read_yaml, sound_yaml
 
 from oaiproxy.diagnostics import Diagnostic, Span
-from oaiproxy.document import Document, load_document
-
-
-def load(
-    text: str, files: dict[str, str] | None = None, **environment: str
-) -> tuple[Document | None, list[Diagnostic]]:
-    def read_file(path: str) -> str:
-        if path not in (files or {}):
-            raise FileNotFoundError(2, "No such file or directory")
-        return (files or {})[path]
-
-    return load_document(text, file="m.yaml", environment=environment, read_file=read_file)
-
-
-def loaded(text: str, files: dict[str, str] | None = None, **environment: str) -> Document:
-    document, found = load(text, files, **environment)
-    assert found == []
-    assert document is not None
-    return document
+from oaiproxy.document import load_document
 
 
 def value(text: str) -> Any:
-    return loaded(f"key: {text}\n").data["key"]
-
-
-def only(text: str, files: dict[str, str] | None = None, **environment: str) -> Diagnostic:
-    _, found = load(text, files, **environment)
-    assert len(found) == 1, found
-    return found[0]
-
-
-def marked(text: str, span: Span) -> str:
-    """The text that a span covers, found by counting lines and columns, independent of the code under test."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")[span.line - 1 : span.end_line]
-    lines[-1] = lines[-1][: span.end_column - 1]
-    lines[0] = lines[0][span.column - 1 :]
-    return "\n".join(lines)
+    return sound_yaml(f"key: {text}\n").data["key"]
 
 
 @pytest.mark.parametrize(
@@ -131,7 +101,7 @@ def test_nan_is_a_float() -> None:
 )
 def test_substitution(text: str, expected: object) -> None:
     """Whole unquoted references are read as YAML, others are text; what came in is not looked at again."""
-    document = loaded(f"key: {text}\n", PORT="8000", ON="on", TRUE="true", EMPTY="", HOST="h", TWICE="${PORT}")
+    document = sound_yaml(f"key: {text}\n", PORT="8000", ON="on", TRUE="true", EMPTY="", HOST="h", TWICE="${PORT}")
     assert document.data["key"] == expected
     assert type(document.data["key"]) is type(expected)
 
@@ -139,26 +109,26 @@ def test_substitution(text: str, expected: object) -> None:
 def test_a_file_loses_one_final_line_break() -> None:
     """Secrets in files mostly end with one that is not meant."""
     files = {"/run/a": "k1\n", "/run/b": "k2\r\n", "/run/c": "k3\n\n"}
-    document = loaded("a: ${file:/run/a}\nb: '${file:/run/b}'\nc: '${file:/run/c}'\n", files)
+    document = sound_yaml("a: ${file:/run/a}\nb: '${file:/run/b}'\nc: '${file:/run/c}'\n", files)
     assert document.data == {"a": "k1", "b": "k2", "c": "k3\n"}
     assert document.secrets == {"k1", "k2", "k3\n"}
 
 
 def test_secrets_are_all_that_came_in_but_defaults() -> None:
     """They are for redaction: the author's defaults and empty values are not secret."""
-    document = loaded("a: ${KEY}\nb: ${X:-public}\nc: '${PORT} ${EMPTY}'\n", KEY="sk-1", PORT="80", EMPTY="")
+    document = sound_yaml("a: ${KEY}\nb: ${X:-public}\nc: '${PORT} ${EMPTY}'\n", KEY="sk-1", PORT="80", EMPTY="")
     assert document.secrets == {"sk-1", "80"}
     assert "sk-1" not in repr(document)
 
 
 def test_keys_and_comments_are_not_substituted() -> None:
     """Operator's values are values."""
-    assert loaded("# ${NONE}\n${NONE}: 1\n").data == {"${NONE}": 1}
+    assert sound_yaml("# ${NONE}\n${NONE}: 1\n").data == {"${NONE}": 1}
 
 
 def test_an_unset_variable_is_marked_and_left_unresolved() -> None:
     """The document goes on to later stages, with the place known."""
-    document, found = load("a:\n  - 'x ${YUOR_KEY} y'\nb: 1\n", YOUR_KEY="hush", OTHER="")
+    document, found = read_yaml("a:\n  - 'x ${YUOR_KEY} y'\nb: 1\n", YOUR_KEY="hush", OTHER="")
     assert document is not None
     assert document.data == {"a": [""], "b": 1}
     assert document.unresolved == {("a", 0)}
@@ -176,7 +146,7 @@ def test_an_unset_variable_is_marked_and_left_unresolved() -> None:
 
 def test_all_unset_variables_are_reported_and_an_alias_once() -> None:
     """One run tells everything, and nothing twice."""
-    document, found = load("a: &a ${ONE}\nb: *a\nc: '${TWO} ${THREE}'\n")
+    document, found = read_yaml("a: &a ${ONE}\nb: *a\nc: '${TWO} ${THREE}'\n")
     assert document is not None
     assert [each.message.split("`")[1] for each in found] == ["ONE", "TWO", "THREE"]
     assert document.unresolved == {("a",), ("b",), ("c",)}
@@ -184,7 +154,7 @@ def test_all_unset_variables_are_reported_and_an_alias_once() -> None:
 
 def test_an_unreadable_file_is_named_with_the_reason() -> None:
     """E602 says why, in the system's words."""
-    found = only("a: ${file:/run/none}\n")
+    found = only_finding("a: ${file:/run/none}\n")
     assert (found.code, found.message) == ("E602", "the file `/run/none` cannot be read: no such file or directory")
 
 
@@ -223,7 +193,7 @@ def test_a_file_that_fails_otherwise_gives_no_content_away(error: Exception, rea
 def test_a_malformed_reference_is_refused(text: str, stretch: str) -> None:
     """E006 marks it; the value is unresolved."""
     source = f"a: 'x {text}'\n"
-    document, (found, *_) = load(source)
+    document, (found, *_) = read_yaml(source)
     assert found.code == "E006"
     assert found.span is not None
     assert marked(source, found.span) == stretch
@@ -234,14 +204,14 @@ def test_a_malformed_reference_is_refused(text: str, stretch: str) -> None:
 @pytest.mark.parametrize("operator", ["-", ":=", "="])
 def test_a_shells_other_operators_are_corrected(operator: str) -> None:
     """E006 shows the default as it is written here."""
-    assert only(f"a: '${{A{operator}b}}'\n").label == "did you mean `${A:-b}`?"
+    assert only_finding(f"a: '${{A{operator}b}}'\n").label == "did you mean `${A:-b}`?"
 
 
 @pytest.mark.parametrize("mark", ["{{", "{%", "{#"])
 @pytest.mark.parametrize("text", ["${V}", "'x ${V} y'", "|\n  ${V}\n"])
 def test_a_value_that_brings_in_a_template_is_refused(mark: str, text: str) -> None:
     """E007 names the variable, never the value."""
-    document, (found,) = load(f"a: {text}\n", V=f"hush {mark} x")
+    document, (found,) = read_yaml(f"a: {text}\n", V=f"hush {mark} x")
     assert (found.code, found.message) == (
         "E007",
         f"the value of `${{V}}` contains `{mark}`, which would be read as a template",
@@ -254,10 +224,51 @@ def test_a_value_that_brings_in_a_template_is_refused(mark: str, text: str) -> N
 
 def test_a_value_that_completes_a_template_mark_is_refused() -> None:
     """The mark may lie across the border."""
-    assert only("a: '{${V} x'\n", V="{y").code == "E007"
-    assert only("a: 'x ${V}% x'\n", V="{").code == "E007"
+    assert only_finding("a: '{${V} x'\n", V="{y").code == "E007"
+    assert only_finding("a: 'x ${V}% x'\n", V="{").code == "E007"
 
 
 def test_templates_beside_substituted_values_are_fine() -> None:
     """The author's own templates are what the language is for."""
-    assert loaded("a: '{{ x }}${V}{{ y }}'\n", V="/").data == {"a": "{{ x }}/{{ y }}"}
+    assert sound_yaml("a: '{{ x }}${V}{{ y }}'\n", V="/").data == {"a": "{{ x }}/{{ y }}"}
+
+
+TEMPLATED = {
+    "gpt://${A}/{{ model }}": True,
+    "{{ model }}${A}{{ model }}": True,
+    "{% if x %}${A}{% endif %}": True,
+    "{{ '}}' }}${A}": True,
+    "{{ ${A} }}": False,
+    "{{ x }}{{ '${A}' }}": False,
+    "{{ '}}' ~ ${A} }}": False,
+    "{{ {'a': {'b': 1}} ~ ${A} }}": False,
+    "{{ ${A}}}": False,
+    "{{ ${A:-1} }}": False,
+    "{{ ${file:a} }}": False,
+    "{% if ${A} %}{% endif %}": False,
+    "{%- set x = ${A} -%}": False,
+    "{# ${A} #}": False,
+    "{{ ${A": True,
+    "{{ $${A} }}": True,
+}
+
+
+@pytest.mark.parametrize("text", TEMPLATED)
+def test_the_environment_writes_no_code(text: str) -> None:
+    """Whatever a variable holds, what a template does is what its author wrote."""
+    document, found = load_document(
+        json.dumps({"a": text}), file="m.yaml", environment={"A": "1"}, read_file=lambda path: "1"
+    )
+    assert document is not None
+    assert ("E007" not in [one.code for one in found]) is TEMPLATED[text]
+    assert not found or "vars.name" in found[0].help or "E006" in [one.code for one in found]
+
+
+@pytest.mark.parametrize("key", ["$if", "$for", "$match"])
+def test_the_environment_writes_no_condition(key: str) -> None:
+    """The operands of directives are code without braces; the node goes, and nothing else is said of it."""
+    text = f'a: [{{"{key}": "x ${{A}}", "$then": 1}}]\nb: {{"{key}": "x"}}'
+    document, found = load_document(text, file="m.yaml", environment={"A": "1"}, read_file=str)
+    assert document is not None
+    assert [one.code for one in found] == ["E007"]
+    assert document.unresolved == {("a",)}

@@ -1,36 +1,13 @@
 """The functions of selectors: JMESPath's own, those on text, and those that read what is beside the payload."""
 
 import base64
-from dataclasses import dataclass, field
 
 import jmespath
 import pytest
 from jmespath.functions import Functions
+from support import FRAME, Frame, evaluate, select
 
 from oaiproxy.selector_functions import FUNCTIONS
-from oaiproxy.selectors import compile_selector
-
-
-@dataclass(frozen=True)
-class Frame:
-    event: str = ""
-    id: str = ""
-    fields: dict = field(default_factory=dict)
-    headers: dict = field(default_factory=dict)
-    status: int = 0
-    raw: bytes = b""
-
-
-FRAME = Frame()
-
-
-def select(source, value=None, frame=FRAME):
-    return compile_selector(source)(value, frame)
-
-
-def evaluate(source, value=None):
-    return compile_selector(source).evaluate(value, FRAME)
-
 
 REPLY = {"id": "m1", "map": {"k1": {"v": 1}}}
 

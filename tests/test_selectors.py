@@ -1,35 +1,13 @@
 """Selectors: JMESPath compiled to closures that answer as the library does."""
 
 import json
-from dataclasses import dataclass, field
 
 import jmespath
 import pytest
+from support import Frame, evaluate, select
 
 from oaiproxy.selector_source import MAX_DEPTH
 from oaiproxy.selectors import compile_selector
-
-
-@dataclass(frozen=True)
-class Frame:
-    event: str = ""
-    id: str = ""
-    fields: dict = field(default_factory=dict)
-    headers: dict = field(default_factory=dict)
-    status: int = 0
-    raw: bytes = b""
-
-
-FRAME = Frame()
-
-
-def select(source, value=None, frame=FRAME):
-    return compile_selector(source)(value, frame)
-
-
-def evaluate(source, value=None):
-    return compile_selector(source).evaluate(value, FRAME)
-
 
 REPLY = {
     "id": "m1",

@@ -3,35 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from oaiproxy.diagnostics import Diagnostic, Span
-from oaiproxy.document import Document, load_document
-
-
-def load(
-    text: str, files: dict[str, str] | None = None, **environment: str
-) -> tuple[Document | None, list[Diagnostic]]:
-    def read_file(path: str) -> str:
-        if path not in (files or {}):
-            raise FileNotFoundError(2, "No such file or directory")
-        return (files or {})[path]
-
-    return load_document(text, file="m.yaml", environment=environment, read_file=read_file)
-
-
-def only(text: str, files: dict[str, str] | None = None, **environment: str) -> Diagnostic:
-    _, found = load(text, files, **environment)
-    assert len(found) == 1, found
-    return found[0]
-
-
-def marked(text: str, span: Span) -> str:
-    """The text that a span covers, found by counting lines and columns, independent of the code under test."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")[span.line - 1 : span.end_line]
-    lines[-1] = lines[-1][: span.end_column - 1]
-    lines[0] = lines[0][span.column - 1 :]
-    return "\n".join(lines)
-
+from support import marked, only_finding, read_yaml
 
 BROKEN = {
     "tab": ("a:\n\tb: 1\n", "a tab stands in the indentation", "\t"),
@@ -84,7 +56,7 @@ BROKEN = {
 def test_broken_yaml_is_explained_where_it_is_broken(name: str) -> None:
     """E001 says what to change, at the place to change."""
     text, message, stretch = BROKEN[name]
-    document, (found, *others) = load(text)
+    document, (found, *others) = read_yaml(text)
     assert document is None
     assert others == []
     assert (found.code, found.message) == ("E001", message)
@@ -95,11 +67,11 @@ def test_broken_yaml_is_explained_where_it_is_broken(name: str) -> None:
 
 def test_every_unquoted_template_is_found_in_one_run() -> None:
     """They are read as mappings, so reading goes on."""
-    _, found = load("a: {{ x }}\nb: '{{ fine }}'\nc:\n  - {{ y }}\n")
+    _, found = read_yaml("a: {{ x }}\nb: '{{ fine }}'\nc:\n  - {{ y }}\n")
     assert [(each.code, each.span.line) for each in found if each.span] == [("E001", 1), ("E001", 4)]
     assert [each.help for each in found] == ['put it in quotes: "{{ x }}"', 'put it in quotes: "{{ y }}"']
 
 
 def test_a_template_with_double_quotes_is_to_be_put_in_single_ones() -> None:
     """The fix offered is itself valid."""
-    assert only('a: {{ x["y"] }}\n').help == "put it in quotes: '{{ x[\"y\"] }}'"
+    assert only_finding('a: {{ x["y"] }}\n').help == "put it in quotes: '{{ x[\"y\"] }}'"

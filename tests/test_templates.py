@@ -64,6 +64,8 @@ def test_one_expression_gives_its_native_value(template: str, value: Any) -> Non
         ("|\n  {{ n }}\n  {{ n }}\n", "1\n1\n"),
         ("'{{ n }}: {{ true }} {{ none }} {{ [1, \"a\"] }}'", '1: true null [1,"a"]'),
         ("'{# a comment #}{{ n }}{{ n }}'", "11"),
+        ("'{# a comment #}'", ""),
+        ("'a{# a comment #}b'", "ab"),
     ],
 )
 def test_all_else_is_text(template: str, expected: str) -> None:
@@ -71,9 +73,9 @@ def test_all_else_is_text(template: str, expected: str) -> None:
     assert render(template, n=1) == expected
 
 
-@pytest.mark.parametrize("text", ["plain", "a { b", "{#", "}} %}", "{ {", "{"])
+@pytest.mark.parametrize("text", ["plain", "a { b", "#}", "}} %}", "{ {", "{ #", "{"])
 def test_what_holds_no_template_is_literal(text: str) -> None:
-    """Neither `{{` nor `{%`."""
+    """Neither `{{` nor `{%` nor `{#`."""
     assert not has_template(text)
     assert render("'" + text + "'") == text
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from oaiproxy.errors import BackendError
 from oaiproxy.events import ToolCallDelta
 from oaiproxy.toolcalls import ToolCalls
 
@@ -66,6 +67,46 @@ SHAPES: dict[str, tuple[list[Fragment], list[tuple[int, str, str, str]]]] = {
     "no arguments": ([(0, "a", "f", None), (0, None, None, "")], [(0, "a", "f", "{}")]),
     "no id": ([(0, None, "f", "1"), (1, "", "g", "2")], [(0, "new1", "f", "1"), (1, "new2", "g", "2")]),
     "the name comes late": ([(0, "a", None, "1"), (0, None, "f", "2")], [(0, "a", "f", "12")]),
+    "the name in pieces": (
+        [(0, "a", "get_", None), (0, None, "weather", None), (0, None, None, "{}")],
+        [(0, "a", "get_weather", "{}")],
+    ),
+    "the name said again": (
+        [(0, "a", "f", None), (0, None, "f", '{"x"'), (0, None, "f", ":1}")],
+        [(0, "a", "f", '{"x":1}')],
+    ),
+    "another name under an index, after arguments": (
+        [(0, None, "f", "{"), (0, None, None, "}"), (0, None, "g", "{}")],
+        [(0, "new1", "f", "{}"), (1, "new2", "g", "{}")],
+    ),
+    "another name under an index, with arguments": (
+        [(0, None, "f", None), (0, None, "g", "{}")],
+        [(0, "new1", "f", "{}"), (1, "new2", "g", "{}")],
+    ),
+    "the same name under an index, after all arguments": (
+        [(0, None, "f", "{}"), (0, None, "f", None), (0, None, "f", '{"x":1}')],
+        [(0, "new1", "f", "{}"), (1, "new2", "f", '{"x":1}')],
+    ),
+    "the name in every fragment, without index and id": (
+        [(None, None, "f", '{"x": "}'), (None, None, "f", '\\"]"'), (None, None, "f", "}")],
+        [(0, "new1", "f", '{"x": "}\\"]"}')],
+    ),
+    "an escape that is cut": (
+        [(None, None, "f", '{"x": "\\'), (None, None, "f", '"}"'), (None, None, "f", "}")],
+        [(0, "new1", "f", '{"x": "\\"}"}')],
+    ),
+    "calls of one name, each with all arguments": (
+        [(None, None, "f", {"x": 1}), (None, None, "f", {}), (None, None, "f", "[]")],
+        [(0, "new1", "f", '{"x":1}'), (1, "new2", "f", "{}"), (2, "new3", "f", "[]")],
+    ),
+    "calls without arguments": (
+        [(None, None, "f", None), (None, None, "g", None)],
+        [(0, "new1", "f", "{}"), (1, "new2", "g", "{}")],
+    ),
+    "an empty object, then arguments": ([(0, "a", "f", {}), (0, None, None, '{"x":1}')], [(0, "a", "f", '{"x":1}')]),
+    "the id comes before the name": ([(None, "a", None, None), (None, None, "f", "{}")], [(0, "a", "f", "{}")]),
+    "the id comes late": ([(0, None, "f", "{"), (0, "a", "f", "}")], [(0, "new1", "f", "{}")]),
+    "garbage after the arguments": ([(0, "a", "f", "{}"), (0, None, None, " }")], [(0, "a", "f", "{} }")]),
     "arguments as an object": ([(0, "a", "f", {"x": [1, None]})], [(0, "a", "f", '{"x":[1,null]}')]),
     "an id that is a number": ([(0, 17, "f", "1")], [(0, "17", "f", "1")]),
 }
@@ -111,3 +152,21 @@ def test_no_calls_are_false() -> None:
     assert not calls
     calls.fragment(0, "a", "f", None)
     assert calls
+
+
+@pytest.mark.parametrize(
+    "pieces", [['{"a":1}{"a":2}'], ["{}", "{}"], ["[1]", " ", '{"b"'], ['{"a":1}', '"x"']], ids=" ".join
+)
+def test_two_values_are_never_joined(pieces: list[str]) -> None:
+    """Arguments that are no JSON would be the client's to find out: this is the mapping's fault."""
+    with pytest.raises(BackendError) as caught:
+        told(*((0, "a", "f", piece) for piece in pieces))
+    assert (caught.value.code, caught.value.retry) == ("upstream_mapping_mismatch", False)
+
+
+def test_a_call_is_told_with_its_first_arguments() -> None:
+    """Its name may not be whole before; a call that follows another ends the wait for it."""
+    calls = ToolCalls(0, lambda: "new")
+    assert calls.fragment(0, "a", "f", "") == []
+    assert summary(calls.fragment(1, "b", "g", "{")) == [(0, "a", "f", ""), (1, "b", "g", "{")]
+    assert summary([ToolCallDelta(0, "a", "f"), *calls.fragment(0, None, None, "{}")]) == [(0, "a", "f", "{}")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rendering import compiled, found, marked, only, render, scope, sourced
+from rendering import ANY, compiled, found, marked, only, render, scope, sourced
 
 from oaiproxy.canonical import SHAPES
 from oaiproxy.scopes import Absent, RenderError
@@ -332,3 +332,75 @@ body:
       none: {type: none}
       tool: {type: tool, name: "{{ tool_choice.name }}"}
 """
+
+
+@pytest.mark.parametrize(
+    ("tree", "what"),
+    [
+        ('{"{{ n }}": 1}', "templates stand in values only"),
+        ('{"a{% if n %}": 1}', "templates stand in values only"),
+        ('{a: [{"${K}": 1}]}', "`${...}` is replaced in values only"),
+        ('{"a-${K}": 1}', "`${...}` is replaced in values only"),
+        ('{$match: n, $cases: {"{{ n }}": 1}}', "templates stand in values only"),
+        ('{$let: {"{{ n }}": 1}, a: 1}', "is not a name"),
+    ],
+)
+def test_a_key_is_no_template(tree: str, what: str) -> None:
+    """It would be literal without a word; the fix says how a key is computed."""
+    diagnostic = only(f"key: {tree}", ANY)
+    assert what in diagnostic.message
+    assert diagnostic.label
+
+
+def test_a_computed_key_is_merged() -> None:
+    """As the fix for a template in a key says; `$${` is a literal key."""
+    assert render('{$merge: ["{{ {k: n} }}"], a: 1}', k="b", n=2) == {"b": 2, "a": 1}
+    assert render('{"$${K}": 1}') == {"${K}": 1}
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf", "-.Inf"])
+def test_a_number_that_json_does_not_have_is_refused(number: str) -> None:
+    """It would fail in every request."""
+    diagnostic = only(f"a: [{number}]")
+    assert diagnostic.code == "E212"
+    assert diagnostic.label
+
+
+@pytest.mark.parametrize(
+    ("subject", "case", "label"),
+    [
+        ("m.role", "asistant", "did you mean `assistant`?"),
+        ("m.role", "model", ""),
+        ("t.role", "system", ""),
+        ("p.type", "image_url", "did you mean `image`?"),
+        ("tool_choice.mode", "auto_", "did you mean `auto`?"),
+        ("tool_choice.mode | default('unset')", "unsett", "did you mean `unset`?"),
+    ],
+)
+def test_a_case_that_a_value_never_is_is_an_error(subject: str, case: str, label: str) -> None:
+    """What it was meant for would be lost without a word."""
+    tree = f'{{$match: "{subject}", $cases: {{{case}: 1, $else: 2}}}}'
+    loops = (
+        f"[{{$for: m in messages, $value: [{{$for: t in turns, $value: [{{$for: p in t.parts, $value: {tree}}}]}}]}}]"
+    )
+    compilation = Compilation(SHAPES)
+    compile_tree(sourced(f"key: {loops}"), compilation)
+    assert [(one.code, one.label) for one in compilation.findings] == [("E210", label)]
+    assert "it is one of: " in compilation.findings[0].help
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        "[{$for: m in messages, $match: m.role, $cases: {system: 1, user: 2, assistant: 3, tool: 4}}]",
+        "[{$for: t in turns, $match: t.role | upper, $cases: {USER: 1}}]",
+        "{$match: tool_choice.mode | default('unset'), $cases: {unset: 1, none: 2}}",
+        "{$match: tool_choice.mode | default(user), $cases: {anything: 1}}",
+        "{$match: tool_choice.name, $cases: {anything: 1}}",
+    ],
+)
+def test_cases_that_a_value_can_be_are_not(tree: str) -> None:
+    """The words of roles, types and modes; and anything where the value is free."""
+    compilation = Compilation(SHAPES)
+    compile_tree(sourced(f"key: {tree}"), compilation)
+    assert compilation.findings == []

@@ -10,8 +10,8 @@ from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse, usage_object
 from oaiproxy.endpoints.reading import read_body
-from oaiproxy.errors import ClientError
-from oaiproxy.events import Delta, Event, Finish, Head, Usage
+from oaiproxy.errors import BackendError, ClientError
+from oaiproxy.events import Delta, Event, Finish, Head, ToolCallDelta, Usage
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import COMPLETIONS, invalid_type, missing, unknown_fields
 
@@ -83,14 +83,23 @@ class ChunkEncoder(_Completion):
         self.wants_usage = include_usage
         self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._lead = b""
+        self._spoke: set[int] = set()
+        self._refusals: dict[int, list[str]] = {}
 
     def feed(self, event: Event) -> bytes:
-        """The chunk that an event makes."""
+        """The chunks that an event makes. Raises BackendError for a tool call; a refusal waits for the end."""
         match event:
             case Delta(text=text, kind="content", choice=choice):
+                self._spoke.add(choice)
                 return self._chunk(choice, jsontext.dump(text), b"null")
+            case Delta(text=text, kind="refusal", choice=choice):
+                self._refusals.setdefault(choice, []).append(text)
+            case ToolCallDelta():
+                raise _no_tools()
             case Finish(reason=reason, choice=choice):
-                return self._chunk(choice, b'""', jsontext.dump(_FINISH.get(reason, reason)))
+                last = self._chunk(choice, b'""', jsontext.dump(_FINISH.get(reason, reason)))
+                refused = "" if choice in self._spoke else "".join(self._refusals.get(choice, ()))
+                return self._chunk(choice, jsontext.dump(refused), b"null") + last if refused else last
             case Head() if not self._lead:
                 self._name(event)
         return b""
@@ -120,13 +129,17 @@ class CompletionEncoder(_Completion):
     def __init__(self, answer_id: str, created: int, model: str) -> None:
         super().__init__(answer_id, created, model)
         self._texts: dict[int, list[str]] = {}
+        self._refusals: dict[int, list[str]] = {}
         self._reasons: dict[int, str] = {}
 
     def feed(self, event: Event) -> bytes:
-        """Nothing yet: the event is kept."""
+        """Nothing yet: the event is kept. Raises BackendError for a tool call."""
         match event:
-            case Delta(text=text, kind="content", choice=choice):
-                self._texts.setdefault(choice, []).append(text)
+            case Delta(text=text, kind="content" | "refusal" as kind, choice=choice):
+                kept = self._texts if kind == "content" else self._refusals
+                kept.setdefault(choice, []).append(text)
+            case ToolCallDelta():
+                raise _no_tools()
             case Finish(reason=reason, choice=choice):
                 self._reasons[choice] = _FINISH.get(reason, reason)
             case Head():
@@ -136,8 +149,21 @@ class CompletionEncoder(_Completion):
     def close(self, usage: Usage | None) -> bytes:
         """The whole object."""
         choices: list[Json] = [
-            {"index": choice, "text": "".join(self._texts.get(choice, ())), "logprobs": None, "finish_reason": reason}
+            {"index": choice, "text": self._text(choice), "logprobs": None, "finish_reason": reason}
             for choice, reason in sorted(self._reasons.items())
         ]
         made = self._object(choices)
         return jsontext.dump(made | {"usage": usage_object(usage)} if usage is not None else made)
+
+    def _text(self, choice: int) -> str:
+        """The text of a choice; a refusal stands for what is not there, as it has no place of its own here."""
+        return "".join(self._texts.get(choice) or self._refusals.get(choice, []))
+
+
+def _no_tools() -> BackendError:
+    """The failure for what this endpoint cannot tell: an answer without it would be another one."""
+    return BackendError(
+        "the backend called a tool, which an answer of /v1/completions cannot tell; use /v1/chat/completions",
+        code="upstream_mapping_mismatch",
+        retry=False,
+    )

@@ -13,7 +13,7 @@ from support import ROOT
 from oaiproxy.cli import main
 
 EXAMPLE = (ROOT / "mappings/example.yaml").read_text()
-SOUND = EXAMPLE.partition("examples:")[0]
+SOUND = EXAMPLE.partition("examples:")[0].replace("mock:", "http://127.0.0.1:9")
 
 # What is replaced in the example, by what, where the finding is, and its fix or what tells it.
 BROKEN = {

@@ -15,7 +15,7 @@ from support import ROOT
 from oaiproxy.cli import main
 
 EXAMPLE = (ROOT / "mappings/example.yaml").read_text()
-WITHOUT_EXAMPLES = EXAMPLE.partition("examples:")[0]
+WITHOUT_EXAMPLES = EXAMPLE.partition("examples:")[0].replace("mock:", "http://127.0.0.1:9")
 HELLO = request({"prompt": "What is the capital of France?"}, "/generate")
 
 

@@ -9,7 +9,7 @@ import pytest
 from support import IDENTITY, assert_strict, events, needs_strict
 
 from oaiproxy.endpoints import completions
-from oaiproxy.errors import ClientError
+from oaiproxy.errors import BackendError, ClientError
 from oaiproxy.events import Delta, Event, Finish, Head, ToolCallDelta, Usage
 
 BODY: dict[str, Any] = {"model": "m", "prompt": "p"}
@@ -84,11 +84,27 @@ def test_a_stream() -> None:
     assert not any("usage" in chunk for chunk in chunks(TALK, Usage(1, 2, 3)))
 
 
-def test_tool_calls_have_no_place_here() -> None:
-    """The reason is then the nearest that there is."""
-    talk: list[Event] = [ToolCallDelta(0, "c", "f"), Finish("tool_calls")]
-    assert json.loads(encode(talk))["choices"][0]["finish_reason"] == "stop"
-    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks(talk)] == ["stop"]
+@pytest.mark.parametrize("streams", [False, True])
+def test_tool_calls_have_no_place_here(streams: bool) -> None:
+    """An answer without the call would be another one, so that it is a failure."""
+    encoder = completions.encoder(completions.parse(BODY | {"stream": streams}), IDENTITY)
+    with pytest.raises(BackendError) as caught:
+        encoder.feed(ToolCallDelta(0, "c", "f"))
+    assert (caught.value.code, caught.value.retry) == ("upstream_mapping_mismatch", False)
+
+
+REFUSALS: dict[str, tuple[list[Event], str]] = {
+    "alone": ([Delta("I ", "refusal"), Delta("won't", "refusal"), Finish("stop")], "I won't"),
+    "before text": ([Delta("no", "refusal"), Delta("yes"), Finish("stop")], "yes"),
+    "after text": ([Delta("yes"), Delta("no", "refusal"), Finish("stop")], "yes"),
+}
+
+
+@pytest.mark.parametrize(("talk", "text"), REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_is_the_text_where_there_is_no_other(talk: list[Event], text: str) -> None:
+    """Nothing is lost without a word, whole or streamed."""
+    assert json.loads(encode(talk))["choices"][0]["text"] == text
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks(talk)) == text
 
 
 def test_the_id_does_not_change_in_a_stream() -> None:

@@ -1,0 +1,90 @@
+"""The `response` and `stream` blocks of an endpoint to what in them reads nothing or contradicts itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from oaiproxy.jsontext import Json
+from oaiproxy.source import Source
+from oaiproxy.templates import Compilation
+
+ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
+"""The sinks of which one must be given: without them no answer comes out."""
+NAMELESS = ("ndjson", "json-array", "json-concat", "text")
+"""Framings whose frames have no names, by which events could be told apart."""
+_ADD = "say where the text stands: `text: <selector>`"
+
+
+def check_replies(endpoint: Source, compilation: Compilation) -> None:
+    """Report what could only fail when an answer comes."""
+    check = _Check(compilation)
+    response, stream = endpoint.get("response"), endpoint.get("stream")
+    if response and _is_written(response) and not _speaks([response.value]):
+        check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
+    if stream and _is_written(stream):
+        check.stream(stream, response.value if response else {})
+
+
+def _is_written(source: Source) -> bool:
+    """Whether the block stands in the file so: what was taken out of it as wrong was reported."""
+    data: Json = source.document.data
+    for step in source.path:
+        if not isinstance(data, dict) or step not in data:
+            return False
+        data = data[step]
+    return bool(data == source.value)
+
+
+def _speaks(blocks: Iterable[Json]) -> bool:
+    return any(isinstance(block, dict) and any(block.get(sink) is not None for sink in ANSWERS) for block in blocks)
+
+
+def _kinds(events: Source) -> list[Source]:
+    return list(events) if isinstance(events.value, list) else [child for _, child in events.items()]
+
+
+class _Check:
+    def __init__(self, compilation: Compilation) -> None:
+        self._compilation = compilation
+
+    def stream(self, source: Source, response: dict[str, Json]) -> None:
+        """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
+        given = source.value
+        if events := source.get("events"):
+            self._events(source, events)
+        elif not _speaks([{**{key: value for key, value in response.items() if key in ANSWERS}, **given}]):
+            self.report("`stream` reads no text and no tool calls", source, _ADD, key=True)
+        if given.get("end") is not None and not given["end"].strip():
+            label = "write the payload that ends the stream, such as `[DONE]`, or leave it out"
+            self.report("`end` is blank", source["end"], label)
+        if given["format"] == "text":
+            self._text(source)
+
+    def _events(self, source: Source, events: Source) -> None:
+        by = source.get("by")
+        if not events.value:
+            self.report("`events` is empty", events, "name the kinds of events, or leave it out", key=True)
+            return
+        if not _speaks(kind.value for kind in _kinds(events)):
+            self.report("`events` read no text and no tool calls", events, _ADD, key=True)
+        if isinstance(events.value, list):
+            if by:
+                label = "leave it out, or write `events` as a map by kind"
+                self.report("`by` has no effect beside a list of events", by, label, key=True)
+        elif not by and source.value["format"] in NAMELESS:
+            message = f"the events of `{source.value['format']}` have no names to tell them apart"
+            self.report(message, events, "say with `by` what tells their kinds: `by: type`", key=True)
+
+    def _text(self, source: Source) -> None:
+        """Text comes in pieces that the network cuts: nothing can be looked for in one of them."""
+        if source.value.get("data") == "json":
+            self.report("`format: text` is not cut into JSON", source["data"], "leave `data` out")
+        events = source.get("events")
+        for block in (source, *(_kinds(events) if events else ())):
+            if done := block.get("done"):
+                label = "leave it out: the stream ends with the body"
+                self.report("`done` cannot be told from a piece of text", done, label, key=True)
+
+    def report(self, message: str, source: Source, label: str, *, key: bool = False) -> None:
+        """Add a finding."""
+        self._compilation.report("E105", message, source.span(key=key), label=label)

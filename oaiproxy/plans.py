@@ -1,0 +1,183 @@
+"""The blocks `response` and `stream` of a mapping to plans: how each kind of reply is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from oaiproxy.extraction import FinishReasons, Plan, Sinks, ToolCallPicks
+from oaiproxy.failures import ErrorSelectors
+from oaiproxy.filters import text as as_text
+from oaiproxy.jsontext import Json
+from oaiproxy.picks import Envelope, Pick, compile_pick
+from oaiproxy.source import Source
+from oaiproxy.templates import Compilation
+
+
+def compile_errors(source: Source | None, compilation: Compilation) -> ErrorSelectors:
+    """Where an error body holds its parts: an `errors` block, or an `error` sink in parts."""
+    if source is None:
+        return ErrorSelectors()
+    picks = {key: compile_pick(source[key], compilation) for key in ("message", "type", "code") if source.get(key)}
+    return ErrorSelectors(**picks)
+
+
+class Replies:
+    """The compiler of one mapping's plans. What is wrong goes to the compilation's findings."""
+
+    def __init__(self, compilation: Compilation, finish_reasons: Source | None, secrets: frozenset[str]) -> None:
+        self._compilation = compilation
+        self._reasons = FinishReasons(dict(finish_reasons.value) if finish_reasons else {})
+        self._secrets = secrets
+
+    def whole(self, source: Source) -> Plan:
+        """The plan of a `response` block."""
+        return Plan(_always(self._sinks(source, None)), streamed=False, **self._reading(source))
+
+    def stream(self, source: Source, response: Source | None) -> Plan:
+        """The plan of a `stream` block; sinks that it does not give are those of `response`."""
+        given = source.value
+        end = given["end"].strip().encode() if given.get("end") is not None else None
+        if events := source.get("events"):
+            by = source.get("by")
+            name = compile_pick(by, self._compilation) if by else _NAMES.get(given["format"], _event_name)
+            choose, has_done = self._events(events, name)
+        else:
+            name = None
+            self._check_done(source.get("done"))
+            sinks = _catching(self._sinks(source, response))
+            choose, has_done = _always(sinks), sinks.done is not None
+        must_finish = (has_done or end is not None) and given.get("require_done", True)
+        return Plan(choose, streamed=True, name=name, end=end, must_finish=must_finish, **self._reading(source))
+
+    def _check_done(self, done: Source | None) -> None:
+        """Every frame of a simple stream has the same sinks: an end that they all tell is none."""
+        if done is None or done.value is None:
+            return
+        for entry in done if isinstance(done.value, list) else [done]:
+            if not isinstance(entry.value, str) or _CONSTANT.fullmatch(entry.value.strip()):
+                self._compilation.report(
+                    "E303",
+                    f"`done: {as_text(entry.value)}` is the same in every frame",
+                    entry.span(),
+                    label="select what tells the last frame, such as `finished`, or give `done` to one of `events`",
+                )
+
+    def _reading(self, source: Source) -> dict[str, Any]:
+        """The parts of a plan that both forms of a reply have."""
+        return {
+            "data": source.value.get("data", "text" if source.value.get("format") == "text" else "json"),
+            "cumulative": source.value.get("text_mode") == "cumulative",
+            "finish_reasons": self._reasons,
+            "secrets": self._secrets,
+        }
+
+    def _events(self, events: Source, discriminate: Pick) -> tuple[Callable[[Json, Envelope], Sequence[Sinks]], bool]:
+        unlisted = (Sinks(error=_error_key, listed=False, catches=True),)
+        if isinstance(events.value, list):
+            rules = []
+            for child in events:
+                when = compile_pick(child["when"], self._compilation)
+                rules.append((when, self._sinks(child, None)))
+
+            def matching(value: Json, envelope: Envelope) -> Sequence[Sinks]:
+                return [sinks for when, sinks in rules if when(value, envelope)] or unlisted
+
+            return matching, any(sinks.done for _, sinks in rules)
+        ignored = Sinks(error=_error_key)
+        table = {
+            name: (ignored if child.value is None else self._sinks(child, None),) for name, child in events.items()
+        }
+        rest = tuple(map(_catching, table["*"])) if "*" in table else unlisted
+
+        def named(value: Json, envelope: Envelope) -> Sequence[Sinks]:
+            name = discriminate(value, envelope)
+            if isinstance(name, bool | int):
+                name = str(name).lower()  # as the keys of a YAML mapping are written
+            return table.get(name, rest) if isinstance(name, str) else rest
+
+        return named, any(sinks.done for (sinks,) in table.values())
+
+    def _sinks(self, source: Source, base: Source | None) -> Sinks:
+        """The sinks of a block; those it does not give are the base's."""
+
+        def entry(key: str) -> Source | None:
+            if key in source.value:
+                return source.get(key)
+            return base.get(key) if base else None
+
+        def pick(key: str) -> Pick | None:
+            found = entry(key)
+            return compile_pick(found, self._compilation) if found else None
+
+        usage = entry("usage")
+        text = entry("text")
+        call = source.get("tool_call")
+        span = text.span() if text else None
+        return Sinks(
+            text=pick("text"),
+            reasoning=pick("reasoning"),
+            refusal=pick("refusal"),
+            tool_calls=pick("tool_calls"),
+            tool_call=self._tool_call(call) if call else None,
+            finish_reason=pick("finish_reason"),
+            usage=tuple((key, compile_pick(child, self._compilation)) for key, child in usage.items()) if usage else (),
+            id=pick("id"),
+            model=pick("model"),
+            done=compile_pick(source["done"], self._compilation) if source.value.get("done") is not None else None,
+            error=self._error(source, base),
+            where=f"text: {_shown(text.value)}" if text else "",
+            place=f"{span.file}:{span.line}" if span else "",
+        )
+
+    def _error(self, source: Source, base: Source | None) -> Pick | ErrorSelectors | None:
+        owner = source if "error" in source.value else base
+        if owner is None or "error" not in owner.value:
+            return _error_key
+        found = owner.get("error")
+        if found is None:
+            return None
+        return (
+            compile_errors(found, self._compilation)
+            if isinstance(found.value, dict)
+            else compile_pick(found, self._compilation)
+        )
+
+    def _tool_call(self, source: Source) -> ToolCallPicks:
+        return ToolCallPicks(**{key: compile_pick(child, self._compilation) for key, child in source.items()})
+
+
+def _shown(selector: Json) -> str:
+    return " or ".join(map(str, selector)) if isinstance(selector, list) else str(selector)
+
+
+def _always(sinks: Sinks) -> Callable[[Json, Envelope], Sequence[Sinks]]:
+    chosen = (sinks,)
+    return lambda value, envelope: chosen
+
+
+def _event_name(_value: Json, envelope: Envelope) -> Json:
+    return envelope.event or envelope.headers.get(":event-type")
+
+
+def _message_name(value: Json, envelope: Envelope) -> Json:
+    """The name of a server-sent event without one is `message` (HTML, 9.2.6)."""
+    return _event_name(value, envelope) or "message"
+
+
+_NAMES: dict[str, Pick] = {"sse": _message_name}
+"""What frames are called where a mapping has no `by`, by format."""
+_CONSTANT = re.compile(r"`[^`]*`|'[^']*'|\{\{-?\s*(true|false|\d+)\s*-?\}\}", re.IGNORECASE)
+"""Selectors that find the same in every frame."""
+
+
+def _catching(sinks: Sinks) -> Sinks:
+    """The sinks of frames without a name in the mapping: one that calls itself an error is one, but for `error: ~`."""
+    return replace(sinks, catches=sinks.error is not None)
+
+
+def _error_key(value: Json, _envelope: Envelope) -> Json:
+    """The failure that most APIs tell in this way even with status 200: a top-level `error`."""
+    return value.get("error") if isinstance(value, dict) else None

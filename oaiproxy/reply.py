@@ -1,0 +1,325 @@
+"""A backend's reply to the client's answer, read as the mapping says and as the reply turns out to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from collections.abc import Mapping as Dict
+from dataclasses import dataclass, replace
+
+from oaiproxy import jsontext
+from oaiproxy.decoding import decoder
+from oaiproxy.endpoints.encoding import Encoder
+from oaiproxy.errors import BackendError
+from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
+from oaiproxy.extraction import Extraction, Plan
+from oaiproxy.failures import describe, from_status, from_value, retry_seconds
+from oaiproxy.framing import FRAMINGS, Frame
+from oaiproxy.jsontext import Json
+from oaiproxy.mapping import Endpoint, Mapping, Operation
+from oaiproxy.picks import Envelope
+
+MAX_FRAME = 1024 * 1024
+MAX_REPLY = 32 * 1024 * 1024
+MAX_ERROR = 256 * 1024
+"""Bytes: of one streamed frame, of a whole reply, and of an error body that is read for its message."""
+JSON_FRAMINGS = ("ndjson", "json-array", "json-concat")
+"""Framings whose content type is often that of a whole answer, so that only the first value tells which it is."""
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+_AROUND = _BLANK + b"\x1e"
+_STREAM_TYPES = {"text/event-stream": "sse", "application/x-ndjson": "ndjson"}
+
+
+@dataclass(frozen=True, slots=True)
+class Uncounted:
+    """Texts whose tokens the backend did not count."""
+
+    prompt: tuple[str, ...] | None
+    completion: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a reply answers: how the backend was asked, and for whom."""
+
+    mapping: Mapping
+    endpoint: Endpoint
+    operation: Operation
+    streams: bool
+    encoder: Encoder
+    token: str
+    prompt_texts: Callable[[], tuple[str, ...]]
+
+    def reading(self, content_type: str) -> tuple[Operation, bool]:
+        """How a successful reply is read: as it was asked for, unless its content type says that it is the other kind.
+
+        A stream that was asked for may come as one JSON document, and a whole answer as a stream.
+        """
+        asked, whole, stream = self.operation, self.endpoint.whole, self.endpoint.stream
+        if self.streams and whole and asked.framing not in JSON_FRAMINGS and _is_json(content_type):
+            return whole, False
+        if not self.streams and stream and stream.framing == _STREAM_TYPES.get(content_type):
+            return stream, True
+        return asked, self.streams
+
+    @property
+    def alternative(self) -> Plan | None:
+        """How to read the answer if it is whole although a stream was asked for in a JSON framing."""
+        return self.endpoint.whole.plan if self.endpoint.whole else None
+
+    def uncounted(self, completion: str, usage: Usage) -> Uncounted | None:
+        """What has to be counted here, because the backend did not."""
+        need_prompt, need_completion = usage.prompt is None, usage.completion is None
+        if not (need_prompt or need_completion):
+            return None
+        return Uncounted(self.prompt_texts() if need_prompt else None, completion if need_completion else None)
+
+
+class Reply:
+    """The reader of one reply: bytes of the backend in, bytes for the client out, byte by byte if need be.
+
+    `done` turns true when nothing more is to be read; `fault` holds the failure that ended it, after which only what
+    was returned before may be sent.
+    """
+
+    def __init__(self, asked: Asked, status: int, headers: Dict[str, str], now: float) -> None:
+        self.done = False
+        self.fault: BackendError | None = None
+        self.events = 0
+        """How many events came so far: what a timer of progress looks at."""
+        self._asked = asked
+        self._status = status
+        self._headers = headers
+        self._now = now
+        self._encoder = asked.encoder
+        self._counts = asked.encoder.wants_usage
+        self._said: list[str] = []
+        self._usage = Usage()
+        self._output: list[bytes] = []
+        self._failed = not 200 <= status < 300
+        self._body = bytearray()
+        self._calls = 0
+        content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        operation, streams = asked.reading(content_type)
+        framing = operation.framing if streams else "whole"
+        plan = operation.plan
+        limit = MAX_ERROR if self._failed else MAX_FRAME if streams else MAX_REPLY
+        self._undecided = framing in JSON_FRAMINGS
+        self._blank = True
+        """Whether nothing but white space came so far."""
+        self._no_text = framing == "sse" or (framing != "text" and plan.data == "json")
+        """Whether JSON or events must come, so that a page is none."""
+        self._maybe_whole = streams and framing not in JSON_FRAMINGS and _is_json(content_type)
+        """Whether a stream may come as one JSON document, and the mapping has no other words for that."""
+        self._line = bytearray() if framing == "ndjson" and plan.data == "json" else None
+        """The first line of what is to be a JSON value per line, until it is complete."""
+        self._framing = FRAMINGS[framing](limit)
+        self._envelope = Envelope(status, headers)
+        self._extraction = Extraction(plan, self._envelope, self._new_id)
+        try:
+            self._decoder = decoder(headers.get("content-encoding", ""), limit if self._failed or not streams else None)
+        except BackendError as error:
+            self._fail(error)
+
+    @property
+    def unknown_finish_reasons(self) -> set[str]:
+        """Finish reasons that neither the mapping nor we know, for the log."""
+        return self._extraction.unknown
+
+    @property
+    def unknown_events(self) -> set[str]:
+        """Kinds of events that the mapping does not list, for the log: the first of them, their names cut short."""
+        return set(self._extraction.unlisted)
+
+    def feed(self, data: bytes) -> bytes:
+        """The bytes for the client that more of the reply makes."""
+        if self.done or self.fault is not None:
+            return b""
+        try:
+            self._read(self._decoder.feed(data))
+        except BackendError as error:
+            self._fail(error)
+        return self._taken()
+
+    def end(self) -> bytes:
+        """The end of the reply (or of our interest in it): the bytes that the rest makes, before `close`."""
+        if self.fault is not None:
+            return b""
+        try:
+            if not self.done:
+                self._read(self._decoder.close())
+                if self._failed:
+                    raise self._error()
+                if self._line is not None:
+                    self._frames(self._framing.feed(bytes(self._line)))
+                self._frames(self._framing.close())
+            self._take(self._extraction.close())
+        except BackendError as error:
+            self._fail(error)
+        return self._taken()
+
+    def uncounted(self) -> Uncounted | None:
+        """What to count before `close`: texts whose tokens the backend did not tell, if the answer needs them."""
+        if self.fault is not None or not self._counts:
+            return None
+        return self._asked.uncounted("".join(self._said), self._usage)
+
+    def close(self, prompt: int | None = None, completion: int | None = None) -> bytes:
+        """The last bytes of the answer; `prompt` and `completion` are the counts that `uncounted` asked for."""
+        if self.fault is not None:
+            return b""
+        return self._encoder.close(_completed(self._usage, prompt, completion))
+
+    def cut(self, error: BackendError) -> None:
+        """The reply broke off in transport."""
+        if self.fault is None:
+            self._fail(error)
+
+    def _read(self, data: bytes) -> None:
+        if self._failed:
+            self._body += data
+            if len(self._body) > MAX_ERROR:
+                raise self._error()
+            return
+        if self._blank and (start := data.lstrip(_BLANK)):
+            self._blank = False
+            self._begin(start[:1])
+        if self._line is not None:
+            data = self._first_line(data)
+        self._frames(self._framing.feed(data))
+
+    def _begin(self, first: bytes) -> None:
+        """The first character tells a page from an answer, and one JSON document from a stream."""
+        if first == b"<" and self._no_text:
+            raise BackendError(
+                "the backend answered with a web page or XML, not with what its mapping describes",
+                code="upstream_invalid_response",
+            )
+        self._maybe_whole = self._maybe_whole and first in (b"{", b"[")
+        if self._maybe_whole:
+            self._framing = FRAMINGS["whole"](MAX_REPLY)
+            plan = replace(self._extraction.plan, must_finish=False)
+            self._extraction = Extraction(plan, self._envelope, self._new_id)
+
+    def _first_line(self, data: bytes) -> bytes:
+        """What is to be read of the bytes so far: none until the first line is there, which may open a longer value."""
+        assert self._line is not None
+        self._line += data
+        if b"\n" not in data and len(self._line) <= MAX_FRAME:
+            return b""
+        held = bytes(self._line)
+        self._line.clear()
+        line, _, _ = held.lstrip(_AROUND).partition(b"\n")
+        if line:
+            self._line = None
+            if _is_cut(line):
+                self._framing = FRAMINGS["json-concat"](MAX_FRAME)
+        return held
+
+    def _check_document(self, frame: Frame) -> None:
+        """A document in place of a stream of text: an error in it is never passed on as text."""
+        plan = self._extraction.plan
+        try:
+            body = jsontext.parse_lenient(frame.data)
+        except jsontext.JsonError:
+            return
+        off = not any(sinks.catches for sinks in plan.choose("", self._envelope))
+        if isinstance(body, dict) and body.get("error") and not off:
+            raise from_value(body["error"], plan.secrets)
+
+    def _frames(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            if self._undecided:
+                self._decide(frame)
+            if self._maybe_whole and self._extraction.plan.data == "text":
+                self._check_document(frame)
+            self._take(self._extraction.feed(frame))
+            if self._extraction.done:
+                self.done = True
+                return
+
+    def _decide(self, frame: Frame) -> None:
+        """The first value of a JSON framing tells whether the answer is a stream or came whole."""
+        self._undecided = False
+        plan = self._asked.alternative
+        if plan is not None and not self._speaks(self._extraction.plan, frame) and self._speaks(plan, frame):
+            self._extraction = Extraction(plan, self._envelope, self._new_id)
+
+    def _speaks(self, plan: Plan, frame: Frame) -> bool:
+        """Whether a reader by that plan finds an answer in a frame: text, a tool call, the end, or a failure."""
+        probe = Extraction(plan, Envelope(self._status, self._headers), str)
+        events = probe.feed(frame)
+        return probe.done or probe.resolved or probe.spoke or any(map(_is_failure, events))
+
+    def _take(self, events: list[Event]) -> None:
+        encode, output = self._encoder.feed, self._output
+        for event in events:
+            self.events += 1
+            match event:
+                case Fault(error=error):
+                    raise error
+                case Usage():
+                    self._usage = event
+                    continue
+                case Delta(text=text) if self._counts:
+                    self._said.append(text)
+                case ToolCallDelta(name=name, arguments=arguments) if self._counts:
+                    self._said.append((name or "") + arguments)
+            output.append(encode(event))
+
+    def _taken(self) -> bytes:
+        data = b"".join(self._output)
+        self._output.clear()
+        return data
+
+    def _error(self) -> BackendError:
+        """The error for a reply with a status of failure, and as much of its body as came."""
+        raw = bytes(self._body[:MAX_ERROR])
+        body: Json = None
+        try:
+            body = jsontext.parse_lenient(raw)
+        except jsontext.JsonError:
+            body = raw.decode("utf-8", "replace")
+        mapping = self._asked.mapping
+        message, kind, code = describe(body, self._envelope, mapping.errors)
+        after = retry_seconds(self._headers.get("retry-after"), self._now)
+        return from_status(self._status, message, retry_after=after, type=kind, code=code, secrets=mapping.secrets)
+
+    def _fail(self, error: BackendError) -> None:
+        """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
+        self.fault = self._error() if self._failed else error
+
+    def _new_id(self) -> str:
+        self._calls += 1
+        return f"call_{self._asked.token}{self._calls:02d}"
+
+
+def _is_failure(event: Event) -> bool:
+    """Whether the backend told of a failure, and we did not find one."""
+    ours = ("upstream_mapping_mismatch", "upstream_invalid_json", "upstream_invalid_utf8")
+    return isinstance(event, Fault) and event.error.code not in ours
+
+
+def _is_cut(line: bytes) -> bool:
+    """Whether a line is the beginning of a JSON value that goes on in the next one."""
+    try:
+        jsontext.parse_lenient(line)
+    except jsontext.JsonError as error:
+        return line[:1] in (b"{", b"[") and "truncated" in str(error)
+    return False
+
+
+def _completed(usage: Usage, prompt: int | None, completion: int | None) -> Usage | None:
+    """The usage with our own counts where the backend gave none; None when nothing is known."""
+    total = usage.total
+    prompt = usage.prompt if usage.prompt is not None else prompt
+    completion = usage.completion if usage.completion is not None else completion
+    if prompt is None and completion is None:
+        return None
+    if total is None or total < (prompt or 0) + (completion or 0):
+        total = (prompt or 0) + (completion or 0)
+    return Usage(prompt, completion, total, usage.cached, usage.reasoning)
+
+
+def _is_json(content_type: str) -> bool:
+    """Whether a media type is that of one JSON document (RFC 6839, 3.1)."""
+    return content_type == "application/json" or (content_type.endswith("+json") and "stream" not in content_type)

@@ -1,0 +1,276 @@
+"""Promises of the composition root: what is served, how it starts, and how it ends without losing anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import (
+    GONE,
+    REQUEST,
+    Backend,
+    Client,
+    answer,
+    chunk,
+    event,
+    fetch,
+    hello,
+    mapping,
+    request,
+    settled,
+    stream_head,
+)
+from support import ROOT
+
+from oaiproxy.app import Running, create_app, serve, serve_mock
+from oaiproxy.backends import MOCK_URL
+from oaiproxy.config import Config, Server
+from oaiproxy.loader import Loader
+
+BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
+EXAMPLE = ROOT / "mappings" / "example.yaml"
+READY = request(None, "/readyz", method="GET")
+
+
+class Ending:
+    """A server whose end is begun by hand."""
+
+    def __init__(self, running: Running, end: Callable[[], asyncio.Task[Any]]) -> None:
+        self.running = running
+        self.end = end
+
+
+@asynccontextmanager
+async def server(url: str, **settings: Any) -> AsyncIterator[Ending]:
+    """A server that a test ends itself."""
+    config = Config([], Server(port=0, **settings))
+    context = serve(config, [(mapping(url, timeouts="{idle: 1h}"), Path("test.yaml"))])
+    running = await context.__aenter__()
+    tasks: list[asyncio.Task[Any]] = []
+
+    def end() -> asyncio.Task[Any]:
+        tasks.append(asyncio.create_task(context.__aexit__(None, None, None)))
+        return tasks[0]
+
+    yield Ending(running, end)
+    async with asyncio.timeout(10):
+        await (tasks[0] if tasks else end())
+
+
+async def _refused(url: str) -> None:
+    """Wait until no new connection is taken."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                (await Client.connect(url)).leave()
+            except ConnectionError:
+                return
+
+
+async def test_the_addresses_are_these_and_no_others(proxy: Any) -> None:
+    """Nothing can be configured, previewed or reloaded over HTTP."""
+    running = await proxy(mapping("http://backend.test"))
+    routes = {(route.method, route.resource.canonical) for route in create_app(running.state).router.routes()}
+    assert routes == {
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("GET", "/v1/models"),
+        ("HEAD", "/v1/models"),
+        ("GET", "/v1/models/{model}"),
+        ("HEAD", "/v1/models/{model}"),
+        ("GET", "/livez"),
+        ("HEAD", "/livez"),
+        ("GET", "/readyz"),
+        ("HEAD", "/readyz"),
+    }
+
+
+async def test_it_listens_where_it_says(proxy: Any) -> None:
+    """On the port that was free, when none was asked for."""
+    running = await proxy(mapping("http://backend.test"))
+    assert running.url.startswith("http://127.0.0.1:")
+    assert (await fetch(running.url, READY)).status == 200
+
+
+async def test_an_address_of_ip_6_is_shown_in_brackets(proxy: Any) -> None:
+    """As addresses are written in URLs."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    assert (await proxy(mapping("http://backend.test"), host="::1")).url.startswith("http://[::1]:")
+
+
+async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing() -> None:
+    """Row 117."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    before = len(asyncio.all_tasks())
+    with pytest.raises(OSError, match="in use"):
+        async with serve(Config([], Server(port=taken.getsockname()[1])), []):
+            pass
+    taken.close()
+    await settled(lambda: len(asyncio.all_tasks()) <= before)
+
+
+async def test_a_mapping_without_a_backend_is_served_its_examples() -> None:
+    """Over a real socket, in the backend's own format; whole and streamed."""
+    [(compiled, path)], _ = Loader({}).load([("example", EXAMPLE)])
+    assert compiled.backend.url == MOCK_URL
+    async with serve(Config([], Server(port=0)), [(compiled, path)]) as running:
+        assert running.mocked == {"example"}
+        ask = {"model": "your-model", "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+        for streams in (False, True):
+            wire = await fetch(running.url, request({**ask, "stream": streams}))
+            assert wire.text == "The capital of France is Paris."
+
+
+async def test_the_libraries_log_as_before_when_it_ended() -> None:
+    """Nobody else in the process is affected."""
+    names = ("aiohttp", "asyncio", "oaiproxy")
+    before = [(logging.getLogger(name).propagate, list(logging.getLogger(name).handlers)) for name in names]
+    async with serve(Config([], Server(port=0)), []):
+        assert not any(logging.getLogger(name).propagate for name in names)
+    assert before == [(logging.getLogger(name).propagate, list(logging.getLogger(name).handlers)) for name in names]
+
+
+async def test_what_libraries_say_goes_to_the_log(proxy: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """As JSON, like everything else."""
+    running = await proxy(mapping("http://backend.test"))
+    logging.getLogger("aiohttp.client").warning("something odd")
+    running.state.log.close()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["message"] for line in lines if line["event"] == "library"] == ["something odd"]
+
+
+async def test_a_request_that_is_not_http_tells_the_log_no_secret(
+    proxy: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The parser's words hold what it could not parse."""
+    running = await proxy(mapping("http://backend.test"))
+    async with await Client.connect(running.url) as client:
+        await client.send(b"GET / HTTP/1.1\r\nAuthorization Bearer sk-canary\r\n\r\n")
+        await client.rest()
+    running.state.log.close()
+    assert "canary" not in capfd.readouterr().err
+
+
+@BOTH_LOOPS
+async def test_a_stream_under_way_is_finished(proxy: Any) -> None:
+    """Row 103: new connections are refused, those there are learn that it is not ready, and nothing is cut."""
+    more = asyncio.Event()
+    script = [REQUEST, stream_head(), chunk(event("The ")), more, chunk(event("end", done=True)), chunk(b"")]
+    async with Backend(script) as backend, server(backend.url) as ending:
+        async with (
+            await Client.connect(ending.running.url) as client,
+            await Client.connect(ending.running.url) as prober,
+        ):
+            await client.send(hello(stream=True))
+            await client.until(b'"The "')
+            await prober.send(READY)
+            assert (await prober.answer()).status == 200
+            ended = ending.end()
+            await _refused(ending.running.url)
+            await prober.send(READY)
+            assert (await prober.answer()).status == 503
+            assert not ended.done()
+            more.set()
+            wire = await client.answer()
+        assert (wire.text, wire.events[-1], wire.complete) == ("The end", "[DONE]", True)
+        await ended
+
+
+async def test_an_answer_at_the_end_says_that_its_connection_closes() -> None:
+    """So that no next request is sent on it and lost."""
+    more = asyncio.Event()
+    async with Backend([REQUEST, more, answer({"text": "fine"})]) as backend, server(backend.url) as ending:
+        async with await Client.connect(ending.running.url) as client:
+            await client.send(hello())
+            await backend.asked()
+            ending.end()
+            await _refused(ending.running.url)
+            more.set()
+            wire = await client.answer()
+        assert (wire.text, wire.headers["connection"]) == ("fine", "close")
+
+
+@BOTH_LOOPS
+async def test_a_stream_that_outlives_the_end_is_told(proxy: Any) -> None:
+    """Row 104: an error event, no end mark; and the backend is left."""
+    script = [REQUEST, stream_head(), chunk(event("The ")), GONE]
+    async with Backend(script) as backend, server(backend.url, shutdown_timeout=0.05) as ending:
+        async with await Client.connect(ending.running.url) as client:
+            await client.send(hello(stream=True))
+            await client.until(b'"The "')
+            ended = ending.end()
+            wire = await client.answer()
+        assert (wire.error["code"], wire.text) == ("server_shutdown", "The ")
+        await backend.gone()
+        await ended
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+async def test_a_request_that_outlives_the_end_is_told(proxy: Any, streams: bool) -> None:
+    """Row 105: an HTTP error, and no advice to ask again for what may have been billed."""
+    async with Backend([REQUEST, GONE]) as backend, server(backend.url, shutdown_timeout=0.05) as ending:
+        async with await Client.connect(ending.running.url) as client:
+            await client.send(hello(stream=streams))
+            await backend.asked()
+            ended = ending.end()
+            wire = await client.answer()
+        assert (wire.status, wire.error["code"]) == (502, "server_shutdown")
+        assert wire.headers["x-should-retry"] == "false"
+        await backend.gone()
+        await ended
+
+
+async def test_a_stalled_client_does_not_hold_the_end_up(proxy: Any) -> None:
+    """What is written to it has its time, and the end has less."""
+    flood = (chunk(event("x" * 8000)) for _ in range(1 << 16))
+    async with (
+        Backend([REQUEST, stream_head(), flood, GONE]) as backend,
+        server(backend.url, shutdown_timeout=0.05, write_timeout=3600) as ending,
+    ):
+        client = await Client.connect(ending.running.url, receive_buffer=4096)
+        await client.send(hello(stream=True))
+        await client.until(b"xxxx")
+        await ending.end()
+        await backend.gone()
+        client.leave()
+
+
+async def test_an_idle_connection_does_not_hold_the_end_up() -> None:
+    """It is closed."""
+    async with server("http://backend.test") as ending, await Client.connect(ending.running.url) as client:
+        await client.send(READY)
+        await client.answer()
+        await ending.end()
+        assert await client.rest() == b""
+
+
+async def test_a_mock_is_served_by_itself() -> None:
+    """As `oaiproxy mock` does."""
+    [(compiled, path)], _ = Loader({}).load([("example", EXAMPLE)])
+    async with serve_mock(compiled, path, "127.0.0.1", 0) as url:
+        wire = await fetch(url, request({"prompt": "x"}, "/generate"))
+        assert wire.json["generated_text"] == "The capital of France is Paris."
+
+
+async def test_two_mappings_are_served_side_by_side(proxy: Any) -> None:
+    """Each with its own backend."""
+    async with (
+        Backend([REQUEST, answer({"text": "one"})]) as one,
+        Backend([REQUEST, answer({"text": "two"})]) as two,
+    ):
+        other = replace(mapping(two.url, models="[n]"), name="other")
+        running = await proxy(mapping(one.url), other)
+        assert (await fetch(running.url, hello())).text == "one"
+        assert (await fetch(running.url, hello(model="n"))).text == "two"
