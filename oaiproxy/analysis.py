@@ -298,7 +298,7 @@ class Analysis:
                 self.expression(test, bound)
                 self._body([*body, *elifs, *other], bound)
             case nodes.Assign(target=target, node=value):
-                found = self.expression(value, bound, used=True)
+                found = self.expression(value, bound, used=not isinstance(target, nodes.Name))
                 self._assign(target, found, bound)
             case nodes.AssignBlock(target=target, filter=applied, body=body):
                 self._body(body, dict(bound))
@@ -308,7 +308,8 @@ class Analysis:
             case nodes.With(targets=targets, values=values, body=body):
                 inside = dict(bound)
                 for target, value in zip(targets, values, strict=True):
-                    self._assign(target, self.expression(value, bound, used=True), inside)
+                    used = not isinstance(target, nodes.Name)
+                    self._assign(target, self.expression(value, bound, used=used), inside)
                 self._body(body, inside)
             case nodes.FilterBlock(filter=applied, body=body):
                 self.expression(applied, bound)

@@ -166,7 +166,8 @@ def message_text(message: Message) -> str:
         return content
     if isinstance(content, list):
         return "".join(part[part["type"]] for part in content if part["type"] in ("text", "refusal"))
-    return ""
+    refusal = message.get("refusal")  # as clients send back an answer that was one
+    return refusal if isinstance(refusal, str) else ""
 
 
 def last_text(call: Call) -> str:
@@ -187,7 +188,10 @@ def canonical_messages(call: Call) -> list[Message]:
 
 
 def turns(call: Call) -> list[Json]:
-    """Strictly alternating `{role, parts}`: system removed, tool results folded into user turns, neighbours merged."""
+    """Strictly alternating `{role, parts}`: system removed, tool results folded into user turns, neighbours merged.
+
+    A conversation of nothing but empty text is one empty turn of the user.
+    """
     found: list[Json] = []
     for message in canonical_messages(call):
         if message["role"] == "system":
@@ -200,7 +204,7 @@ def turns(call: Call) -> list[Json]:
             found[-1]["parts"].extend(parts)
         else:
             found.append({"role": role, "parts": list(parts)})
-    return found
+    return found or [{"role": "user", "parts": [{"type": "text", "text": ""}]}]
 
 
 def _tool_names(call: Call) -> dict[str, str]:
@@ -218,7 +222,7 @@ def _calls(message: Message) -> list[Json]:
 
 def _message(message: Message, names: Mapping[str, str]) -> Message:
     role = "system" if message["role"] == "developer" else message["role"]
-    parts = _parts(message.get("content"))
+    parts = _parts(message.get("content") or message.get("refusal"))
     made: Message = {"role": role, "text": message_text(message)}
     if isinstance(message.get("name"), str):
         made["name"] = message["name"]

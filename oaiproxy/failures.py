@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from urllib.parse import quote, quote_plus
 
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import Frame
@@ -82,10 +84,12 @@ _BROKEN = _Meaning()
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without any secret's value."""
+    """The text without any secret's value, plain, percent-encoded or in base64."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 4:
-            text = text.replace(secret, "***")
+            encoded = base64.b64encode(secret.encode()).decode()
+            for form in (secret, quote(secret, safe=""), quote_plus(secret), encoded, encoded.rstrip("=")):
+                text = text.replace(form, "***")
     return text
 
 

@@ -287,7 +287,6 @@ class _Relay:
 
     async def _pump(self, incoming: BackendReply, reply: Reply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
-        streams = self._exchange.backend_streams
         events = 0
         while data := await incoming.read():
             out = reply.feed(data)
@@ -295,7 +294,7 @@ class _Relay:
                 await self._write(out)
             if reply.done or reply.fault is not None:
                 return
-            if reply.events != events or not streams:
+            if reply.events != events or not reply.streams:
                 events = reply.events
                 clock.renew()
 
@@ -326,10 +325,11 @@ class _Relay:
         missing = reply.uncounted()
         if missing is None:
             return reply.close()
-        texts = [*(missing.prompt or ()), missing.completion or ""]
-        counts = await self._state.tokenizer.count(texts)
-        prompt = sum(counts[:-1]) if missing.prompt is not None else None
-        return reply.close(prompt, counts[-1] if missing.completion is not None else None)
+        # Apart, since a prompt so long that only a sample of it is counted must not blur the answer's count.
+        count = self._state.tokenizer.count
+        prompt = sum(await count(missing.prompt)) if missing.prompt is not None else None
+        completion = sum(await count([missing.completion])) if missing.completion is not None else None
+        return reply.close(prompt, completion)
 
     async def _write(self, data: bytes) -> EventStream:
         """Write whole events, or nothing."""

@@ -133,7 +133,9 @@ def _check_path(source: Source, compilation: Compilation) -> None:
         compilation.report("E105", f"the path `{shown}` {message}", source.span(), label=label)
 
     if not path.startswith("/"):
-        report("does not begin with `/`", f"write `/{shown}`")
+        template = path.startswith("{")
+        label = "put the `/` before the template, and none inside it" if template else f"write `/{shown}`"
+        report("does not begin with `/`", label)
     elif "?" in written or "#" in written:
         report("holds a query or a fragment", "put it under `query`")
     elif {".", ".."} & set(written.split("/")):

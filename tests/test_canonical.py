@@ -191,6 +191,20 @@ def test_turns_alternate() -> None:
     ]
 
 
+def test_a_conversation_of_nothing_is_one_empty_turn() -> None:
+    """So that no backend gets a request without messages."""
+    empty = [{"role": "user", "parts": [{"type": "text", "text": ""}]}]
+    assert names(user("")).lookup("turns") == empty
+    assert names({"role": "system", "content": "s"}).lookup("turns") == empty
+
+
+def test_a_refusal_of_before_is_the_messages_text() -> None:
+    """As clients send back a message that was one: `content` null and `refusal` beside it."""
+    seen = names(user("a"), {"role": "assistant", "content": None, "refusal": "no"}, user("b"))
+    assert seen.lookup("messages")[1]["text"] == "no"
+    assert seen.lookup("turns")[1] == {"role": "assistant", "parts": [{"type": "text", "text": "no"}]}
+
+
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": None}}
 CHOICES: list[tuple[Any, dict[str, str]]] = [
     ("required", {"mode": "required"}),

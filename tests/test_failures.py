@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 
@@ -48,6 +50,14 @@ def test_messages_are_found_where_apis_put_them(body: Any, message: str) -> None
 def test_secrets_are_redacted_the_longest_first() -> None:
     """A secret that holds another leaves no rest; very short ones are ordinary words."""
     assert redact("abcd-efgh abcd to", ["abcd", "abcd-efgh", "to", ""]) == "*** *** to"
+
+
+def test_secrets_are_redacted_in_their_encoded_forms() -> None:
+    """Percent-encoded as in a query, and in base64 as in Basic authentication."""
+    secret = "key/of the+operator"
+    encoded = base64.b64encode(secret.encode()).decode()
+    told = redact(f"?k={quote(secret, safe='')}&k={quote_plus(secret)} Basic {encoded}", [secret])
+    assert told == "?k=***&k=*** Basic ***"
 
 
 def test_a_secret_that_is_broken_over_lines_is_redacted() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -145,6 +145,23 @@ async def test_tokens_are_counted_after_the_backend_was_let_go(proxy: Any) -> No
         counted.set()
         assert (await task).json["usage"] == {"prompt_tokens": 7, "completion_tokens": 7, "total_tokens": 14}
         running.state.tokenizer = tokenizer
+
+
+async def test_a_prompt_that_is_sampled_does_not_blur_the_answers_count(proxy: Any) -> None:
+    """Of texts that are together too long a sample is counted, so prompt and answer are counted apart."""
+    asked: list[list[str]] = []
+
+    class Noting:
+        async def count(self, texts: Sequence[str]) -> list[int]:
+            asked.append(list(texts))
+            return [7 for _ in texts]
+
+    async with Backend([REQUEST, answer({"text": "fine"})]) as backend:
+        running = await proxy(mapping(backend.url))
+        tokenizer, running.state.tokenizer = running.state.tokenizer, Noting()
+        await fetch(running.url, hello())
+        running.state.tokenizer = tokenizer
+    assert asked == [["hi"], ["fine"]]
 
 
 async def test_fields_left_out_are_named(proxy: Any) -> None:
@@ -426,6 +443,23 @@ async def test_the_first_byte_has_its_time(proxy: Any, streams: bool) -> None:
             wire = await fetch(running.url, hello(stream=streams))
             assert (wire.status, wire.error["code"]) == (504, "upstream_timeout")
             await backend.gone()
+
+
+async def test_comments_are_no_progress_of_a_stream_that_was_not_asked_for(proxy: Any) -> None:
+    """A backend that streams all the same is held to the same times as one that was asked to."""
+
+    def pings() -> Iterator[asyncio.Event | bytes]:
+        for _ in range(100):
+            tick = asyncio.Event()
+            asyncio.get_running_loop().call_later(0.04, tick.set)
+            yield tick
+            yield chunk(b": ping\n\n")
+
+    script = _Ticking([REQUEST, stream_head()], pings, [chunk(event(done=True)), chunk(b"")])
+    async with Backend(script) as backend:
+        running = await proxy(mapping(backend.url, timeouts="{first_byte: 300ms, idle: 300ms}"))
+        wire = await fetch(running.url, hello())
+        assert (wire.status, wire.error["code"]) == (504, "upstream_timeout")
 
 
 @BOTH_LOOPS

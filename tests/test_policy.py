@@ -322,3 +322,11 @@ def test_a_history_of_tools_is_read_or_refused(body: str, messages: list[Any], w
     with pytest.raises(ClientError) as caught:
         ask(reading(body), messages=messages)
     assert (caught.value.param, caught.value.code) == (wanted, "unsupported_parameter")
+
+
+def test_a_name_for_the_messages_is_no_use_of_them() -> None:
+    """A template that gives the list another name still carries only the attributes it reads: no image."""
+    mapping = reading("i: '{% set c = messages %}{% for m in c %}{{ m.role }}{{ m.text }}{% endfor %}'")
+    with pytest.raises(ClientError) as refused:
+        ask(mapping, messages=[{"role": "user", "content": [{"type": "text", "text": "see"}, IMAGE]}])
+    assert refused.value.param == "messages[0].content[1].type"
