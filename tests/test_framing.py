@@ -11,7 +11,7 @@ import pytest
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import EMPTY, FRAMINGS, Frame
 
-WIRE = Path("/work/shared/wire")  # recorded streams, on the machines that have them
+WIRE = Path(__file__).parents[2] / "shared" / "wire"  # recorded streams, on the machines that have them
 LARGE = 1 << 20
 BOM = b"\xef\xbb\xbf"
 
