@@ -11,3 +11,14 @@ def bundled(kind: str) -> Traversable:
     """The folder of one kind: inside the package in a wheel (or a zip), beside it in a checkout or editable install."""
     installed = files("oaiproxy").joinpath(kind)
     return installed if installed.is_dir() else Path(__file__).parents[1] / kind
+
+
+def mapping_path(name: str, folder: Path) -> Path:
+    """The file that a mapping's name stands for: a path from the folder, else, without an ending, one of those shipped.
+
+    It need not exist.
+    """
+    path = folder / name
+    if Path(name).suffix or path.is_file():
+        return path
+    return Path(str(bundled("mappings").joinpath(f"{name}.yaml")))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oaiproxy.bundled import bundled
+from oaiproxy.bundled import bundled, mapping_path
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.document import load_document
 from oaiproxy.errors import MappingError
@@ -91,14 +91,10 @@ def _override(server: Server, host: str | None, port: int | None) -> Server:
 def _mapping_file(source: Source, folder: Path, findings: list[Diagnostic]) -> tuple[str, Path]:
     """The file that an entry of `mappings` names: beside the configuration, or one of those shipped."""
     name = source.value
-    path = folder / name
-    shipped = bundled("mappings")
-    if not Path(name).suffix and not path.is_file():
-        path = Path(str(shipped.joinpath(f"{name}.yaml")))
+    path = mapping_path(name, folder)
     if not path.is_file():
-        known = ", ".join(
-            sorted(entry.name.removesuffix(".yaml") for entry in shipped.iterdir() if "yaml" in entry.name)
-        )
+        shipped = bundled("mappings").iterdir()
+        known = ", ".join(sorted(entry.name.removesuffix(".yaml") for entry in shipped if "yaml" in entry.name))
         help_ = f"paths are relative to the configuration file; shipped mappings: {known}"
         findings.append(Diagnostic("E603", f"there is no mapping file `{name}`", source.span(), help=help_))
     return name, path

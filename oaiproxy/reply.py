@@ -86,8 +86,6 @@ class Reply:
         self.fault: BackendError | None = None
         self.events = 0
         """How many events came so far: what a timer of progress looks at."""
-        self.streams = False
-        """Whether it is read as a stream, whatever was asked for."""
         self._asked = asked
         self._status = status
         self._headers = headers
@@ -101,8 +99,9 @@ class Reply:
         self._body = bytearray()
         self._calls = 0
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        operation, self.streams = asked.reading(content_type)
-        streams = self.streams = self.streams and not self._failed
+        operation, stream = asked.reading(content_type)
+        self.streams = streams = stream and not self._failed
+        """Whether it is read as a stream, whatever was asked for."""
         framing = operation.framing if streams else "whole"
         plan = operation.plan
         limit = MAX_ERROR if self._failed else MAX_FRAME if streams else MAX_REPLY

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import oaiproxy
-from oaiproxy.bundled import bundled
+from oaiproxy.bundled import bundled, mapping_path
 
 SHOW = "from oaiproxy.bundled import bundled; print(bundled('mappings').joinpath('a.yaml').read_text())"
 
@@ -63,3 +63,12 @@ def test_zip_is_read_in_place(tmp_path: Path) -> None:
         for file in (tmp_path / "site").rglob("*.*"):
             packed.write(file, file.relative_to(tmp_path / "site"))
     assert _shown_from(archive, tmp_path) == "here"
+
+
+def test_a_mapping_is_found_beside_before_among_the_shipped(tmp_path: Path) -> None:
+    """A name with an ending is a path always; one without may be a file of the folder, else it is a shipped one."""
+    shipped = Path(str(bundled("mappings").joinpath("example.yaml")))
+    assert mapping_path("example", tmp_path) == shipped
+    assert mapping_path("example.yaml", tmp_path) == tmp_path / "example.yaml"
+    (tmp_path / "example").write_text("mine", encoding="utf-8")
+    assert mapping_path("example", tmp_path) == tmp_path / "example"

@@ -6,29 +6,24 @@ import argparse
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 
 from oaiproxy.app import serve_mock
-from oaiproxy.bundled import bundled
-from oaiproxy.cli.output import announce, cannot_listen, complain, report
+from oaiproxy.bundled import mapping_path
+from oaiproxy.cli.output import announce, cannot_listen, complain, refuse
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
-from oaiproxy.reporters import summary
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve; 0 after a signal, 1 when the mapping or the port is not usable, 2 when there is no such mapping."""
-    path = Path(arguments.mapping)
-    if not path.suffix and not path.is_file():
-        path = Path(str(bundled("mappings").joinpath(f"{arguments.mapping}.yaml")))
+    path = mapping_path(arguments.mapping, Path())
     try:
         [(mapping, _)], _ = Loader(os.environ).load([(str(path), path)], environment=False)
     except MappingError as error:
-        report(error.diagnostics, error.sources, sys.stderr)
-        complain(f"not started: {summary(error.diagnostics)}")
+        refuse(error)
         return 1
     except OSError as error:
         complain(f"`{arguments.mapping}` cannot be read: {error.strerror}")

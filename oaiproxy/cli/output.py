@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from oaiproxy.diagnostics import Diagnostic
-from oaiproxy.reporters import REPORTERS
+from oaiproxy.errors import MappingError
+from oaiproxy.reporters import REPORTERS, summary
 
 
 def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
@@ -51,3 +52,9 @@ def complain(message: str) -> None:
     """Print an error that is not about a place in a file: one line, whatever names and answers are quoted in it."""
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
     print(f"oaiproxy: {shown}", file=sys.stderr)
+
+
+def refuse(error: MappingError) -> None:
+    """Report what is wrong in a mapping or a configuration, and that nothing was started."""
+    report(error.diagnostics, error.sources, sys.stderr)
+    complain(f"not started: {summary(error.diagnostics)}")

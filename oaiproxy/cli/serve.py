@@ -14,13 +14,12 @@ from pathlib import Path
 
 from oaiproxy import __version__
 from oaiproxy.app import Running, serve
-from oaiproxy.cli.output import announce, cannot_listen, complain, report
+from oaiproxy.cli.output import announce, cannot_listen, complain, refuse, report
 from oaiproxy.config import Config, read_config
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
-from oaiproxy.reporters import summary
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,8 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         mappings, warnings = loader.load(config.mappings)
         factory = loop_factory(config.server.loop)
     except MappingError as error:
-        report(error.diagnostics, error.sources, sys.stderr)
-        complain(f"not started: {summary(error.diagnostics)}")
+        refuse(error)
         return 1
     except LoopError as error:
         complain(f"not started: {error}")
