@@ -19,6 +19,7 @@ from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
 from oaiproxy.filters import text as as_text
+from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import sent_texts, unread_fields
@@ -41,10 +42,19 @@ class BackendRequest:
 class Exchange:
     """One client request on its way through a mapping.
 
-    Raises ClientError when the request uses what the mapping cannot express; `dropped` names the fields left out.
+    `client_headers` are those of the client's headers that the mapping asks for (`Mapping.client_headers`), by
+    lower-case names. Raises ClientError when the request uses what the mapping cannot express; `dropped` names the
+    fields left out.
     """
 
-    def __init__(self, mapping: Mapping, call: Call, encoder: Encoder, identity: Identity) -> None:
+    def __init__(
+        self,
+        mapping: Mapping,
+        call: Call,
+        encoder: Encoder,
+        identity: Identity,
+        client_headers: Dict[str, str] = EMPTY,
+    ) -> None:
         endpoint = mapping.endpoint(call.endpoint)
         if endpoint is None:
             raise ClientError(
@@ -60,6 +70,7 @@ class Exchange:
         self.call = call
         self.encoder = encoder
         self.identity = identity
+        self.client_headers = client_headers
         self.dropped: tuple[str, ...] = unread_fields(call, endpoint.reads)
         self._endpoint: Endpoint = endpoint
         self._operation, self.backend_streams = endpoint.operation(call.stream)

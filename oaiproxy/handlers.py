@@ -132,7 +132,8 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = state.routes.resolve(call.model)
     identity = new_identity(str(record["request_id"]))
-    exchange = Exchange(mapping, call, door.encoder(call, identity), identity)
+    headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
+    exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
     if exchange.dropped:
         record["dropped"] = list(exchange.dropped)
     return await _Relay(request, state, exchange).run()

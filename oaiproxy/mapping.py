@@ -77,6 +77,8 @@ class Mapping:
     variables: Dict[str, Json]
     examples: Sequence[Example]
     secrets: frozenset[str] = field(repr=False)
+    client_headers: frozenset[str] = frozenset()
+    """The client's headers that the mapping passes on or reads, by lower-case names."""
 
     def endpoint(self, name: str) -> Endpoint | None:
         """The block for an endpoint; completions are served by `chat` where they have none of their own."""
