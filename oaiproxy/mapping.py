@@ -11,11 +11,11 @@ from oaiproxy.backends import Backend, compile_backend
 from oaiproxy.canonical import SHAPES
 from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
-from oaiproxy.extraction import Plan
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.jsontext import Json
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
+from oaiproxy.sinks import Plan
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import check_constants

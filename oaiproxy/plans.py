@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from oaiproxy.extraction import FinishReasons, Plan, Sinks, ToolCallPicks
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.filters import text as as_text
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
+from oaiproxy.sinks import FinishReasons, Plan, Sinks, ToolCallPicks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 

@@ -11,12 +11,13 @@ from oaiproxy.decoding import decoder
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
-from oaiproxy.extraction import Extraction, Plan
+from oaiproxy.extraction import Extraction
 from oaiproxy.failures import describe, from_status, from_value, retry_seconds
 from oaiproxy.framing import FRAMINGS, Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.picks import Envelope
+from oaiproxy.sinks import Plan
 
 MAX_FRAME = 1024 * 1024
 MAX_REPLY = 32 * 1024 * 1024

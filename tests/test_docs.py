@@ -26,7 +26,6 @@ from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.document import load_document
 from oaiproxy.endpoints import chat
-from oaiproxy.extraction import FINISH_REASONS, Sinks
 from oaiproxy.framing import FRAMINGS, Frame
 from oaiproxy.loader import mapping_schema
 from oaiproxy.parameters import CHAT, COMPLETIONS, Unread
@@ -34,6 +33,7 @@ from oaiproxy.picks import FRAME_SHAPES, Envelope
 from oaiproxy.sandbox import ABSENT, TESTS, Absent, Sandbox, Scope
 from oaiproxy.selector_functions import FUNCTIONS
 from oaiproxy.selectors import compile_selector
+from oaiproxy.sinks import FINISH_REASONS, Sinks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import DIRECTIVES, compile_tree

@@ -9,7 +9,7 @@ import pytest
 from support import chat
 
 from oaiproxy.events import Delta, Event, Fault, Finish, Head, Usage
-from oaiproxy.extraction import MAX_UNKNOWN, Extraction, FinishReasons
+from oaiproxy.extraction import MAX_UNKNOWN, Extraction
 from oaiproxy.framing import Frame
 from oaiproxy.picks import Envelope
 
@@ -27,24 +27,6 @@ def feed(extraction: Extraction, *values: Any) -> list[Event]:
 def code(events: list[Event]) -> str | None:
     last = events[-1] if events else None
     return last.error.code if isinstance(last, Fault) else None
-
-
-REASONS: dict[str, tuple[dict[str, str | None], Any, tuple[str | None, bool]]] = {
-    "the mapping's word": ({"eos": "length"}, "eos", ("length", True)),
-    "not yet": ({"normal": None}, "normal", (None, True)),
-    "the rest": ({"*": "content_filter"}, "odd", ("content_filter", True)),
-    "a common word": ({}, "end_turn", ("stop", True)),
-    "in any case": ({}, "MAX_TOKENS", ("length", True)),
-    "unknown": ({}, "odd", ("stop", False)),
-    "a number": ({"2": "length"}, 2, ("length", True)),
-    "a boolean": ({"true": "stop"}, True, ("stop", True)),
-}
-
-
-@pytest.mark.parametrize(("table", "value", "wanted"), REASONS.values(), ids=REASONS)
-def test_finish_reasons(table: dict[str, str | None], value: Any, wanted: tuple[str | None, bool]) -> None:
-    """The mapping's table first, then the words that most APIs use; unknown ones are stop, and said to be unknown."""
-    assert FinishReasons(table).resolve(value) == wanted
 
 
 def test_events_come_in_order() -> None:
