@@ -9,7 +9,9 @@ from typing import TypeAlias
 
 from oaiproxy import jsontext
 from oaiproxy.analysis import Shape
+from oaiproxy.history import NOTHING, Memory, recall
 from oaiproxy.jsontext import Json
+from oaiproxy.opaque import Restorer
 from oaiproxy.sandbox import ABSENT
 
 Message: TypeAlias = dict[str, Json]
@@ -32,6 +34,8 @@ class Call:
     fields: Mapping[str, Json]
     extra: Mapping[str, Json] = field(default_factory=dict)
     request: Mapping[str, Json] = field(default_factory=dict)
+    reasoning: bool = False
+    """Whether templates ask for parts of the type `reasoning`: those that do not would take them for something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Identity:
 
 _TEXT, _NUMBER, _BOOLEAN = "text", "number", "boolean"
 _PART: Shape = {
-    "type": ("text", "image", "audio", "file", "tool_call", "tool_result"),
+    "type": ("text", "image", "audio", "file", "reasoning", "tool_call", "tool_result"),
     "text": _TEXT,
     "url": _TEXT,
     "media_type": _TEXT,
@@ -68,8 +72,9 @@ _PART: Shape = {
     "arguments": None,
     "arguments_json": _TEXT,
     "json": None,
+    "state": None,
 }
-_TOOL_CALL: Shape = {"id": _TEXT, "name": _TEXT, "arguments": None, "arguments_json": _TEXT}
+_TOOL_CALL: Shape = {"id": _TEXT, "name": _TEXT, "arguments": None, "arguments_json": _TEXT, "state": None}
 _MESSAGE: Shape = {
     "role": ("system", "user", "assistant", "tool"),
     "text": _TEXT,
@@ -183,8 +188,9 @@ def system_text(call: Call) -> Json:
 
 def canonical_messages(call: Call) -> list[Message]:
     """The conversation with `developer` renamed, content split into parts, and tool names looked up."""
-    names = _tool_names(call)
-    return [_message(message, names) for message in call.messages]
+    ids = Restorer()
+    names = _tool_names(call, ids)
+    return [_message(message, names, ids, call.reasoning) for message in call.messages]
 
 
 def turns(call: Call) -> list[Json]:
@@ -207,11 +213,11 @@ def turns(call: Call) -> list[Json]:
     return found or [{"role": "user", "parts": [{"type": "text", "text": ""}]}]
 
 
-def _tool_names(call: Call) -> dict[str, str]:
+def _tool_names(call: Call, ids: Restorer) -> dict[str, str]:
     names = {}
     for message in call.messages:
         for tool_call in _calls(message):
-            names[tool_call.get("id") or ""] = tool_call["function"]["name"]
+            names[ids.plain(tool_call.get("id") or "")] = tool_call["function"]["name"]
     return names
 
 
@@ -220,7 +226,7 @@ def _calls(message: Message) -> list[Json]:
     return message.get("tool_calls") or [] if message["role"] == "assistant" else []
 
 
-def _message(message: Message, names: Mapping[str, str]) -> Message:
+def _message(message: Message, names: Mapping[str, str], ids: Restorer, reasoning: bool) -> Message:
     role = "system" if message["role"] == "developer" else message["role"]
     parts = _parts(message.get("content") or message.get("refusal"))
     made: Message = {"role": role, "text": message_text(message)}
@@ -229,12 +235,15 @@ def _message(message: Message, names: Mapping[str, str]) -> Message:
     images = [part["base64"] for part in parts if part["type"] == "image" and "base64" in part]
     if images:
         made["images_base64"] = images
+    memory = recall(message, ids) if role == "assistant" else NOTHING
+    if reasoning and role == "assistant":
+        parts = memory.parts(message) + parts
     if calls := _calls(message):
-        made["tool_calls"] = [_tool_call(tool_call) for tool_call in calls]
+        made["tool_calls"] = [_tool_call(tool_call, ids, memory) for tool_call in calls]
         parts = parts + [{"type": "tool_call", **tool_call} for tool_call in made["tool_calls"]]
     if role == "tool":
-        parts = [_tool_result(message, names)]
-        made["tool_call_id"] = message.get("tool_call_id", "")
+        parts = [_tool_result(message, names, ids)]
+        made["tool_call_id"] = parts[0]["id"]
         if name := names.get(made["tool_call_id"]):
             made["tool_name"] = name
     made["parts"] = parts
@@ -298,19 +307,21 @@ def _data_url(url: str) -> dict[str, str]:
     return {"media_type": media_type or "application/octet-stream", "base64": data}
 
 
-def _tool_call(tool_call: Json) -> Json:
+def _tool_call(tool_call: Json, ids: Restorer, memory: Memory) -> Json:
     text = tool_call["function"].get("arguments") or "{}"
     try:
         arguments = jsontext.parse(text)
     except jsontext.JsonError:
         arguments = text
     name = tool_call["function"]["name"]
-    return {"id": tool_call.get("id") or "", "name": name, "arguments": arguments, "arguments_json": text}
+    call_id = ids.plain(tool_call.get("id") or "")
+    made = {"id": call_id, "name": name, "arguments": arguments, "arguments_json": text}
+    return made | {"state": memory.calls[call_id]} if call_id in memory.calls else made
 
 
-def _tool_result(message: Message, names: Mapping[str, str]) -> Json:
+def _tool_result(message: Message, names: Mapping[str, str], ids: Restorer) -> Json:
     text = message_text(message)
-    made = {"type": "tool_result", "id": message.get("tool_call_id", ""), "text": text}
+    made = {"type": "tool_result", "id": ids.plain(message.get("tool_call_id", "")), "text": text}
     if name := names.get(made["id"]):
         made["name"] = name
     with suppress(jsontext.JsonError):

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from oaiproxy.errors import BackendError
+from oaiproxy.jsontext import Json
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 Kind: TypeAlias = Literal["content", "reasoning_content", "refusal"]
@@ -54,6 +55,28 @@ class Head(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
+class Logprobs(msgspec.Struct, frozen=True):
+    """The log probabilities of a choice's next tokens: OpenAI's entries `{token, logprob, bytes, top_logprobs}`."""
+
+    content: list[Json]
+    refusal: list[Json] | None = None
+    choice: int = 0
+
+
+class Annotations(msgspec.Struct, frozen=True):
+    """More of the annotations of a choice, as OpenAI's objects."""
+
+    items: list[Json]
+    choice: int = 0
+
+
+class Remainder(msgspec.Struct, frozen=True):
+    """State that no tool call took along, `{text?, state, id?}` each; told once, before a choice is complete."""
+
+    items: list[Json]
+    choice: int = 0
+
+
 class Finish(msgspec.Struct, frozen=True, gc=False):
     """A choice is complete."""
 
@@ -67,4 +90,4 @@ class Fault(msgspec.Struct, frozen=True):
     error: BackendError
 
 
-Event: TypeAlias = Head | Delta | ToolCallDelta | Usage | Finish | Fault
+Event: TypeAlias = Head | Delta | ToolCallDelta | Logprobs | Annotations | Remainder | Usage | Finish | Fault

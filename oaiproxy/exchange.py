@@ -25,7 +25,9 @@ from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import sent_texts, unread_fields
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import UnfitError
-from oaiproxy.sandbox import Absent, AbsentError, RenderError, Scope
+from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
+from oaiproxy.sinks import Plan
+from oaiproxy.textfilters import NO_TERMS, Terms
 from oaiproxy.trees import Render
 
 
@@ -66,27 +68,25 @@ class Exchange:
         told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
         if call.fields.get("tool_choice") == "none" and not told_of_choice:
             call = _without_tools(call)
+        if not endpoint.reads.isdisjoint(REASONING):
+            call = replace(call, reasoning=True)
         self.mapping = mapping
         self.call = call
         self.encoder = encoder
         self.identity = identity
         self.client_headers = client_headers
-        self.dropped: tuple[str, ...] = unread_fields(call, endpoint.reads)
+        self.dropped: tuple[str, ...] = unread_fields(call, endpoint.reads | mapping.emulates)
         self._endpoint: Endpoint = endpoint
+        self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
         self._operation, self.backend_streams = endpoint.operation(call.stream)
 
     def backend_request(self) -> BackendRequest:
         """Render the request for the backend. Raises ClientError or ProxyError when it cannot be rendered."""
         mapping, template = self.mapping, self._operation.request
-        names = Names(
-            self.call,
-            self.identity,
-            model=mapping.models.get(self.call.model, self.call.model),
-            stream=self.backend_streams,
-            variables=mapping.variables,
-        )
-        scope = Scope(names)
+        scope = self._scope()
         try:
+            for operation in (self._endpoint.whole, self._endpoint.stream):
+                self.terms((operation or self._operation).plan)
             url = mapping.backend.url + template.path(scope)
             query = _items(template.query, scope) | dict(mapping.backend.query)
             headers = _headers(_items(template.headers, scope))
@@ -115,8 +115,32 @@ class Exchange:
             self.encoder,
             self.identity.token,
             self._prompt_texts,
+            self.terms,
         )
         return Reply(asked, status, headers, self.identity.now if now is None else now)
+
+    def terms(self, plan: Plan) -> Terms:
+        """What this request says about the reading of its answer. Raises RenderError when a template fails."""
+        if plan.prefix is None and plan.suffix is None and not self.mapping.emulates:
+            return NO_TERMS
+        ends = (plan.prefix, plan.suffix)
+        if ends not in self._terms:
+            scope = self._scope()
+            prefix, suffix = (_text(template, scope) for template in ends)
+            stop = scope.lookup("stop") if "stop" in self.mapping.emulates else ABSENT
+            words = () if isinstance(stop, Absent) else tuple(word for word in stop if word)
+            self._terms[ends] = Terms(prefix, suffix, words, int(self.call.fields.get("n") or 1))
+        return self._terms[ends]
+
+    def _scope(self) -> Scope:
+        names = Names(
+            self.call,
+            self.identity,
+            model=self.mapping.models.get(self.call.model, self.call.model),
+            stream=self.backend_streams,
+            variables=self.mapping.variables,
+        )
+        return Scope(names)
 
     def _prompt_texts(self) -> tuple[str, ...]:
         """The texts that the mapping sends, for the count of tokens."""
@@ -145,6 +169,12 @@ class Exchange:
         return _unbuildable(detail)
 
 
+REASONING = frozenset(
+    f"{owner}.{parts}.type=reasoning"
+    for owner in ("messages", "messages[]", "turns", "turns[]")
+    for parts in ("parts", "parts[]")
+)
+"""What templates read that ask for parts with reasoning by name."""
 _CLIENT_NAMES = {"system": "messages", "turns": "messages"} | {
     name: name
     for name in (
@@ -171,6 +201,11 @@ def _without_tools(call: Call) -> Call:
         for given in (call.fields, call.request)
     )
     return replace(call, fields=fields, request=request)
+
+
+def _text(template: Render | None, scope: Scope) -> str:
+    value = None if template is None else template(scope)
+    return "" if value is None or isinstance(value, Absent) else as_text(value)
 
 
 def _unbuildable(detail: str) -> ProxyError:

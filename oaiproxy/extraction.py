@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
+from oaiproxy.choices import Choice
 from oaiproxy.errors import BackendError
-from oaiproxy.events import Delta, Event, Fault, Finish, FinishReason, Head, Kind, Usage
+from oaiproxy.events import Event, Fault, Head, Kind, Usage
 from oaiproxy.failures import ErrorSelectors, describe, from_frame, from_value, from_words, tells_failure
 from oaiproxy.filters import kind as kind_of
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
+from oaiproxy.logprobs import read_annotations, read_logprobs
 from oaiproxy.picks import Envelope, Pick
 from oaiproxy.sinks import Plan, Sinks, ToolCallPicks
-from oaiproxy.toolcalls import ToolCalls
+from oaiproxy.textfilters import NO_TERMS, Terms
 
 MAX_COUNT = 2**53
 """Tokens: a larger count is none."""
+MAX_CHOICES = 128
+"""As many as a client can ask for."""
 MAX_UNKNOWN = 20
 MAX_NAME = 80
 """Unlisted events that are remembered, and characters of a name."""
 _NOT_DONE = ("false", "0")
 """Texts that a `done` selector may find before the end."""
-
-
-@dataclass(slots=True)
-class _Choice:
-    """What one choice has said so far."""
-
-    tool_calls: ToolCalls
-    whole: dict[Kind, str] = field(default_factory=dict)
-    """Cumulative text so far, by kind."""
-    held: dict[Kind, str] = field(default_factory=dict)
-    """By kind, the half of a character that waits for its other half."""
-    finish: str | None = None
 
 
 class Extraction:
@@ -43,25 +34,31 @@ class Extraction:
     A failure is the last event, a `Fault`; nothing is to be fed after it.
     """
 
-    def __init__(self, plan: Plan, envelope: Envelope, new_id: Callable[[], str]) -> None:
+    def __init__(self, plan: Plan, envelope: Envelope, new_id: Callable[[], str], terms: Terms = NO_TERMS) -> None:
         self.done = False
-        self.resolved = False
-        """Whether the mapping found its text, be it empty."""
         self.spoke = False
         """Whether the backend said anything: text, or a tool call, be it not told yet."""
         self.unknown: set[str] = set()
         """Finish reasons that nobody knew, for the log."""
         self.unlisted: dict[str, int] = {}
         """How often events came that the mapping does not list, by name, for the log; the first of them only."""
+        self.left_out: set[str] = set()
+        """State too large for a client, by what it is of, for the log."""
         self.plan = plan
         self._envelope = envelope
-        self._choices = {0: _Choice(ToolCalls(0, new_id))}
+        self._terms = terms
+        self._new_id = new_id
+        self._choices: dict[int, Choice] = {}
+        self._first = None if plan.many else self._choice(0)
         self._usage: dict[str, int] = {}
         self._frames = 0
-        self._asked: Sinks | None = None
         self._listed = False
         self._heard = False
-        self._keys = ""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the mapping found its text, be it empty."""
+        return any(choice.resolved for choice in self._choices.values())
 
     def feed(self, frame: Frame) -> list[Event]:
         """The events of one frame: a Fault for what the mapping does not describe, or for a failure that is told."""
@@ -93,10 +90,8 @@ class Extraction:
         except BackendError as error:
             return [Fault(error)]
         events: list[Event] = []
-        for choice, state in self._choices.items():
-            events += [Delta("\ufffd" * len(held), kind, choice) for kind, held in state.held.items() if held]
-            events += state.tool_calls.close()
-            events.append(Finish(self._reason(state), choice))
+        for _, choice in sorted(self._choices.items()):
+            events += choice.close()
         if self._usage:
             events.append(self._counts())
         return events
@@ -121,20 +116,11 @@ class Extraction:
             self._listed, self._heard = True, sinks.speaks
         if (sinks.id is not None or sinks.model is not None) and not self.spoke:
             self._head(sinks, value, events)
-        if sinks.reasoning is not None:
-            self._say(sinks.reasoning(value, envelope), "reasoning_content", sinks, events)
-        if sinks.text is not None:
-            text = sinks.text(value, envelope)
-            self._note_text(text, sinks, value)
-            self._say(text, "content", sinks, events)
-        if sinks.refusal is not None:
-            self._say(sinks.refusal(value, envelope), "refusal", sinks, events)
-        if sinks.tool_calls is not None:
-            self._whole_calls(sinks.tool_calls(value, envelope), events)
-        if sinks.tool_call is not None:
-            self._fragment(sinks.tool_call, value, events)
-        if sinks.finish_reason is not None:
-            self._finish(sinks.finish_reason(value, envelope))
+        if sinks.choices is not None:
+            for choice, item in self._items(sinks, value):
+                self._hear(choice, sinks, item, events)
+        elif sinks.personal:
+            self._hear(self._first or self._choice(0), sinks, value, events)
         for name, pick in sinks.usage:
             self._count(name, pick(value, envelope))
         if sinks.done is not None and _is_done(sinks.done(value, envelope)):
@@ -147,59 +133,123 @@ class Extraction:
         if answer_id or model:
             events.append(Head(answer_id, model))
 
-    def _note_text(self, text: Json, sinks: Sinks, value: Json) -> None:
+    def _items(self, sinks: Sinks, value: Json) -> list[tuple[Choice, Json]]:
+        """The items that tell of choices, each with its choice."""
+        assert sinks.choices is not None
+        found = sinks.choices(value, self._envelope)
+        if not found:
+            return []
+        if not isinstance(found, list):
+            raise _mismatch(f"a selector for choices found {kind_of(found)}, not a list")
+        if len(found) > MAX_CHOICES:
+            raise _mismatch(f"more than {MAX_CHOICES} choices came")
+        return [(self._choice(self._number(sinks, item, place)), item) for place, item in enumerate(found)]
+
+    def _number(self, sinks: Sinks, item: Json, place: int) -> int:
+        """Which choice an item tells of: the one that it names, else the one at its place."""
+        if sinks.choice_index is not None:
+            index = sinks.choice_index(item, self._envelope)
+        else:
+            index = item.get("index") if isinstance(item, dict) else None
+        if isinstance(index, str | float) and not isinstance(index, bool):
+            index = _whole_number(index)
+        if not isinstance(index, int) or isinstance(index, bool):
+            return place
+        if not 0 <= index < MAX_CHOICES:
+            raise _mismatch(f"a choice has the number {index}")
+        return index
+
+    def _choice(self, index: int) -> Choice:
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = Choice(index, self.plan, self._terms, self._new_id, self.left_out)
+        return choice
+
+    def _hear(self, choice: Choice, sinks: Sinks, value: Json, events: list[Event]) -> None:
+        """Take what a frame, or an item in it, says of a choice."""
+        envelope = self._envelope
+        if choice.stopped:
+            return
+        new = not (sinks.fallback and choice.spoke)
+        if sinks.reasoning is not None and new and not (sinks.fallback and choice.thought):
+            self._say(choice, sinks.reasoning(value, envelope), "reasoning_content", sinks, events)
+        if sinks.state is not None and new and (state := sinks.state(value, envelope)):
+            choice.keep(state)
+        if sinks.text is not None and new:
+            text = sinks.text(value, envelope)
+            self._note_text(choice, text, sinks, value)
+            self._say(choice, text, "content", sinks, events)
+            if choice.stopped:
+                self._stop()
+        if sinks.refusal is not None and new:
+            self._say(choice, sinks.refusal(value, envelope), "refusal", sinks, events)
+        if sinks.tool_calls is not None and new:
+            self._whole_calls(choice, sinks.tool_calls(value, envelope), events)
+        if sinks.tool_call is not None and new:
+            self._fragment(choice, sinks.tool_call, value, events)
+        if sinks.finish_reason is not None:
+            self._finish(choice, sinks.finish_reason(value, envelope))
+        if sinks.logprobs is not None and new and (found := sinks.logprobs(value, envelope)):
+            events.append(read_logprobs(found, choice.index))
+        if sinks.annotations is not None and new and (found := sinks.annotations(value, envelope)):
+            events.append(read_annotations(found, choice.index))
+
+    def _stop(self) -> None:
+        """The end of what is read, when every choice that was asked for is cut."""
+        wanted = self._terms.choices if self.plan.many else 1
+        if sum(choice.stopped for choice in self._choices.values()) >= wanted:
+            self.done = True
+
+    def _note_text(self, choice: Choice, text: Json, sinks: Sinks, value: Json) -> None:
         """Remember whether text was found at all: `false` is a frame that is not about text, null a selector's miss."""
         if text is None or (text is False and not self.plan.streamed):
-            if self._asked is None:
-                self._asked = sinks
-                self._keys = ", ".join(list(value)[:20]) if isinstance(value, dict) else kind_of(value)
+            if choice.asked is None:
+                keys = ", ".join(list(value)[:20]) if isinstance(value, dict) else kind_of(value)
+                choice.asked = sinks, keys
         elif text is not False:
-            self.resolved = True
+            choice.resolved = True
 
-    def _say(self, text: Json, kind: Kind, sinks: Sinks, events: list[Event]) -> None:
+    def _say(self, choice: Choice, text: Json, kind: Kind, sinks: Sinks, events: list[Event]) -> None:
         if not text and not _is_number(text):
             return
         if not isinstance(text, str):
             where = sinks.where if kind == "content" else ""
             raise _mismatch(f"a selector for text found {kind_of(text)}, not a string", where, sinks.place)
-        state = self._choices[0]
-        cumulative = self.plan.cumulative and kind == "content"
-        text = _suffix(state, text, kind) if cumulative else _joined(state, text, kind)
-        if text:
+        if choice.say(text, kind, events):
             self.spoke = True
-            if kind != "content":
-                self.resolved = True
-            events.append(Delta(text, kind))
 
-    def _fragment(self, picks: ToolCallPicks, value: Json, events: list[Event]) -> None:
+    def _fragment(self, choice: Choice, picks: ToolCallPicks, value: Json, events: list[Event]) -> None:
         envelope = self._envelope
-        index, call_id, name, arguments = (
-            pick(value, envelope) if pick else None for pick in (picks.index, picks.id, picks.name, picks.arguments)
+        index, call_id, name, arguments, pieces, state = (
+            pick(value, envelope) if pick else None
+            for pick in (picks.index, picks.id, picks.name, picks.arguments, picks.arguments_at, picks.state)
         )
-        if call_id or name or arguments:
-            self.spoke = True
-            events += self._choices[0].tool_calls.fragment(index, call_id or None, name or None, arguments)
+        if call_id or name or arguments or pieces or (state and choice.tool_calls):
+            self.spoke = choice.spoke = True
+            events += choice.tool_calls.fragment(
+                index, call_id or None, name or None, arguments, state or None, pieces or None
+            )
 
-    def _whole_calls(self, found: Json, events: list[Event]) -> None:
+    def _whole_calls(self, choice: Choice, found: Json, events: list[Event]) -> None:
         if not found:
             return
-        self.spoke = True
+        self.spoke = choice.spoke = True
         for call in found if isinstance(found, list) else [found]:
             if not isinstance(call, dict):
                 raise _mismatch(f"a selector for tool calls found {kind_of(call)}, not an object")
-            told = self._choices[0].tool_calls.whole(call)
+            told = choice.tool_calls.whole(call)
             if not told:
                 raise _mismatch("a tool call has no name")
             events += told
 
-    def _finish(self, value: Json) -> None:
+    def _finish(self, choice: Choice, value: Json) -> None:
         if not value and not _is_number(value):
             return
         reason, known = self.plan.finish_reasons.resolve(value)
         if not known:
             self.unknown.add(str(value)[:80])
         if reason is not None:
-            self._choices[0].finish = reason
+            choice.finish = reason
 
     def _count(self, name: str, value: Json) -> None:
         """The last count that is not 0 stands; 0 only if there was nothing better."""
@@ -257,28 +307,32 @@ class Extraction:
         return ", ".join(names + ["..."] * (len(self.unlisted) > 5))
 
     def _check_complete(self) -> None:
-        plan, state = self.plan, self._choices[0]
+        plan = self.plan
         if not self._frames and not self.done:
             raise BackendError("the backend's answer is empty", code="upstream_empty_response")
-        lost = bool(self.unlisted) and not self._heard and state.finish != "content_filter"
+        if not self._choices:
+            self._choice(0)
+        choices = self._choices.values()
+        filtered = any(choice.finish == "content_filter" for choice in choices)
+        lost = bool(self.unlisted) and not self._heard and not filtered
         if plan.must_finish and not self.done and (self._listed or not lost):
             raise BackendError("the backend's stream ended before it was complete", code="upstream_incomplete")
-        if state.tool_calls.nameless:
+        if any(choice.tool_calls.nameless for choice in choices):
             raise _mismatch("a tool call has no name")
         if lost:
             raise _mismatch("of the events that came, the mapping lists none with text", self._names())
-        if self.resolved or state.tool_calls or state.finish in ("length", "content_filter", "tool_calls"):
-            return
-        if self._asked is not None:
-            where, place = self._asked.where, f"{self._asked.place}; keys that came: {self._keys or 'none'}"
-            raise _mismatch("no text was found in the backend's answer", where, place)
-        if not self.done and state.finish is None and self._asked is None:
-            raise _mismatch("nothing that the mapping describes came from the backend")
+        for choice in choices:
+            self._check_said(choice)
 
-    def _reason(self, state: _Choice) -> FinishReason:
-        if state.finish in (None, "auto", "stop"):
-            return "tool_calls" if state.tool_calls else "stop"
-        return state.finish  # type: ignore[return-value]
+    def _check_said(self, choice: Choice) -> None:
+        if choice.resolved or choice.tool_calls or choice.finish in ("length", "content_filter", "tool_calls"):
+            return
+        if choice.asked is not None:
+            sinks, keys = choice.asked
+            place = f"{sinks.place}; keys that came: {keys or 'none'}"
+            raise _mismatch("no text was found in the backend's answer", sinks.where, place)
+        if not self.done and choice.finish is None:
+            raise _mismatch("nothing that the mapping describes came from the backend")
 
 
 def _is_done(value: Json) -> bool:
@@ -305,6 +359,13 @@ def _not_json(why: str, code: str, retry: bool | None) -> BackendError:
     return BackendError(f"the backend's answer is not JSON that can be read: {why}", code=code, retry=retry)
 
 
+def _whole_number(value: str | float) -> int | None:
+    try:
+        return int(value)
+    except (ValueError, OverflowError):
+        return None
+
+
 def _is_number(value: Json) -> bool:
     """Numbers say something, 0 too; what else is empty says nothing, and `false` neither."""
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -315,37 +376,3 @@ def _word(value: Json) -> str | None:
     if isinstance(value, str):
         return value[:200] or None
     return str(value) if isinstance(value, int) and not isinstance(value, bool) and 0 < value < MAX_COUNT else None
-
-
-def _suffix(state: _Choice, text: str, kind: Kind) -> str:
-    """What cumulative text adds. Half a character at its end (U+FFFD or a lone surrogate) is told when it is whole."""
-    said = state.whole.get(kind, "")
-    whole = text.rstrip(_HALVES)
-    state.held[kind] = text[len(whole) :] if len(whole) >= len(said) else ""
-    if said.startswith(whole) and not said[len(whole) :].strip():
-        return ""  # nothing new, or white space at the end that the backend trims
-    if not whole.startswith(said):
-        raise BackendError(
-            "the backend changed text that was already passed on",
-            code="upstream_mapping_mismatch",
-            retry=False,
-            detail=f"cumulative text does not begin with the {len(said)} characters that were passed on",
-        )
-    state.whole[kind] = whole
-    return whole[len(said) :]
-
-
-_HALVES = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
-
-
-def _joined(state: _Choice, text: str, kind: Kind) -> str:
-    """The text with a surrogate pair that was cut between two frames made whole again."""
-    held = state.held.pop(kind, "") if state.held else ""
-    if held:
-        text = held + text
-    if "\ud800" <= text[-1] <= "\udbff":
-        state.held[kind] = text[-1]
-        text = text[:-1]
-    if held:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-    return text

@@ -308,6 +308,8 @@ class _Relay:
             self._record["unknown_finish_reasons"] = sorted(reply.unknown_finish_reasons)
         if reply.unknown_events:
             self._record["unknown_events"] = sorted(reply.unknown_events)
+        if reply.left_out:
+            self._record["left_out"] = sorted(reply.left_out)
         fault = reply.fault
         if not self._exchange.encoder.streams:
             if fault is not None:

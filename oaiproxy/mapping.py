@@ -77,6 +77,8 @@ class Mapping:
     variables: Dict[str, Json]
     examples: Sequence[Example]
     secrets: frozenset[str] = field(repr=False)
+    emulates: frozenset[str] = frozenset()
+    """Parameters that the proxy itself gives effect to: `stop`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
 
@@ -117,6 +119,7 @@ class _Compiler:
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
+            emulates=frozenset(root.get("emulate") or ()),
         )
 
     def _models(self) -> dict[str, str]:
@@ -129,7 +132,7 @@ class _Compiler:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
         request = merge_requests(shared_request(self._root["backend"]), source["request"])
         check_replies(source, compilation)
-        replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets)
+        replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes)
         whole = stream = None
         if response := source.get("response"):
             template = compile_request(request, compilation)

@@ -25,6 +25,8 @@ class Outcome:
     model: str | None = None
     status: int = 200
     error: dict[str, Json] | None = None
+    choices: list[Json] = field(default_factory=list)
+    """What each choice said, where there are several; what is above is the first one's."""
 
 
 def drive(reply: Reply, pieces: Iterable[bytes]) -> Outcome:
@@ -48,25 +50,18 @@ def from_error(error: ApiError) -> Outcome:
 def from_object(data: bytes) -> Outcome:
     """The outcome of a whole answer."""
     answer = jsontext.parse(data)
-    choice = answer["choices"][0]
-    message = choice.get("message") or {"content": choice.get("text")}
-    calls = [_plain(call["function"]) for call in message.get("tool_calls") or ()]
-    return Outcome(
-        text=message.get("content"),
-        reasoning=message.get("reasoning_content"),
-        tool_calls=calls,
-        finish_reason=choice["finish_reason"],
-        usage=answer.get("usage"),
-        refusal=message.get("refusal"),
-        id=answer.get("id"),
-        model=answer.get("model"),
-    )
+    outcome = Outcome(usage=answer.get("usage"), id=answer.get("id"), model=answer.get("model"))
+    choices = [_Choice() for _ in answer["choices"]]
+    for found, choice in zip(choices, answer["choices"], strict=True):
+        found.add(choice.get("message") or {"content": choice.get("text")})
+        found.finish_reason = choice["finish_reason"]
+    return _filled(outcome, choices)
 
 
 def from_stream(data: bytes) -> Outcome:
     """The outcome of a stream of chunks."""
     outcome = Outcome()
-    calls: dict[int, dict[str, str]] = {}
+    choices: dict[int, _Choice] = {}
     for event in data.split(b"\n\n"):
         payload = event.removeprefix(b"data: ")
         if not payload or payload == b"[DONE]":
@@ -75,26 +70,52 @@ def from_stream(data: bytes) -> Outcome:
         outcome.usage = chunk.get("usage") or outcome.usage
         outcome.id, outcome.model = chunk.get("id"), chunk.get("model")
         for choice in chunk["choices"]:
-            _add(outcome, calls, choice)
-    outcome.tool_calls = [_plain(call) for _, call in sorted(calls.items())]
-    if not outcome.text and outcome.tool_calls:
-        outcome.text = None
+            found = choices.setdefault(choice.get("index", 0), _Choice())
+            found.add(choice.get("delta") or {"content": choice.get("text")})
+            found.finish_reason = choice["finish_reason"] or found.finish_reason
+    for found in choices.values():
+        if not found.text and found.calls:
+            found.text = None
+    return _filled(outcome, [found for _, found in sorted(choices.items())])
+
+
+@dataclass(slots=True)
+class _Choice:
+    """One choice, whole or growing."""
+
+    text: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    finish_reason: str | None = None
+    calls: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def add(self, delta: Json) -> None:
+        """Take a message, or more of one."""
+        if delta.get("content") is not None:
+            self.text = (self.text or "") + delta["content"]
+        if delta.get("reasoning_content") is not None:
+            self.reasoning = (self.reasoning or "") + delta["reasoning_content"]
+        if delta.get("refusal") is not None:
+            self.refusal = (self.refusal or "") + delta["refusal"]
+        for place, call in enumerate(delta.get("tool_calls") or ()):
+            known = self.calls.setdefault(call.get("index", place), {"name": "", "arguments": ""})
+            known["name"] += call["function"].get("name") or ""
+            known["arguments"] += call["function"].get("arguments") or ""
+
+    def told(self) -> dict[str, Json]:
+        """What it said."""
+        calls = [_plain(call) for _, call in sorted(self.calls.items())]
+        made = {"text": self.text, "reasoning": self.reasoning, "refusal": self.refusal}
+        return {**made, "tool_calls": calls, "finish_reason": self.finish_reason}
+
+
+def _filled(outcome: Outcome, choices: list[_Choice]) -> Outcome:
+    told = [choice.told() for choice in choices]
+    for name, value in (told[0] if told else {}).items():
+        setattr(outcome, name, value)
+    if len(told) > 1:
+        outcome.choices = told
     return outcome
-
-
-def _add(outcome: Outcome, calls: dict[int, dict[str, str]], choice: Json) -> None:
-    delta = choice.get("delta") or {"content": choice.get("text")}
-    if delta.get("content") is not None:
-        outcome.text = (outcome.text or "") + delta["content"]
-    if delta.get("reasoning_content") is not None:
-        outcome.reasoning = (outcome.reasoning or "") + delta["reasoning_content"]
-    if delta.get("refusal") is not None:
-        outcome.refusal = (outcome.refusal or "") + delta["refusal"]
-    for call in delta.get("tool_calls") or ():
-        known = calls.setdefault(call["index"], {"name": "", "arguments": ""})
-        known["name"] += call["function"].get("name") or ""
-        known["arguments"] += call["function"].get("arguments") or ""
-    outcome.finish_reason = choice["finish_reason"] or outcome.finish_reason
 
 
 def _plain(function: dict[str, str]) -> Json:

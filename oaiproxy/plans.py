@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from oaiproxy.analysis import Shapes
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.filters import text as as_text
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
-from oaiproxy.sinks import FinishReasons, Plan, Sinks, ToolCallPicks
+from oaiproxy.sinks import FinishReasons, Plan, Render, Sinks, ToolCallPicks
 from oaiproxy.source import Source
-from oaiproxy.templates import Compilation
+from oaiproxy.templates import Compilation, compile_leaf, has_template
 
 
 def compile_errors(source: Source | None, compilation: Compilation) -> ErrorSelectors:
@@ -27,14 +28,23 @@ def compile_errors(source: Source | None, compilation: Compilation) -> ErrorSele
 class Replies:
     """The compiler of one mapping's plans. What is wrong goes to the compilation's findings."""
 
-    def __init__(self, compilation: Compilation, finish_reasons: Source | None, secrets: frozenset[str]) -> None:
+    def __init__(
+        self,
+        compilation: Compilation,
+        finish_reasons: Source | None,
+        secrets: frozenset[str],
+        shapes: Shapes | None = None,
+    ) -> None:
         self._compilation = compilation
+        self._request = Compilation(shapes or compilation.shapes, compilation.sandbox, compilation.findings)
+        """Of what `strip` reads of the request: nothing of it is sent, so it does not count as read."""
         self._reasons = FinishReasons(dict(finish_reasons.value) if finish_reasons else {})
         self._secrets = secrets
 
     def whole(self, source: Source) -> Plan:
         """The plan of a `response` block."""
-        return Plan(_always(self._sinks(source, None)), streamed=False, **self._reading(source))
+        sinks = self._sinks(source, None)
+        return Plan(_always(sinks), streamed=False, **self._reading(source, None, [sinks]))
 
     def stream(self, source: Source, response: Source | None) -> Plan:
         """The plan of a `stream` block; sinks that it does not give are those of `response`."""
@@ -43,14 +53,16 @@ class Replies:
         if events := source.get("events"):
             by = source.get("by")
             name = compile_pick(by, self._compilation) if by else _NAMES.get(given["format"], _event_name)
-            choose, has_done = self._events(events, name)
+            choose, every = self._events(events, name)
         else:
             name = None
             self._check_done(source.get("done"))
             sinks = _catching(self._sinks(source, response))
-            choose, has_done = _always(sinks), sinks.done is not None
-        must_finish = (has_done or end is not None) and given.get("require_done", True)
-        return Plan(choose, streamed=True, name=name, end=end, must_finish=must_finish, **self._reading(source))
+            choose, every = _always(sinks), [sinks]
+        has_end = end is not None or any(sinks.done for sinks in every)
+        must_finish = has_end and given.get("require_done", True)
+        reading = self._reading(source, response, every)
+        return Plan(choose, streamed=True, name=name, end=end, must_finish=must_finish, **reading)
 
     def _check_done(self, done: Source | None) -> None:
         """Every frame of a simple stream has the same sinks: an end that they all tell is none."""
@@ -65,17 +77,41 @@ class Replies:
                     label="select what tells the last frame, such as `finished`, or give `done` to one of `events`",
                 )
 
-    def _reading(self, source: Source) -> dict[str, Any]:
-        """The parts of a plan that both forms of a reply have."""
+    def _reading(self, source: Source, base: Source | None, every: Sequence[Sinks]) -> dict[str, Any]:
+        """The parts of a plan that both forms of a reply have; `every` are all the sinks in it."""
+        tags = _inherited("reasoning_tags", source, base)
         return {
+            **self._strip(_inherited("strip", source, base)),
+            "reasoning_tags": tuple(tags.value) if tags else None,
+            "continues": source.value.get("on_rewrite") == "continue",
+            "many": any(sinks.choices for sinks in every),
+            "keeps_state": any(sinks.state for sinks in every),
             "data": source.value.get("data", "text" if source.value.get("format") == "text" else "json"),
             "cumulative": source.value.get("text_mode") == "cumulative",
             "finish_reasons": self._reasons,
             "secrets": self._secrets,
         }
 
-    def _events(self, events: Source, discriminate: Pick) -> tuple[Callable[[Json, Envelope], Sequence[Sinks]], bool]:
-        unlisted = (Sinks(error=_error_key, listed=False, catches=True),)
+    def _strip(self, source: Source | None) -> dict[str, Any]:
+        """What is taken out of the text."""
+        if source is None:
+            return {}
+        tokens = tuple(dict.fromkeys(source.value.get("tokens") or ()))
+        return {"prefix": self._end(source.get("prefix")), "suffix": self._end(source.get("suffix")), "tokens": tokens}
+
+    def _end(self, source: Source | None) -> Render | None:
+        """A template of the request, or literal text."""
+        if source is None:
+            return None
+        if has_template(source.value):
+            return compile_leaf(source, self._request, {}).evaluate
+        literal = source.value
+        return lambda scope: literal
+
+    def _events(
+        self, events: Source, discriminate: Pick
+    ) -> tuple[Callable[[Json, Envelope], Sequence[Sinks]], Sequence[Sinks]]:
+        unlisted = (Sinks(error=_error_key, listed=False, catches=True, personal=False),)
         if isinstance(events.value, list):
             rules = []
             for child in events:
@@ -85,8 +121,8 @@ class Replies:
             def matching(value: Json, envelope: Envelope) -> Sequence[Sinks]:
                 return [sinks for when, sinks in rules if when(value, envelope)] or unlisted
 
-            return matching, any(sinks.done for _, sinks in rules)
-        ignored = Sinks(error=_error_key)
+            return matching, [sinks for _, sinks in rules]
+        ignored = Sinks(error=_error_key, personal=False)
         table = {
             name: (ignored if child.value is None else self._sinks(child, None),) for name, child in events.items()
         }
@@ -98,7 +134,7 @@ class Replies:
                 name = str(name).lower()  # as the keys of a YAML mapping are written
             return table.get(name, rest) if isinstance(name, str) else rest
 
-        return named, any(sinks.done for (sinks,) in table.values())
+        return named, [sinks for (sinks,) in table.values()]
 
     def _sinks(self, source: Source, base: Source | None) -> Sinks:
         """The sinks of a block; those it does not give are the base's."""
@@ -123,6 +159,13 @@ class Replies:
             tool_calls=pick("tool_calls"),
             tool_call=self._tool_call(call) if call else None,
             finish_reason=pick("finish_reason"),
+            logprobs=pick("logprobs"),
+            annotations=pick("annotations"),
+            state=pick("state"),
+            choices=pick("choices"),
+            choice_index=pick("choice_index"),
+            fallback=source.value.get("fallback") is True,
+            personal=call is not None or any(entry(key) for key in _PERSONAL),
             usage=tuple((key, compile_pick(child, self._compilation)) for key, child in usage.items()) if usage else (),
             id=pick("id"),
             model=pick("model"),
@@ -149,6 +192,11 @@ class Replies:
         return ToolCallPicks(**{key: compile_pick(child, self._compilation) for key, child in source.items()})
 
 
+def _inherited(key: str, source: Source, base: Source | None) -> Source | None:
+    """What the block gives; where it gives nothing, what its base does."""
+    return source.get(key) if key in source.value or base is None else base.get(key)
+
+
 def _shown(selector: Json) -> str:
     return " or ".join(map(str, selector)) if isinstance(selector, list) else str(selector)
 
@@ -167,6 +215,8 @@ def _message_name(value: Json, envelope: Envelope) -> Json:
     return _event_name(value, envelope) or "message"
 
 
+_PERSONAL = ("text", "reasoning", "refusal", "tool_calls", "finish_reason", "logprobs", "annotations", "state")
+"""Sinks, beside `tool_call`, that tell something of a choice."""
 _NAMES: dict[str, Pick] = {"sse": _message_name}
 """What frames are called where a mapping has no `by`, by format."""
 _CONSTANT = re.compile(r"`[^`]*`|'[^']*'|\{\{-?\s*(true|false|\d+)\s*-?\}\}", re.IGNORECASE)

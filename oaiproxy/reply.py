@@ -18,6 +18,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.picks import Envelope
 from oaiproxy.sinks import Plan
+from oaiproxy.textfilters import NO_TERMS, Terms
 
 MAX_FRAME = 1024 * 1024
 MAX_REPLY = 32 * 1024 * 1024
@@ -49,6 +50,7 @@ class Asked:
     encoder: Encoder
     token: str
     prompt_texts: Callable[[], tuple[str, ...]]
+    terms: Callable[[Plan], Terms] = lambda plan: NO_TERMS
 
     def reading(self, content_type: str) -> tuple[Operation, bool]:
         """How a successful reply is read: as it was asked for, unless its content type says that it is the other kind.
@@ -117,7 +119,7 @@ class Reply:
         """The first line of what is to be a JSON value per line, until it is complete."""
         self._framing = FRAMINGS[framing](limit)
         self._envelope = Envelope(status, headers)
-        self._extraction = Extraction(plan, self._envelope, self._new_id)
+        self._extraction = self._reader(plan)
         try:
             self._decoder = decoder(headers.get("content-encoding", ""), limit if self._failed or not streams else None)
         except BackendError as error:
@@ -132,6 +134,11 @@ class Reply:
     def unknown_events(self) -> set[str]:
         """Kinds of events that the mapping does not list, for the log: the first of them, their names cut short."""
         return set(self._extraction.unlisted)
+
+    @property
+    def left_out(self) -> set[str]:
+        """State of the backend that was too large for the client, by what it is of, for the log."""
+        return self._extraction.left_out
 
     def feed(self, data: bytes) -> bytes:
         """The bytes for the client that more of the reply makes."""
@@ -201,7 +208,7 @@ class Reply:
         if self._maybe_whole:
             self._framing = FRAMINGS["whole"](MAX_REPLY)
             plan = replace(self._extraction.plan, must_finish=False)
-            self._extraction = Extraction(plan, self._envelope, self._new_id)
+            self._extraction = self._reader(plan)
 
     def _first_line(self, data: bytes) -> bytes:
         """What is to be read of the bytes so far: none until the first line is there, which may open a longer value."""
@@ -245,7 +252,7 @@ class Reply:
         self._undecided = False
         plan = self._asked.alternative
         if plan is not None and not self._speaks(self._extraction.plan, frame) and self._speaks(plan, frame):
-            self._extraction = Extraction(plan, self._envelope, self._new_id)
+            self._extraction = self._reader(plan)
 
     def _speaks(self, plan: Plan, frame: Frame) -> bool:
         """Whether a reader by that plan finds an answer in a frame: text, a tool call, the end, or a failure."""
@@ -290,6 +297,9 @@ class Reply:
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
         self.fault = self._error() if self._failed else error
+
+    def _reader(self, plan: Plan) -> Extraction:
+        return Extraction(plan, self._envelope, self._new_id, self._asked.terms(plan))
 
     def _new_id(self) -> str:
         self._calls += 1

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from oaiproxy import jsontext
 from oaiproxy.events import FinishReason
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick
+from oaiproxy.scopes import Scope
+
+Render: TypeAlias = Callable[[Scope], Any]
+"""A template of the request."""
 
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -58,6 +62,9 @@ class ToolCallPicks:
     id: Pick | None = None
     name: Pick | None = None
     arguments: Pick | None = None
+    arguments_at: Pick | None = None
+    """Pieces of the arguments, each `{path, value, more}`."""
+    state: Pick | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +77,19 @@ class Sinks:
     tool_calls: Pick | None = None
     tool_call: ToolCallPicks | None = None
     finish_reason: Pick | None = None
+    logprobs: Pick | None = None
+    annotations: Pick | None = None
+    state: Pick | None = None
+    choices: Pick | None = None
+    """The items that the sinks above are relative to; without it there is one choice, the frame."""
+    choice_index: Pick | None = None
     usage: tuple[tuple[str, Pick], ...] = ()
     id: Pick | None = None
     model: Pick | None = None
     done: Pick | None = None
     error: Pick | ErrorSelectors | None = None
+    fallback: bool = False
+    """Whether what it says is taken only if nothing was said before."""
     where: str = ""
     """The text selector, for the client."""
     place: str = ""
@@ -83,6 +98,8 @@ class Sinks:
     """Whether the mapping names this kind of event; what it does not name is counted."""
     catches: bool = False
     """Whether a frame that calls itself an error is one: the mapping says nothing else about it."""
+    personal: bool = True
+    """Whether a choice is told anything here."""
 
     @property
     def speaks(self) -> bool:
@@ -101,6 +118,17 @@ class Plan:
     data: Literal["json", "text"] = "json"
     end: bytes | None = None
     cumulative: bool = False
+    continues: bool = False
+    """Whether cumulative text that was rewritten goes on; else it is a fault."""
+    prefix: Render | None = None
+    suffix: Render | None = None
+    """Templates of the request for what is taken out at the ends of the text."""
+    tokens: tuple[str, ...] = ()
+    reasoning_tags: tuple[str, str] | None = None
+    many: bool = False
+    """Whether the mapping tells choices apart."""
+    keeps_state: bool = False
+    """Whether reasoning is kept beside it, for the state of a message that belongs to it."""
     must_finish: bool = False
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)

@@ -10,6 +10,7 @@ from oaiproxy import jsontext
 from oaiproxy.errors import BackendError
 from oaiproxy.events import ToolCallDelta
 from oaiproxy.jsontext import Json
+from oaiproxy.pieces import Pieces
 
 
 class _Arguments:
@@ -79,24 +80,39 @@ class _Call:
     """Whether its arguments came as an empty object, which says nothing yet."""
     held: list[str] = field(default_factory=list)
     arguments: _Arguments = field(default_factory=_Arguments)
+    told: str = ""
+    """The id that the client knows, without state."""
+    pieces: Pieces | None = None
+    state: Json = None
 
     @property
     def begun(self) -> bool:
         """Whether any arguments came."""
-        return self.empty or self.arguments.begun
+        return self.empty or self.arguments.begun or self.pieces is not None
 
     @property
     def complete(self) -> bool:
         """Whether all arguments came, as far as their text tells."""
-        return self.arguments.complete or (self.empty and not self.arguments.begun)
+        return self.arguments.complete or (self.empty and not self.arguments.begun) or self.pieces is not None
 
 
 class ToolCalls:
-    """The calls of one choice. `new_id` makes the id of a call that the backend gave none."""
+    """The calls of one choice. `new_id` makes the id of a call that the backend gave none.
 
-    def __init__(self, choice: int, new_id: Callable[[], str]) -> None:
+    `seal` puts a call's state into its id; `late` takes the state of a call whose id was told before.
+    """
+
+    def __init__(
+        self,
+        choice: int,
+        new_id: Callable[[], str],
+        seal: Callable[[str, Json], str] = lambda call_id, state: call_id,
+        late: Callable[[str, Json], None] = lambda call_id, state: None,
+    ) -> None:
         self._choice = choice
         self._new_id = new_id
+        self._seal = seal
+        self._late = late
         self._calls: list[_Call] = []
         self._keys: dict[str, _Call] = {}
         self._waiting: list[_Call] = []
@@ -113,12 +129,25 @@ class ToolCalls:
     def whole(self, call: dict[str, Json]) -> list[ToolCallDelta]:
         """A complete call, `{id?, name, arguments}` or the same inside `function`."""
         inner = call["function"] if isinstance(call.get("function"), dict) else call
-        return self._add(self._new(None), call.get("id"), inner.get("name"), inner.get("arguments") or "{}")
+        made = self._new(None)
+        made.state = call.get("state") or inner.get("state") or None
+        return self._add(made, call.get("id"), inner.get("name"), inner.get("arguments") or "{}")
 
-    def fragment(self, index: Json, call_id: Json, name: Json, arguments: Json) -> list[ToolCallDelta]:
-        """A piece of the call known by `index`, else by `call_id`, else of the one last opened."""
+    def fragment(
+        self, index: Json, call_id: Json, name: Json, arguments: Json, state: Json = None, pieces: Json = None
+    ) -> list[ToolCallDelta]:
+        """A piece of the call known by `index`, else by `call_id`, else of the one last opened.
+
+        `pieces` are those of its arguments, `{path, value, more}` each, which are told when all came.
+        """
         word = _word(name) if name else ""
         call = self._find(index, call_id, word, arguments)
+        if state:
+            self._keep(call, state)
+        if pieces:
+            call.pieces = call.pieces or Pieces()
+            for piece in pieces if isinstance(pieces, list) else [pieces]:
+                call.pieces.add(piece)
         if word and word != call.name and call.name and index is not None and not (call.begun or call.opened):
             call.name += word  # a name in pieces; it is not told before arguments come
         return self._add(call, call_id, name, arguments)
@@ -127,6 +156,8 @@ class ToolCalls:
         """What is still to say at the end: a call without arguments has the empty object."""
         told = []
         for call in self._calls:
+            if call.pieces is not None and not call.said:
+                call.held.append(jsontext.dump(call.pieces.whole()).decode())
             if not call.said and not call.held:
                 call.held.append("{}")
             told += self._tell(call)
@@ -177,11 +208,19 @@ class ToolCalls:
             self._keys[key] = call
         return call
 
+    def _keep(self, call: _Call, state: Json) -> None:
+        """The call's state, the last one if there are several."""
+        if not call.opened:
+            call.state = state
+        else:
+            self._late(call.told, state)
+
     def _tell(self, call: _Call) -> list[ToolCallDelta]:
         told = []
         if not call.opened:
             call.opened = True
-            told.append(ToolCallDelta(call.index, call.id or self._new_id(), call.name, "", self._choice))
+            call.told = call.id or self._new_id()
+            told.append(ToolCallDelta(call.index, self._seal(call.told, call.state), call.name, "", self._choice))
         if call.held:
             call.said = True
             told.append(ToolCallDelta(call.index, None, None, "".join(call.held), self._choice))

@@ -306,6 +306,7 @@ def test_every_top_level_key_is_documented(page):
         ("timeouts", properties("backend")["timeouts"]["properties"]),
         ("request", properties("request")),
         ("errors", properties("errors")),
+        ("strip", properties("strip")),
         ("example", properties("example")),
         ("example backend", properties("example")["backend"]["properties"]),
         ("replies", properties("example")["replies"]["properties"]),
@@ -330,10 +331,11 @@ def test_timeouts_have_the_defaults_of_the_docs():
 
 def test_every_sink_is_documented():
     """The code's; and what `response`, `stream` and events take is sinks and the keys documented for each."""
-    sinks = {sink.name for sink in fields(Sinks)} - {"where", "place", "listed", "catches"}
+    sinks = {sink.name for sink in fields(Sinks)} - {"where", "place", "listed", "catches", "personal"}
     exactly(first_column(LANGUAGE, "sinks"), sinks)
     exactly(first_column(LANGUAGE, "stream"), properties("stream").keys() - sinks)
-    assert properties("response").keys() - sinks == {"data"}
+    assert properties("response").keys() - sinks == {"data", *first_column(LANGUAGE, "cleaning")}
+    assert properties("stream").keys() >= set(first_column(LANGUAGE, "cleaning"))
     assert properties("rule").keys() == sinks
     assert properties("stream")["events"]["items"]["properties"].keys() == sinks | {"when"}
     everywhere = {spans(name)[0] for name, _, where in table(LANGUAGE, "sinks") if where == "all"}

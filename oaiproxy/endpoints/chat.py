@@ -12,8 +12,9 @@ from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.conversation import read_messages
 from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse, usage_object
 from oaiproxy.endpoints.reading import read_body
-from oaiproxy.events import Delta, Event, Finish, Head, ToolCallDelta, Usage
+from oaiproxy.events import Annotations, Delta, Event, Finish, Head, Logprobs, Remainder, ToolCallDelta, Usage
 from oaiproxy.jsontext import Json
+from oaiproxy.logprobs import chat_logprobs
 from oaiproxy.parameters import CHAT, unknown_fields
 
 ENDPOINT = "chat"
@@ -29,7 +30,8 @@ def parse(body: Json) -> Call:
 def encoder(call: Call, identity: Identity) -> Encoder:
     """The encoder of the answer that the call asks for."""
     head = _Header("chatcmpl-" + identity.token, identity.created, call.model)
-    return ChunkEncoder(head, call.include_usage) if call.stream else CompletionEncoder(head)
+    logprobs = call.fields.get("logprobs") is True
+    return ChunkEncoder(head, call.include_usage, logprobs) if call.stream else CompletionEncoder(head, logprobs)
 
 
 @dataclass(slots=True)
@@ -54,8 +56,10 @@ class ChunkEncoder:
     content_type = EVENT_STREAM
     streams = True
 
-    def __init__(self, header: _Header, include_usage: bool) -> None:
+    def __init__(self, header: _Header, include_usage: bool, wants_logprobs: bool = False) -> None:
         self.wants_usage = include_usage
+        self._wants_logprobs = wants_logprobs
+        self._remainders: dict[int, Json] = {}
         self._header = header
         self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._prefixes: dict[int, bytes] = {}
@@ -70,10 +74,17 @@ class ChunkEncoder:
             case ToolCallDelta(choice=choice):
                 return self._opening(choice, b"null") + self._chunk(choice, jsontext.dump(_tool_delta(event)))
             case Finish(reason=reason, choice=choice):
-                return self._opening(choice, b'""') + self._chunk(choice, b"{}", jsontext.dump(reason))
+                last = self._remainders.get(choice, {})
+                return self._opening(choice, b'""') + self._chunk(choice, jsontext.dump(last), jsontext.dump(reason))
             case Head():
                 if not self._lead:
                     self._header.name(event)
+            case Logprobs(choice=choice) if self._wants_logprobs and (told := chat_logprobs([event])):
+                return self._opening(choice, b'""') + self._chunk(choice, b"{}", logprobs=jsontext.dump(told))
+            case Annotations(items=items, choice=choice):
+                return self._opening(choice, b'""') + self._chunk(choice, jsontext.dump({"annotations": items}))
+            case Remainder(items=items, choice=choice):
+                self._remainders[choice] = _extra(items)
         return b""
 
     def close(self, usage: Usage | None) -> bytes:
@@ -92,8 +103,9 @@ class ChunkEncoder:
         self._prefixes[choice] = self._lead + str(choice).encode() + b',"delta":'
         return self._chunk(choice, b'{"role":"assistant","content":' + content + b',"refusal":null}')
 
-    def _chunk(self, choice: int, delta: bytes, reason: bytes = b"null") -> bytes:
-        return self._prefixes[choice] + delta + b',"logprobs":null,"finish_reason":' + reason + b"}]" + self._tail
+    def _chunk(self, choice: int, delta: bytes, reason: bytes = b"null", logprobs: bytes = b"null") -> bytes:
+        end = b',"logprobs":' + logprobs + b',"finish_reason":' + reason + b"}]" + self._tail
+        return self._prefixes[choice] + delta + end
 
 
 @dataclass(slots=True)
@@ -104,6 +116,9 @@ class _Answer:
     calls: dict[int, dict[str, Json]] = field(default_factory=dict)
     arguments: dict[int, list[str]] = field(default_factory=dict)
     finish: str = "stop"
+    logprobs: list[Logprobs] = field(default_factory=list)
+    annotations: list[Json] = field(default_factory=list)
+    remainder: dict[str, Json] = field(default_factory=dict)
 
     def text(self, kind: str) -> str | None:
         """The text of a kind, None when there was none."""
@@ -124,7 +139,9 @@ class _Answer:
                 {**call, "function": {"name": call["function"], "arguments": "".join(self.arguments[index])}}
                 for index, call in sorted(self.calls.items())
             ]
-        return made
+        if self.annotations:
+            made["annotations"] = self.annotations
+        return made | self.remainder
 
 
 class CompletionEncoder:
@@ -134,8 +151,9 @@ class CompletionEncoder:
     streams = False
     wants_usage = True
 
-    def __init__(self, header: _Header) -> None:
+    def __init__(self, header: _Header, wants_logprobs: bool = False) -> None:
         self._header = header
+        self._wants_logprobs = wants_logprobs
         self._answers: dict[int, _Answer] = {}
 
     def feed(self, event: Event) -> bytes:
@@ -152,13 +170,24 @@ class CompletionEncoder:
                 self._answer(choice).finish = reason
             case Head():
                 self._header.name(event)
+            case Logprobs(choice=choice) if self._wants_logprobs:
+                self._answer(choice).logprobs.append(event)
+            case Annotations(items=items, choice=choice):
+                self._answer(choice).annotations += items
+            case Remainder(items=items, choice=choice):
+                self._answer(choice).remainder = _extra(items)
         return b""
 
     def close(self, usage: Usage | None) -> bytes:
         """The whole object."""
         made = self._header.object("chat.completion")
         made["choices"] = [
-            {"index": index, "message": answer.message(), "logprobs": None, "finish_reason": answer.finish}
+            {
+                "index": index,
+                "message": answer.message(),
+                "logprobs": chat_logprobs(answer.logprobs),
+                "finish_reason": answer.finish,
+            }
             for index, answer in sorted(self._answers.items())
         ]
         if usage is not None:
@@ -167,6 +196,11 @@ class CompletionEncoder:
 
     def _answer(self, choice: int) -> _Answer:
         return self._answers.setdefault(choice, _Answer())
+
+
+def _extra(items: list[Json]) -> dict[str, Json]:
+    """What a message carries beside OpenAI's fields: state for a client that sends messages back as they came."""
+    return {"extra_content": {"oaiproxy": {"state": items}}}
 
 
 def _tool_delta(event: ToolCallDelta) -> dict[str, Json]:

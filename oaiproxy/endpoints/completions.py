@@ -11,8 +11,9 @@ from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse, usage_object
 from oaiproxy.endpoints.reading import read_body
 from oaiproxy.errors import BackendError, ClientError
-from oaiproxy.events import Delta, Event, Finish, Head, ToolCallDelta, Usage
+from oaiproxy.events import Delta, Event, Finish, Head, Logprobs, ToolCallDelta, Usage
 from oaiproxy.jsontext import Json
+from oaiproxy.logprobs import legacy_logprobs
 from oaiproxy.parameters import COMPLETIONS, invalid_type, missing, unknown_fields
 
 ENDPOINT = "completions"
@@ -31,7 +32,10 @@ def parse(body: Json) -> Call:
 def encoder(call: Call, identity: Identity) -> Encoder:
     """The encoder of the answer that the call asks for."""
     parts = ("cmpl-" + identity.token, identity.created, call.model)
-    return ChunkEncoder(*parts, call.include_usage) if call.stream else CompletionEncoder(*parts)
+    logprobs = call.fields.get("logprobs") is not None
+    if call.stream:
+        return ChunkEncoder(*parts, call.include_usage, logprobs)
+    return CompletionEncoder(*parts, logprobs)
 
 
 def _prompt(prompt: Json) -> str:
@@ -78,8 +82,13 @@ class ChunkEncoder(_Completion):
     content_type = EVENT_STREAM
     streams = True
 
-    def __init__(self, answer_id: str, created: int, model: str, include_usage: bool) -> None:
+    def __init__(
+        self, answer_id: str, created: int, model: str, include_usage: bool, wants_logprobs: bool = False
+    ) -> None:
         super().__init__(answer_id, created, model)
+        self._wants_logprobs = wants_logprobs
+        self._offsets: dict[int, int] = {}
+        """By choice, the characters of the tokens whose log probabilities were told."""
         self.wants_usage = include_usage
         self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
         self._lead = b""
@@ -102,6 +111,11 @@ class ChunkEncoder(_Completion):
                 return self._chunk(choice, jsontext.dump(refused), b"null") + last if refused else last
             case Head() if not self._lead:
                 self._name(event)
+            case Logprobs(choice=choice) if self._wants_logprobs:
+                told = legacy_logprobs([event], self._offsets.get(choice, 0))
+                if told is not None:
+                    self._offsets[choice] = told["text_offset"][-1] + len(told["tokens"][-1])
+                    return self._chunk(choice, b'""', b"null", jsontext.dump(told))
         return b""
 
     def close(self, usage: Usage | None) -> bytes:
@@ -110,13 +124,12 @@ class ChunkEncoder(_Completion):
             return DONE
         return sse(jsontext.dump(self._object([]) | {"usage": usage_object(usage)})) + DONE
 
-    def _chunk(self, choice: int, text: bytes, reason: bytes) -> bytes:
+    def _chunk(self, choice: int, text: bytes, reason: bytes, logprobs: bytes = b"null") -> bytes:
         if not self._lead:
             self._lead = b"data: " + jsontext.dump(self._object([]))[: -len("]}")] + b'{"index":'
         index = str(choice).encode()
-        return (
-            self._lead + index + b',"text":' + text + b',"logprobs":null,"finish_reason":' + reason + b"}]" + self._tail
-        )
+        end = b',"logprobs":' + logprobs + b',"finish_reason":' + reason + b"}]" + self._tail
+        return self._lead + index + b',"text":' + text + end
 
 
 class CompletionEncoder(_Completion):
@@ -126,8 +139,10 @@ class CompletionEncoder(_Completion):
     streams = False
     wants_usage = True
 
-    def __init__(self, answer_id: str, created: int, model: str) -> None:
+    def __init__(self, answer_id: str, created: int, model: str, wants_logprobs: bool = False) -> None:
         super().__init__(answer_id, created, model)
+        self._wants_logprobs = wants_logprobs
+        self._logprobs: dict[int, list[Logprobs]] = {}
         self._texts: dict[int, list[str]] = {}
         self._refusals: dict[int, list[str]] = {}
         self._reasons: dict[int, str] = {}
@@ -144,12 +159,19 @@ class CompletionEncoder(_Completion):
                 self._reasons[choice] = _FINISH.get(reason, reason)
             case Head():
                 self._name(event)
+            case Logprobs(choice=choice) if self._wants_logprobs:
+                self._logprobs.setdefault(choice, []).append(event)
         return b""
 
     def close(self, usage: Usage | None) -> bytes:
         """The whole object."""
         choices: list[Json] = [
-            {"index": choice, "text": self._text(choice), "logprobs": None, "finish_reason": reason}
+            {
+                "index": choice,
+                "text": self._text(choice),
+                "logprobs": legacy_logprobs(self._logprobs.get(choice, ())),
+                "finish_reason": reason,
+            }
             for choice, reason in sorted(self._reasons.items())
         ]
         made = self._object(choices)

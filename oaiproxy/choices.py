@@ -1,0 +1,214 @@
+"""What one choice of a reply says: its text on the way to events, its tool calls, its state, why it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from oaiproxy import jsontext
+from oaiproxy.errors import BackendError
+from oaiproxy.events import Delta, Event, Finish, FinishReason, Kind, Remainder
+from oaiproxy.jsontext import Json
+from oaiproxy.opaque import MAX_DECODED, MAX_ENCODED, are_items, seal
+from oaiproxy.sinks import Plan, Sinks
+from oaiproxy.textfilters import Terms, TextFilters
+from oaiproxy.toolcalls import ToolCalls
+
+
+class Choice:
+    """One choice, growing."""
+
+    __slots__ = (
+        "_continues",
+        "_cumulative",
+        "_filters",
+        "_held",
+        "_keeps",
+        "_said",
+        "_size",
+        "_state",
+        "_thoughts",
+        "asked",
+        "finish",
+        "index",
+        "left_out",
+        "resolved",
+        "spoke",
+        "thought",
+        "tool_calls",
+    )
+
+    def __init__(self, index: int, plan: Plan, terms: Terms, new_id: Callable[[], str], left_out: set[str]) -> None:
+        self.index = index
+        self.resolved = False
+        """Whether the mapping found its text, be it empty."""
+        self.asked: tuple[Sinks, str] | None = None
+        """Where the text was looked for and not found, and the keys that were there."""
+        self.spoke = False
+        """Whether it said any text, or called a tool, be it not told yet."""
+        self.thought = False
+        """Whether any reasoning came."""
+        self.finish: str | None = None
+        self.tool_calls = ToolCalls(index, new_id, self._seal, self._late)
+        self.left_out = left_out
+        """State too large for a client, by what it is of, for the log."""
+        self._cumulative = plan.cumulative
+        self._continues = plan.continues
+        self._keeps = plan.keeps_state
+        filtered = plan.tokens or plan.reasoning_tags or terms.prefix or terms.suffix or terms.stop
+        self._filters = TextFilters(terms, plan.tokens, plan.reasoning_tags) if filtered else None
+        self._said = ""
+        """Cumulative text so far."""
+        self._held: dict[Kind, str] = {}
+        """By kind, the half of a character that waits for its other half."""
+        self._state: list[Json] = []
+        """Items of state that wait for a tool call to take them along."""
+        self._thoughts: list[str] = []
+        """Reasoning since the last item of state."""
+        self._size = 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its text was cut at one of the client's stop strings: nothing follows."""
+        return self._filters is not None and self._filters.stopped
+
+    def say(self, text: str, kind: Kind, events: list[Event]) -> bool:
+        """Take text that came, and tell what of it goes out; whether there was any that is new."""
+        cumulative = self._cumulative and kind == "content"
+        text = self._suffix(text) if cumulative else self._joined(text, kind)
+        if not text:
+            return False
+        if kind == "reasoning_content":
+            self.thought = True
+            if self._keeps:
+                self._think(text)
+        else:
+            self.spoke = True
+        if kind != "content":
+            self.resolved = True
+        if self._filters is None or kind != "content":
+            events.append(Delta(text, kind, self.index))
+        else:
+            self._filter(text, events)
+        return True
+
+    def keep(self, found: Json) -> None:
+        """Take state that belongs to the message: one item, or a list of them, of which each may have its own text."""
+        for each in found if isinstance(found, list) else [found]:
+            if not each:
+                continue
+            item = each if isinstance(each, dict) and "state" in each and are_items([each]) else {"state": each}
+            if "text" not in item and self._thoughts:
+                item = {"text": "".join(self._thoughts), **item}
+            self._thoughts.clear()
+            self._size = 0
+            self._state.append(item)
+
+    def close(self) -> list[Event]:
+        """What is still to say at the end."""
+        events: list[Event] = []
+        for kind, held in self._held.items():
+            rest = "\ufffd" * len(held)
+            if kind != "content" or self._filters is None:
+                events += [Delta(rest, kind, self.index)] if held else []
+        if self._filters is not None:
+            self._filter("\ufffd" * len(self._held.get("content", "")), events, more=False)
+        events += self.tool_calls.close()
+        if self._state:
+            self._tell_rest(events)
+        events.append(Finish(self._reason(), self.index))
+        return events
+
+    def _reason(self) -> FinishReason:
+        if self.stopped or self.finish in (None, "auto", "stop"):
+            return "tool_calls" if self.tool_calls else "stop"
+        return self.finish  # type: ignore[return-value]
+
+    def _filter(self, text: str, events: list[Event], more: bool = True) -> None:
+        assert self._filters is not None
+        for kind, piece in self._filters.feed(text, more):
+            if kind == "reasoning_content":
+                self.thought = True
+                if self._keeps:
+                    self._think(piece)
+            events.append(Delta(piece, kind, self.index))
+
+    def _think(self, text: str) -> None:
+        """Reasoning that its state will need; too much of it is left out."""
+        self._size += len(text)
+        if self._size <= MAX_DECODED:
+            self._thoughts.append(text)
+        elif self._thoughts:
+            self._thoughts.clear()
+            self.left_out.add("the reasoning of a state")
+
+    def _seal(self, call_id: str, state: Json) -> str:
+        """The id of a call with its state, and with what waits for it."""
+        sealed = seal(call_id, state, self._state)
+        if sealed is not None:
+            self._state.clear()
+            return sealed
+        if (sealed := seal(call_id, state, [])) is not None:
+            return sealed  # what waited stays for the next one
+        self.left_out.add("the state of a tool call")
+        return call_id
+
+    def _late(self, call_id: str, state: Json) -> None:
+        self._state.append({"id": call_id, "state": state})
+
+    def _tell_rest(self, events: list[Event]) -> None:
+        try:
+            size = len(jsontext.dump(self._state))
+        except jsontext.JsonError:
+            size = MAX_ENCODED + 1
+        if size > MAX_ENCODED or not are_items(self._state):
+            self.left_out.add("the state of a message")
+        else:
+            events.append(Remainder(list(self._state), self.index))
+
+    def _suffix(self, text: str) -> str:
+        """What cumulative text adds. Half a character at its end (U+FFFD or a lone surrogate) is told when whole."""
+        said = self._said
+        whole = text.rstrip(_HALVES)
+        self._held["content"] = text[len(whole) :] if len(whole) >= len(said) else ""
+        if said.startswith(whole) and not said[len(whole) :].strip():
+            return ""  # nothing new, or white space at the end that the backend trims
+        if whole.startswith(said):
+            self._said = whole
+            return whole[len(said) :]
+        if self._continues:
+            new = whole[_common(said, whole) :]
+            self._said = whole if new else said
+            return new
+        raise BackendError(
+            "the backend changed text that was already passed on",
+            code="upstream_mapping_mismatch",
+            retry=False,
+            detail=f"cumulative text does not begin with the {len(said)} characters that were passed on",
+        )
+
+    def _joined(self, text: str, kind: Kind) -> str:
+        """The text with a surrogate pair that was cut between two frames made whole again."""
+        held = self._held.pop(kind, "") if self._held else ""
+        if held:
+            text = held + text
+        if "\ud800" <= text[-1] <= "\udbff":
+            self._held[kind] = text[-1]
+            text = text[:-1]
+        if held:
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return text
+
+
+_HALVES = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if other.startswith(one[:middle]):
+            low = middle
+        else:
+            high = middle - 1
+    return low

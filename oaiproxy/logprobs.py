@@ -1,0 +1,107 @@
+"""Log probabilities and annotations as backends tell them, to OpenAI's objects; and tokens to the legacy arrays.
+
+https://platform.openai.com/docs/api-reference/chat/object and /completions/object
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from oaiproxy.errors import BackendError
+from oaiproxy.events import Annotations, Logprobs
+from oaiproxy.filters import kind
+from oaiproxy.jsontext import Json
+
+LEAST = -9999.0
+"""What OpenAI gives for a token that is no candidate, and what stands here for a probability of 0."""
+MAX_LOGPROB = 2**53
+MAX_TOP = 1000
+
+
+def read_logprobs(found: Json, choice: int) -> Logprobs:
+    """OpenAI's own object `{content, refusal}`, or a list of `{token, logprob, bytes?, top_logprobs?}`.
+
+    Raises BackendError for what is neither.
+    """
+    if not isinstance(found, dict):
+        return Logprobs(_entries(found), None, choice)
+    refusal = found.get("refusal")
+    return Logprobs(_entries(found.get("content") or []), _entries(refusal) if refusal else None, choice)
+
+
+def read_annotations(found: Json, choice: int) -> Annotations:
+    """A list of annotations, each an object with a `type`. Raises BackendError for what is none."""
+    items = found if isinstance(found, list) else [found]
+    for item in items:
+        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
+            raise _mismatch(f"a selector for annotations found {kind(item)}, not an object with a type")
+    return Annotations(items, choice)
+
+
+def chat_logprobs(events: Iterable[Logprobs]) -> Json:
+    """The `logprobs` of a chat choice; null when there are none."""
+    content: list[Json] = []
+    refusal: list[Json] = []
+    for event in events:
+        content += event.content
+        refusal += event.refusal or []
+    return {"content": content, "refusal": refusal or None} if content or refusal else None
+
+
+def legacy_logprobs(events: Iterable[Logprobs], offset: int = 0) -> Json:
+    """The `logprobs` of a choice of /v1/completions; null when there are none. `offset` counts characters of tokens."""
+    made: dict[str, list[Json]] = {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+    for event in events:
+        for entry in event.content:
+            made["tokens"].append(entry["token"])
+            made["token_logprobs"].append(entry["logprob"])
+            made["top_logprobs"].append({each["token"]: each["logprob"] for each in entry["top_logprobs"]})
+            made["text_offset"].append(offset)
+            offset += len(entry["token"])
+    return made if made["tokens"] else None
+
+
+def _entries(found: Json) -> list[Json]:
+    if not isinstance(found, list):
+        raise _mismatch(f"a selector for log probabilities found {kind(found)}, not a list")
+    return [{**_token(entry), "top_logprobs": _top(entry.get("top_logprobs"))} for entry in map(_checked, found)]
+
+
+def _checked(entry: Json) -> dict[str, Json]:
+    if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
+        raise _mismatch("a log probability has no token")
+    return entry
+
+
+def _token(entry: dict[str, Json]) -> dict[str, Json]:
+    token, data = entry["token"], entry.get("bytes")
+    if not isinstance(data, list):
+        data = list(token.encode("utf-8", "replace"))
+    return {"token": token, "logprob": _number(entry.get("logprob")), "bytes": data}
+
+
+def _top(found: Json) -> list[Json]:
+    """The likeliest tokens: a list of entries, or an object of token to log probability."""
+    if isinstance(found, dict):
+        found = [{"token": token, "logprob": value} for token, value in found.items()]
+    if not found:
+        return []
+    if not isinstance(found, list) or len(found) > MAX_TOP:
+        raise _mismatch("the likeliest tokens are not a list")
+    return [_token(_checked(entry)) for entry in found]
+
+
+def _number(value: Json) -> float:
+    """A first token may have none, and an impossible one minus infinity."""
+    if value is None:
+        return LEAST
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _mismatch(f"a log probability is {kind(value)}")
+    if isinstance(value, int):
+        value = max(-MAX_LOGPROB, min(MAX_LOGPROB, value))
+    return max(LEAST, float(value)) if math.isfinite(value) else LEAST
+
+
+def _mismatch(message: str) -> BackendError:
+    return BackendError(message, code="upstream_mapping_mismatch", retry=False)
