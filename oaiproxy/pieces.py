@@ -70,7 +70,7 @@ class Pieces:
 def _steps(path: str) -> list[str | int]:
     steps: list[str | int] = []
     at = 1
-    while at < len(path) and len(steps) <= MAX_STEPS:
+    while at < len(path) and len(steps) < MAX_STEPS:
         found = _STEP.match(path, at)
         if found is None:
             break

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from support import chat
 
-from oaiproxy.events import Delta, Event, Fault, Finish, Head, Usage
+from oaiproxy.events import Delta, Event, Fault, Finish, Head, ToolCallDelta, Usage
 from oaiproxy.extraction import MAX_UNKNOWN, Extraction
 from oaiproxy.framing import Frame
+from oaiproxy.opaque import Restorer
 from oaiproxy.picks import Envelope
 
 
@@ -207,3 +208,136 @@ def test_cumulative_text_that_shrinks(texts: list[str], wanted: str | None) -> N
     """White space at the end may go, nothing else."""
     extraction = reader("text: t, text_mode: cumulative")
     assert code(feed(extraction, *({"t": text} for text in texts))) == wanted
+
+
+MANY = "choices: all, text: t, reasoning: r, tool_calls: c, finish_reason: f, usage: {completion: u}"
+
+
+def test_each_choice_has_its_own_state() -> None:
+    """Numbered by `index`, closed in their order, with a reason each."""
+    extraction = reader(MANY)
+    first = {"all": [{"index": 1, "t": "b"}, {"index": 0, "t": "a", "f": "length"}], "u": 2}
+    second = {"all": [{"index": 1, "c": [{"id": "x", "name": "g"}]}]}
+    assert feed(extraction, first) == [Delta("b", choice=1), Delta("a")]
+    assert [event.choice for event in feed(extraction, second)] == [1, 1]  # type: ignore[union-attr]
+    assert extraction.close() == [Finish("length"), Finish("tool_calls", 1), Usage(completion=2)]
+
+
+@pytest.mark.parametrize(
+    ("items", "wanted"),
+    [
+        ([{"t": "a"}, {"t": "b"}], [0, 1]),
+        ([{"t": "a", "index": None}, {"t": "b", "index": "x"}], [0, 1]),
+        ([{"t": "a", "index": 1.0}, {"t": "b", "index": "0"}], [1, 0]),
+        ([{"t": "a", "index": True}, {"t": "b", "index": False}], [0, 1]),
+        ([{"t": "a", "index": 127}], [127]),
+    ],
+)
+def test_a_choice_is_numbered_by_its_index_or_its_place(items: list[Any], wanted: list[int]) -> None:
+    """What is no number is none."""
+    assert [event.choice for event in feed(reader(MANY), {"all": items})] == wanted  # type: ignore[union-attr]
+
+
+def test_items_that_are_text() -> None:
+    """Their place is all that tells them apart."""
+    assert feed(reader("choices: all, text: '@'"), {"all": ["a", "b"]}) == [Delta("a"), Delta("b", choice=1)]
+
+
+def test_the_number_may_stand_elsewhere() -> None:
+    """`choice_index` is relative to the item."""
+    extraction = reader("choices: all, choice_index: at.n, text: t")
+    assert feed(extraction, {"all": [{"at": {"n": 3}, "t": "a", "index": 1}]}) == [Delta("a", choice=3)]
+
+
+@pytest.mark.parametrize(
+    "found", ["x", {"t": "a"}, 5, [{"index": 128, "t": "a"}], [{"index": -1, "t": "a"}], [{"t": "a"}] * 129]
+)
+def test_choices_that_are_none_are_a_mismatch(found: Any) -> None:
+    """A list of at most 128, numbered from 0."""
+    assert code(feed(reader(MANY), {"all": found})) == "upstream_mapping_mismatch"
+
+
+CHOICES: dict[str, tuple[list[Any], str | None]] = {
+    "each said something": ([{"all": [{"t": "a"}, {"t": "b"}]}], None),
+    "one said nothing": ([{"all": [{"t": "a"}, {}]}], "upstream_mapping_mismatch"),
+    "one was filtered": ([{"all": [{"t": "a"}, {"f": "content_filter"}]}], None),
+    "none came": ([{"all": []}], "upstream_mapping_mismatch"),
+    "nothing came": ([], "upstream_empty_response"),
+    "one call has no name": ([{"all": [{"t": "a"}, {"c": [{"name": ""}]}]}], "upstream_mapping_mismatch"),
+}
+
+
+@pytest.mark.parametrize(("values", "wanted"), CHOICES.values(), ids=CHOICES)
+def test_every_choice_that_came_must_be_complete(values: list[Any], wanted: str | None) -> None:
+    """What holds for one holds for each."""
+    extraction = reader(MANY)
+    assert code(feed(extraction, *values) + extraction.close()) == wanted
+
+
+def test_cumulative_text_is_told_apart_by_choice() -> None:
+    """Each choice has its own text so far."""
+    extraction = reader("choices: all, text: t, text_mode: cumulative")
+    frames = [{"all": [{"t": "a"}, {"t": "x"}]}, {"all": [{"t": "ab"}, {"t": "xy"}]}]
+    assert feed(extraction, *frames) == [Delta("a"), Delta("x", choice=1), Delta("b"), Delta("y", choice=1)]
+
+
+FALLBACKS: dict[str, tuple[list[Any], list[Event]]] = {
+    "text came before": ([{"k": "d", "t": "a"}, {"k": "e", "t": "a", "r": "x"}], [Delta("a")]),
+    "nothing came before": ([{"k": "e", "t": "a"}], [Delta("a")]),
+    "only reasoning came before": (
+        [{"k": "d", "r": "x"}, {"k": "e", "t": "a", "r": "x"}],
+        [Delta("x", "reasoning_content"), Delta("a")],
+    ),
+    "text and reasoning at once": (
+        [{"k": "e", "t": "a", "r": "x"}],
+        [Delta("x", "reasoning_content"), Delta("a")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "wanted"), FALLBACKS.values(), ids=FALLBACKS)
+def test_a_fallback_is_taken_if_nothing_was_said(values: list[Any], wanted: list[Event]) -> None:
+    """What it tells beside that is taken in any case."""
+    extraction = reader(
+        "by: k, events: {d: {text: t, reasoning: r}, "
+        "e: {fallback: true, text: t, reasoning: r, finish_reason: f, usage: {total: u}, done: 'k'}}"
+    )
+    values[-1].update(f="length", u=3)
+    assert feed(extraction, *values) == wanted
+    assert extraction.done
+    assert extraction.close() == [Finish("length"), Usage(total=3)]
+
+
+def test_a_fallback_repeats_no_tool_calls() -> None:
+    """A call is something that was said; and it is each choice's own affair."""
+    rules = (
+        "events: [{when: d, choices: d, tool_calls: c}, {when: e, fallback: true, choices: e, tool_calls: c, text: t}]"
+    )
+    extraction = reader(rules)
+    call = [{"id": "x", "name": "f"}]
+    feed(extraction, {"d": [{"index": 0, "c": call}]})
+    assert feed(extraction, {"e": [{"c": call, "t": "a"}, {"t": "b"}]}) == [Delta("b", choice=1)]
+
+
+def test_arguments_at_their_places() -> None:
+    """Pieces belong to the call last opened, and are told when all came; a name opens another one."""
+    extraction = reader("text: t, tool_call: {name: n, arguments_at: p, state: s}")
+    frames = [
+        {"n": "f", "s": "sig"},
+        {"p": [{"path": "$.city", "value": "Bos", "more": True}]},
+        {"p": [{"path": "$.city", "value": "ton"}]},
+        {},
+        {"n": "f"},
+        {"p": [{"path": "$.city", "value": "Rome"}]},
+        {"n": "g"},
+    ]
+    events = feed(extraction, *frames) + extraction.close()
+    calls: dict[int, list[Any]] = {}
+    for event in events:
+        if isinstance(event, ToolCallDelta):
+            known = calls.setdefault(event.index, ["", "", ""])
+            known[0] += event.id or ""
+            known[1] += event.name or ""
+            known[2] += event.arguments
+    assert [call[1:] for call in calls.values()] == [["f", '{"city":"Boston"}'], ["f", '{"city":"Rome"}'], ["g", "{}"]]
+    assert [Restorer().restore(call[0]).state for call in calls.values()] == ["sig", None, None]
