@@ -19,8 +19,10 @@ def check_replies(endpoint: Source, compilation: Compilation) -> None:
     """Report what could only fail when an answer comes."""
     check = _Check(compilation)
     response, stream = endpoint.get("response"), endpoint.get("stream")
-    if response and _is_written(response) and not _speaks([response.value]):
-        check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
+    if response and _is_written(response):
+        if not _speaks([response.value]):
+            check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
+        check.numbers(response, {})
     if stream and _is_written(stream):
         check.stream(stream, response.value if response else {})
 
@@ -50,7 +52,13 @@ class _Check:
     def stream(self, source: Source, response: dict[str, Json]) -> None:
         """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
         given = source.value
+        self.numbers(source, response)
+        if (rewrite := source.get("on_rewrite")) and given.get("text_mode") != "cumulative":
+            label = "leave it out, or say `text_mode: cumulative`"
+            self.report("`on_rewrite` is about cumulative text", rewrite, label, key=True)
         if events := source.get("events"):
+            for kind in _kinds(events):
+                self._kind(kind)
             self._events(source, events)
         elif not _speaks([{**{key: value for key, value in response.items() if key in ANSWERS}, **given}]):
             self.report("`stream` reads no text and no tool calls", source, _ADD, key=True)
@@ -59,6 +67,22 @@ class _Check:
             self.report("`end` is blank", source["end"], label)
         if given["format"] == "text":
             self._text(source)
+
+    def numbers(self, source: Source, base: dict[str, Json]) -> None:
+        """Report a number for choices that are not told apart."""
+        given = {**base, **(source.value or {})}
+        index = source.get("choice_index")
+        if index and given.get("choices") is None:
+            label = "say which items tell of choices: `choices: <selector>`"
+            self.report("`choice_index` has no effect without `choices`", index, label, key=True)
+
+    def _kind(self, source: Source) -> None:
+        if source.value is None:
+            return
+        self.numbers(source, {})
+        if source.value.get("fallback") and not _speaks([source.value]):
+            label = "leave it out, or give the rule a `text` or `tool_calls`"
+            self.report("`fallback` is about what a rule says", source["fallback"], label, key=True)
 
     def _events(self, source: Source, events: Source) -> None:
         by = source.get("by")

@@ -145,6 +145,8 @@ class ToolCalls:
         if state:
             self._keep(call, state)
         if pieces:
+            if call.arguments.begun:
+                raise _two_values(call)
             call.pieces = call.pieces or Pieces()
             for piece in pieces if isinstance(pieces, list) else [pieces]:
                 call.pieces.add(piece)
@@ -171,12 +173,8 @@ class ToolCalls:
         text = _arguments_text(arguments)
         call.empty = call.empty or (not text and isinstance(arguments, dict | list))
         call.arguments.read(text)
-        if call.arguments.joined:
-            raise BackendError(
-                f"the arguments of the tool call '{call.name[:80]}' are more than one JSON value",
-                code="upstream_mapping_mismatch",
-                retry=False,
-            )
+        if call.arguments.joined or (text and call.pieces is not None):
+            raise _two_values(call)
         if text:
             call.held.append(text)
         told = []
@@ -237,6 +235,14 @@ def _is_another(call: _Call, call_id: Json, name: str, arguments: Json) -> bool:
     if name == call.name:
         return call.complete and bool(arguments)
     return call.begun or bool(arguments)
+
+
+def _two_values(call: _Call) -> BackendError:
+    return BackendError(
+        f"the arguments of the tool call '{call.name[:80]}' are more than one JSON value",
+        code="upstream_mapping_mismatch",
+        retry=False,
+    )
 
 
 def _word(value: Json) -> str:

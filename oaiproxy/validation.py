@@ -182,6 +182,8 @@ class _Explanation:
     def _broken(self, error: ValidationError, path: Path) -> str:
         value, given = error.validator_value, self._shown(error.instance, path)
         match error.validator:
+            case "minItems" | "maxItems" if error.instance:
+                return f"has {len(error.instance)} items, not {value}"
             case "minItems" | "minProperties" | "minLength":
                 return "is empty"
             case "minimum":

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support import HI, IDENTITY
 
-from oaiproxy.canonical import SHAPES, Identity, Names
+from oaiproxy.canonical import SHAPES, Identity, Names, canonical_messages, turns
 from oaiproxy.endpoints import chat, completions
+from oaiproxy.opaque import seal
 from oaiproxy.sandbox import ABSENT
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"q": 1}'}}
@@ -230,3 +232,50 @@ def test_a_completion_is_a_conversation_of_one_message() -> None:
     seen = Names(call, IDENTITY, model="m", stream=False)
     assert (seen.lookup("prompt"), seen.lookup("suffix")) == ("p", "s")
     assert seen.lookup("turns") == [{"role": "user", "parts": [{"type": "text", "text": "p"}]}]
+
+
+def test_state_and_reasoning_come_back() -> None:
+    """Plain ids everywhere; reasoning parts first, for templates that ask for them."""
+    sealed = seal("c1", "mine", [{"text": "hm", "state": "s"}])
+    assert sealed is not None
+    messages = [
+        {"role": "user", "content": "hi"},
+        {
+            "role": "assistant",
+            "content": "a",
+            "reasoning_content": "hm",
+            "tool_calls": [{"id": sealed, "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+        },
+        {"role": "tool", "tool_call_id": sealed, "content": "ok"},
+    ]
+    call = chat.parse(HI | {"messages": messages})
+    tool = {"id": "c1", "name": "f", "arguments": {}, "arguments_json": "{}", "state": "mine"}
+    text = {"type": "text", "text": "a"}
+    result = {"type": "tool_result", "id": "c1", "text": "ok", "name": "f"}
+    _, said, told = canonical_messages(call)
+    assert (said["parts"], said["tool_calls"]) == ([text, {"type": "tool_call", **tool}], [tool])
+    assert (told["parts"], told["tool_call_id"], told["tool_name"]) == ([result], "c1", "f")
+    asked = replace(call, reasoning=True)
+    _, said, _ = canonical_messages(asked)
+    assert said["parts"][:2] == [{"type": "reasoning", "text": "hm", "state": "s"}, text]
+    assert turns(asked)[1]["parts"] == said["parts"]
+
+
+def test_reasoning_of_others_than_the_assistant_is_none() -> None:
+    """And an assistant's alone makes a turn."""
+    call = replace(
+        chat.parse(
+            HI
+            | {
+                "messages": [
+                    {"role": "user", "content": "hi", "reasoning_content": "x"},
+                    {"role": "assistant", "content": None, "reasoning_content": "y"},
+                ]
+            }
+        ),
+        reasoning=True,
+    )
+    assert turns(call) == [
+        {"role": "user", "parts": [{"type": "text", "text": "hi"}]},
+        {"role": "assistant", "parts": [{"type": "reasoning", "text": "y"}]},
+    ]

@@ -34,6 +34,19 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "map by kind",
     ),
     "pieces of JSON": ("stream: {format: text, data: json, text: t}", "is not cut into JSON", "leave `data` out"),
+    "a number without choices": ("response: {text: t, choice_index: i}", "without `choices`", "choices: <selector>"),
+    "a number in a stream": ("stream: {format: sse, text: t, choice_index: i}", "without `choices`", "choices:"),
+    "a number in a rule": (
+        "stream: {format: sse, events: {a: {text: t, choice_index: i}}}",
+        "without `choices`",
+        "choices:",
+    ),
+    "a rewrite of deltas": ("stream: {format: sse, text: t, on_rewrite: continue}", "about cumulative", "text_mode"),
+    "a fallback that says nothing": (
+        "stream: {format: sse, events: {a: {text: t}, b: {fallback: true, done: d}}}",
+        "`fallback` is about what a rule says",
+        "leave it out",
+    ),
     "an end in a piece": ("stream: {format: text, text: '@', done: d}", "`done` cannot be told", "leave it out"),
     "an end in a rule": (
         "stream: {format: text, events: [{when: '@', text: '@', done: d}]}",

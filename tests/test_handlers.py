@@ -653,3 +653,15 @@ async def test_a_bug_before_the_first_event_is_a_500(proxy: Any, monkeypatch: py
         wire = await fetch((await proxy(mapping(backend.url))).url, hello())
         assert (wire.status, wire.error["code"], wire.headers["x-should-retry"]) == (500, "internal_error", "false")
         assert b"canary" not in wire.raw
+
+
+@BOTH_LOOPS
+async def test_a_backend_is_let_go_when_the_text_was_cut(proxy: Any) -> None:
+    """At the client's stop string: what it would say then is not waited for."""
+    script = [REQUEST, stream_head(), chunk(event("fineEN")), chunk(event("D and more")), GONE]
+    async with Backend(script) as backend:
+        running = await proxy(mapping(backend.url, more="emulate: [stop]"))
+        wire = await fetch(running.url, hello(stream=True, stop="END"))
+        assert (wire.text, wire.complete, wire.events[-1]) == ("fine", True, "[DONE]")
+        assert "x-oaiproxy-dropped" not in wire.headers
+        await backend.gone()

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import ask, assert_strict, bytewise, chat, events, example, halves, needs_strict, play, sse
 
 from oaiproxy.reply import MAX_ERROR
@@ -761,3 +763,172 @@ def test_streams_of_text_may_begin_with_a_bracket(form: str) -> None:
     """They are not JSON, and what looks like a page is what the model said."""
     mapping = chat(stream=f'{{format: {form}, data: text, text: "@"}}')
     assert play(mapping, "<b>bold</b>", stream=True).text == "<b>bold</b>"
+
+
+MANY = chat(
+    request="{path: /g, body: {p: '{{ prompt }}', n: '{{ n }}', lp: '{{ logprobs }}'}}",
+    response="{choices: all, text: t, finish_reason: f, logprobs: l, annotations: a, usage: {prompt: u, completion: u}}",
+    stream="{format: ndjson}",
+    more="emulate: [stop]",
+)
+NOTE = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0, "end_index": 1}}
+LOGPROBS = [{"token": "a", "logprob": -1.5, "top_logprobs": [{"token": "b", "logprob": -2}]}]
+ALL = {"all": [{"t": "ab", "l": LOGPROBS, "a": [NOTE]}, {"t": "cd", "f": "length"}], "u": 3}
+
+
+@needs_strict
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_all_that_a_choice_says_is_as_openai_describes_it(endpoint: str, stream: bool) -> None:
+    """Several choices, log probabilities and annotations, whole and in chunks."""
+    wanted: Any = True if endpoint == "chat" else 2
+    made = play(MANY, json.dumps(ALL) + "\n", endpoint=endpoint, stream=stream, n=2, logprobs=wanted)
+    assert made.fault is None
+    name = "CreateCompletionResponse" if endpoint == "completions" else "CreateChatCompletionResponse"
+    if stream and endpoint == "chat":
+        name = "CreateChatCompletionStreamResponse"
+    assert_strict(name, made.chunks if stream else [made.answer])
+    assert [choice["text"] for choice in made.outcome.choices] == ["ab", "cd"]
+    assert b'"logprobs":{' in made.sent
+    assert (b"url_citation" in made.sent) is (endpoint == "chat")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_log_probabilities_are_for_those_who_asked(stream: bool) -> None:
+    """Others get null, as from OpenAI."""
+    assert b'"logprobs":{' not in play(MANY, json.dumps(ALL) + "\n", stream=stream).sent
+
+
+def test_legacy_offsets_go_on_from_chunk_to_chunk() -> None:
+    """They count the characters of all tokens so far."""
+    made = play(MANY, (json.dumps(ALL) + "\n") * 2, endpoint="completions", stream=True, logprobs=1)
+    told = [chunk["choices"][0]["logprobs"] for chunk in made.chunks if chunk["choices"]]
+    assert [each["text_offset"] for each in told if each] == [[0], [1]]
+
+
+STOPPING = [{"all": [{"t": "aE"}]}, {"all": [{"t": "NDb"}], "u": 5}, {"all": [{"t": "c"}], "u": 7}]
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_text_is_cut_at_the_clients_stop_strings(endpoint: str) -> None:
+    """The backend is not read further; what it told of usage until then stands."""
+    data = "".join(json.dumps(each) + "\n" for each in STOPPING) + "garbage"
+    made = play(MANY, data, endpoint=endpoint, stream=True, stop="END", stream_options={"include_usage": True})
+    assert made.reply.done
+    assert made.outcome.usage == {"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10}
+    assert (made.outcome.text, made.outcome.finish_reason) == ("a", "stop")
+
+
+def test_a_whole_answer_is_cut_too() -> None:
+    """Its usage is the backend's."""
+    answer = play(MANY, json.dumps({"all": [{"t": "aENDb", "f": "length"}], "u": 5}), stop=["x", "END"]).answer
+    assert answer["choices"][0]["message"]["content"] == "a"
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["usage"]["total_tokens"] == 10
+
+
+def test_each_choice_is_cut_for_itself() -> None:
+    """The reply goes on until all that were asked for are cut."""
+    first = {"all": [{"index": 0, "t": "aEND"}, {"index": 1, "t": "b"}]}
+    second = {"all": [{"index": 0, "t": "x"}, {"index": 1, "t": "cENDy"}]}
+    exchange = ask(MANY, stream=True, n=2, stop="END")
+    reply = exchange.reply(200, {})
+    reply.feed(json.dumps(first).encode() + b"\n")
+    assert not reply.done
+    reply.feed(json.dumps(second).encode() + b"\n")
+    assert reply.done
+
+
+def test_an_emulated_parameter_is_not_dropped() -> None:
+    """Nor is it where the mapping does not emulate it."""
+    assert ask(MANY, stop="END").dropped == ()
+    assert ask(chat(response="{text: t}"), stop="END").dropped == ("stop",)
+
+
+ECHO = chat(
+    response="{text: 'text[0]', strip: {prefix: '{{ prompt }}', tokens: [<e>]}}",
+    stream="{format: ndjson, text_mode: cumulative, reasoning_tags: [<t>, </t>]}",
+)
+
+
+def test_an_echo_of_the_prompt_is_taken_out() -> None:
+    """Whole, and of cumulative text, with what else is to be cleaned; `stream` takes `strip` over."""
+    assert play(ECHO, '{"text": ["hi there<e>"]}').outcome.text == " there"
+    frames = ["h", "hi", "hi<t>", "hi<t>so</t>y", "hi<t>so</t>yes<", "hi<t>so</t>yes<e>"]
+    outcome = play(ECHO, "".join(json.dumps({"text": [text]}) + "\n" for text in frames), stream=True).outcome
+    assert (outcome.text, outcome.reasoning) == ("yes", "so")
+
+
+def test_what_strip_reads_is_not_what_is_sent() -> None:
+    """A body that reads no `system` sends none, whatever the prefix reads."""
+    mapping = chat(response="{text: t, strip: {prefix: '{{ system }}{{ prompt }}'}}")
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "hi"}]
+    assert ask(mapping, messages=messages).dropped == ("messages",)
+    assert play(mapping, '{"t": "shi!"}', messages=messages).outcome.text == "!"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_state_goes_out_and_comes_back(stream: bool) -> None:
+    """Through a client that knows nothing of it, streamed or not."""
+    mapping = chat(
+        request="""
+    path: /g
+    body:
+      tools: "{{ tools }}"
+      m:
+        - $for: m in messages
+          $value:
+            - $for: p in m.parts
+              $match: p.type
+              $cases:
+                reasoning: {r: "{{ p.text }}", s: "{{ p.state }}"}
+                tool_call: {id: "{{ p.id }}", s: "{{ p.state }}"}
+                tool_result: {id: "{{ p.id }}"}
+                text: {t: "{{ p.text }}"}""",
+        response="{text: t, reasoning: r, state: s, tool_calls: c}",
+        stream="{format: ndjson}",
+    )
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    first = {"r": "hm", "s": {"sig": "x"}, "c": [{"id": "c1", "name": "f", "state": "mine"}]}
+    made = play(mapping, json.dumps(first) + "\n" + json.dumps({"s": "after"}), stream=stream, tools=tools)
+    if not stream:
+        made = play(mapping, json.dumps(first), tools=tools)
+        call = made.answer["choices"][0]["message"]
+    else:
+        call = {"role": "assistant", "content": None, "tool_calls": []}
+        for chunk in made.chunks:
+            delta = chunk["choices"][0]["delta"]
+            call["tool_calls"] += [each for each in delta.get("tool_calls", []) if "id" in each]
+            call |= {key: delta[key] for key in ("extra_content",) if key in delta}
+    result = {"role": "tool", "tool_call_id": call["tool_calls"][0]["id"], "content": "ok"}
+    back = ask(mapping, messages=[{"role": "user", "content": "hi"}, call, result], tools=tools).backend_request()
+    wanted: list[Any] = [{"r": "hm", "s": {"sig": "x"}}] + [{"s": "after"}] * stream + [{"id": "c1", "s": "mine"}]
+    assert json.loads(back.body or b"")["m"] == [[{"t": "hi"}], wanted, [{"id": "c1"}]]
+
+
+def test_state_that_no_call_takes_is_beside_the_message() -> None:
+    """For clients that send messages back as they came."""
+    mapping = chat(response="{text: t, reasoning: r, state: s}")
+    message = play(mapping, '{"t": "a", "r": "b", "s": "x"}').answer["choices"][0]["message"]
+    assert message["extra_content"] == {"oaiproxy": {"state": [{"text": "b", "state": "x"}]}}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.text("a<e>b", max_size=4)), max_size=8))
+def test_choices_cumulative_text_and_deltas_agree(frames: list[tuple[int, str]]) -> None:
+    """The same text in other words comes out the same."""
+    tokens = "strip: {tokens: [<e>]}"
+    delta = chat(stream=f"{{format: ndjson, choices: all, text: t, {tokens}}}")
+    cumulative = chat(stream=f"{{format: ndjson, choices: all, text: t, text_mode: cumulative, {tokens}}}")
+    so_far = {0: "", 1: "", 2: ""}
+    news, wholes = [json.dumps({"all": [{"t": "x"}] * 3})], [json.dumps({"all": [{"t": "x"}] * 3})]
+    for number, text in frames:
+        so_far[number] += text
+        news.append(json.dumps({"all": [{"index": number, "t": text}]}))
+        wholes.append(json.dumps({"all": [{"index": number, "t": "x" + so_far[number]}]}))
+    wanted = ["x" + text.replace("<e>", "") for text in so_far.values()]
+    for mapping, lines in ((delta, news), (cumulative, wholes)):
+        data = "\n".join(lines).encode()
+        for pieces in ([data], bytewise(data)):
+            made = play(mapping, *pieces, stream=True)
+            assert [choice["text"] for choice in made.outcome.choices] == wanted

@@ -170,3 +170,27 @@ def test_a_call_is_told_with_its_first_arguments() -> None:
     assert calls.fragment(0, "a", "f", "") == []
     assert summary(calls.fragment(1, "b", "g", "{")) == [(0, "a", "f", ""), (1, "b", "g", "{")]
     assert summary([ToolCallDelta(0, "a", "f"), *calls.fragment(0, None, None, "{}")]) == [(0, "a", "f", "{}")]
+
+
+@pytest.mark.parametrize("pieces_first", [False, True])
+def test_arguments_come_in_one_form(pieces_first: bool) -> None:
+    """As text or in pieces at their places; both would be two values."""
+    calls = ToolCalls(0, lambda: "made")
+    forms: list[tuple[Any, Any]] = [("{}", None), (None, [{"path": "$.a", "value": 1}])]
+    first, second = reversed(forms) if pieces_first else forms
+    calls.fragment(0, "c", "f", first[0], None, first[1])
+    with pytest.raises(BackendError, match="more than one JSON value"):
+        calls.fragment(0, None, None, second[0], None, second[1])
+
+
+def test_the_state_of_a_call_is_sealed_in_its_id() -> None:
+    """When it came before the id was told; else it is late."""
+    late: list[Any] = []
+    calls = ToolCalls(0, lambda: "made", lambda call_id, state: f"{call_id}+{state}", lambda *told: late.append(told))
+    [opened, _] = calls.whole({"name": "f", "arguments": {"a": 1}, "state": "s"})
+    assert opened.id == "made+s"
+    calls.fragment(1, "c", None, None, "early")
+    [opened, _] = calls.fragment(1, None, "g", "{}")
+    assert opened.id == "c+early"
+    calls.fragment(1, None, None, None, "too late")
+    assert late == [("c", "too late")]

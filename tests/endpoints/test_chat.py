@@ -10,7 +10,7 @@ from support import HI, IDENTITY, assert_strict, events, needs_strict
 
 from oaiproxy.endpoints import chat
 from oaiproxy.errors import ClientError
-from oaiproxy.events import Delta, Event, Finish, Head, ToolCallDelta, Usage
+from oaiproxy.events import Annotations, Delta, Event, Finish, Head, Logprobs, Remainder, ToolCallDelta, Usage
 
 USAGE = Usage(3, 4, 7, 1, 2)
 TALK: list[Event] = [Head("theirs", "big"), Delta("hm", "reasoning_content"), Delta("a"), Delta("b"), Finish("stop")]
@@ -179,3 +179,38 @@ def test_openais_schemas(talk: list[Event]) -> None:
     assert_strict("CreateChatCompletionResponse", [json.loads(encode(talk, USAGE)), json.loads(encode(talk))])
     for fields in ({}, {"stream_options": {"include_usage": True}}):
         assert_strict("CreateChatCompletionStreamResponse", chunks(talk, USAGE, **fields))
+
+
+NOTES: list[Event] = [
+    Logprobs([{"token": "a", "logprob": -1, "bytes": [97], "top_logprobs": []}]),
+    Annotations([{"type": "url_citation"}]),
+    Delta("a"),
+    Remainder([{"state": "s"}]),
+    Finish("stop"),
+]
+EXTRA = {"oaiproxy": {"state": [{"state": "s"}]}}
+
+
+def test_what_belongs_to_a_choice_is_in_its_chunks() -> None:
+    """Log probabilities for those who asked, annotations, and the rest of the state in the last delta."""
+    choices = [chunk["choices"][0] for chunk in chunks(NOTES, logprobs=True)]
+    assert choices[0]["delta"]["role"] == "assistant"
+    assert [choice["logprobs"] for choice in choices if choice["logprobs"]] == [
+        {"content": [{"token": "a", "logprob": -1, "bytes": [97], "top_logprobs": []}], "refusal": None}
+    ]
+    assert [choice["delta"] for choice in choices[2:]] == [
+        {"annotations": [{"type": "url_citation"}]},
+        {"content": "a"},
+        {"extra_content": EXTRA},
+    ]
+    assert choices[-1]["finish_reason"] == "stop"
+    assert not any(chunk["choices"][0]["logprobs"] for chunk in chunks(NOTES))
+
+
+def test_what_belongs_to_a_choice_is_in_its_message() -> None:
+    """As in the chunks."""
+    choice = json.loads(encode(NOTES, logprobs=True))["choices"][0]
+    assert choice["logprobs"]["content"][0]["token"] == "a"
+    assert choice["message"]["annotations"] == [{"type": "url_citation"}]
+    assert choice["message"]["extra_content"] == EXTRA
+    assert json.loads(encode(NOTES))["choices"][0]["logprobs"] is None
