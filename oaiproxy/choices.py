@@ -23,6 +23,7 @@ class Choice:
         "_filters",
         "_held",
         "_keeps",
+        "_plain",
         "_said",
         "_size",
         "_state",
@@ -33,6 +34,7 @@ class Choice:
         "left_out",
         "resolved",
         "spoke",
+        "stopped",
         "thought",
         "tool_calls",
     )
@@ -47,6 +49,8 @@ class Choice:
         """Whether it said any text, or called a tool, be it not told yet."""
         self.thought = False
         """Whether any reasoning came."""
+        self.stopped = False
+        """Whether its text was cut at one of the client's stop strings: nothing follows."""
         self.finish: str | None = None
         self.tool_calls = ToolCalls(index, new_id, self._seal, self._late)
         self.left_out = left_out
@@ -56,6 +60,8 @@ class Choice:
         self._keeps = plan.keeps_state
         filtered = plan.tokens or plan.reasoning_tags or terms.prefix or terms.suffix or terms.stop
         self._filters = TextFilters(terms, plan.tokens, plan.reasoning_tags) if filtered else None
+        self._plain = not (plan.cumulative or filtered)
+        """Whether text goes out as it comes."""
         self._said = ""
         """Cumulative text so far."""
         self._held: dict[Kind, str] = {}
@@ -66,13 +72,12 @@ class Choice:
         """Reasoning since the last item of state."""
         self._size = 0
 
-    @property
-    def stopped(self) -> bool:
-        """Whether its text was cut at one of the client's stop strings: nothing follows."""
-        return self._filters is not None and self._filters.stopped
-
     def say(self, text: str, kind: Kind, events: list[Event]) -> bool:
         """Take text that came, and tell what of it goes out; whether there was any that is new."""
+        if self._plain and kind == "content" and not self._held and not "\ud800" <= text[-1] <= "\udbff":
+            self.spoke = True
+            events.append(Delta(text, kind, self.index))
+            return True
         cumulative = self._cumulative and kind == "content"
         text = self._suffix(text) if cumulative else self._joined(text, kind)
         if not text:
@@ -131,6 +136,7 @@ class Choice:
                 if self._keeps:
                     self._think(piece)
             events.append(Delta(piece, kind, self.index))
+        self.stopped = self._filters.stopped
 
     def _think(self, text: str) -> None:
         """Reasoning that its state will need; too much of it is left out."""

@@ -116,7 +116,10 @@ class Extraction:
             self._listed, self._heard = True, sinks.speaks
         if (sinks.id is not None or sinks.model is not None) and not self.spoke:
             self._head(sinks, value, events)
-        if sinks.choices is not None:
+        if sinks.plain and self._first is not None:
+            if not self._first.stopped:
+                self._hear_text(self._first, sinks, value, events)
+        elif sinks.choices is not None:
             for choice, item in self._items(sinks, value):
                 self._hear(choice, sinks, item, events)
         elif sinks.personal:
@@ -170,17 +173,14 @@ class Extraction:
         envelope = self._envelope
         if choice.stopped:
             return
-        new = not (sinks.fallback and choice.spoke)
-        if sinks.reasoning is not None and new and not (sinks.fallback and choice.thought):
+        fallback = sinks.fallback
+        new = not fallback or not choice.spoke
+        if sinks.reasoning is not None and new and not (fallback and choice.thought):
             self._say(choice, sinks.reasoning(value, envelope), "reasoning_content", sinks, events)
         if sinks.state is not None and new and (state := sinks.state(value, envelope)):
             choice.keep(state)
         if sinks.text is not None and new:
-            text = sinks.text(value, envelope)
-            self._note_text(choice, text, sinks, value)
-            self._say(choice, text, "content", sinks, events)
-            if choice.stopped:
-                self._stop()
+            self._hear_text(choice, sinks, value, events)
         if sinks.refusal is not None and new:
             self._say(choice, sinks.refusal(value, envelope), "refusal", sinks, events)
         if sinks.tool_calls is not None and new:
@@ -193,6 +193,19 @@ class Extraction:
             events.append(read_logprobs(found, choice.index))
         if sinks.annotations is not None and new and (found := sinks.annotations(value, envelope)):
             events.append(read_annotations(found, choice.index))
+
+    def _hear_text(self, choice: Choice, sinks: Sinks, value: Json, events: list[Event]) -> None:
+        assert sinks.text is not None
+        text = sinks.text(value, self._envelope)
+        if text and type(text) is str:
+            choice.resolved = True
+            if choice.say(text, "content", events):
+                self.spoke = True
+            if choice.stopped:
+                self._stop()
+        else:
+            self._note_text(choice, text, sinks, value)
+            self._say(choice, text, "content", sinks, events)
 
     def _stop(self) -> None:
         """The end of what is read, when every choice that was asked for is cut."""

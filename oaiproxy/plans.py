@@ -152,6 +152,7 @@ class Replies:
         text = entry("text")
         call = source.get("tool_call")
         span = text.span() if text else None
+        told = [key for key in _PERSONAL if entry(key)]
         return Sinks(
             text=pick("text"),
             reasoning=pick("reasoning"),
@@ -165,7 +166,8 @@ class Replies:
             choices=pick("choices"),
             choice_index=pick("choice_index"),
             fallback=source.value.get("fallback") is True,
-            personal=call is not None or any(entry(key) for key in _PERSONAL),
+            plain=call is None and not source.value.get("fallback") and told == ["text"],
+            personal=call is not None or bool(told),
             usage=tuple((key, compile_pick(child, self._compilation)) for key, child in usage.items()) if usage else (),
             id=pick("id"),
             model=pick("model"),

@@ -98,6 +98,8 @@ class Sinks:
     """Whether the mapping names this kind of event; what it does not name is counted."""
     catches: bool = False
     """Whether a frame that calls itself an error is one: the mapping says nothing else about it."""
+    plain: bool = False
+    """Whether nothing but text is told of a choice."""
     personal: bool = True
     """Whether a choice is told anything here."""
 

@@ -767,7 +767,8 @@ def test_streams_of_text_may_begin_with_a_bracket(form: str) -> None:
 
 MANY = chat(
     request="{path: /g, body: {p: '{{ prompt }}', n: '{{ n }}', lp: '{{ logprobs }}'}}",
-    response="{choices: all, text: t, finish_reason: f, logprobs: l, annotations: a, usage: {prompt: u, completion: u}}",
+    response="""
+      {choices: all, text: t, finish_reason: f, logprobs: l, annotations: a, usage: {prompt: u, completion: u}}""",
     stream="{format: ndjson}",
     more="emulate: [stop]",
 )
