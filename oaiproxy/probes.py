@@ -12,7 +12,7 @@ from oaiproxy.canonical import Identity
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
-from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.exchange import REASONING, BackendRequest, Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.sandbox import AbsentError, RenderError
@@ -57,6 +57,11 @@ _NAMES = {"max_completion_tokens": "max_tokens"}
 _COMPLETION_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty")
 _TOOL = {"type": "function", "function": {"name": "look_up", "description": "d", "parameters": {"type": "object"}}}
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"q":"x"}'}}
+_REASONING: tuple[dict[str, Json], ...] = (
+    {"reasoning_content": "r"},
+    {"extra_content": {"oaiproxy": {"state": [{"text": "r", "state": "s"}, {"state": {"s": "s"}}]}}},
+)
+"""What an assistant's message brings back of its reasoning: text alone, state with text, and state alone."""
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 _CONVERSATION = {
     "system": ("system", "text of the system message"),
@@ -89,6 +94,7 @@ class _Probe:
         self._mapping = mapping
         self._name = name
         self._reads = {path.partition(".")[0] for path in endpoint.reads}
+        self._reasons = not endpoint.reads.isdisjoint(REASONING)
         self._source = source
         whole, stream = endpoint.operation(False), endpoint.operation(True)
         self._streams = (False,) if whole[0] is stream[0] else (False, True)
@@ -121,6 +127,8 @@ class _Probe:
             yield {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}, _IMAGE]}]}
         if self._reads & {"tools", "tool_choice", "request"}:
             yield from self._tools(hi)
+        if self._reasons:
+            yield from ({"messages": [hi, {"role": "assistant", "content": "a", **said}, hi]} for said in _REASONING)
 
     def _tools(self, hi: Json) -> Iterator[dict[str, Json]]:
         yield {"messages": [hi], "tools": [_TOOL]}

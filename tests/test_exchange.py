@@ -183,3 +183,25 @@ def test_the_choice_of_no_tool_keeps_them_back_from_the_raw_request_too() -> Non
     assert b"tools" not in (ask(mapping, tools=tools, tool_choice="none").backend_request().body or b"")
     body = ask(mapping, tools=tools, tool_choice="none").backend_request().body
     assert json.loads(body or b"") == {"p": "hi"}
+
+
+def test_the_terms_of_an_answer_are_rendered_once() -> None:
+    """What `strip` reads of the request, and the strings that the proxy stops at."""
+    mapping = chat(
+        response="{text: t, strip: {prefix: 'Q: {{ prompt }}', suffix: '{{ seed }}'}}", more="emulate: [stop]"
+    )
+    exchange = ask(mapping, stop=["a", ""], n=None)
+    exchange.backend_request()
+    whole = mapping.endpoints["chat"].whole
+    assert whole is not None
+    terms = exchange.terms(whole.plan)
+    assert (terms.prefix, terms.suffix, terms.stop, terms.choices) == ("Q: hi", "", ("a",), 1)
+    assert exchange.terms(whole.plan) is terms
+
+
+def test_a_prefix_that_cannot_be_rendered_is_told_before_anything_is_sent() -> None:
+    """As any other template."""
+    mapping = chat(response="{text: t, strip: {prefix: 'Q: {{ seed }}'}}")
+    with pytest.raises(ClientError) as caught:
+        ask(mapping).backend_request()
+    assert caught.value.param == "seed"

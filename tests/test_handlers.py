@@ -665,3 +665,13 @@ async def test_a_backend_is_let_go_when_the_text_was_cut(proxy: Any) -> None:
         assert (wire.text, wire.complete, wire.events[-1]) == ("fine", True, "[DONE]")
         assert "x-oaiproxy-dropped" not in wire.headers
         await backend.gone()
+
+
+async def test_state_that_is_too_large_is_named_in_the_log(proxy: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """The answer goes out without it."""
+    state = {str(number): number**50 for number in range(4000)}
+    async with Backend([REQUEST, answer({"text": "fine", "s": state})]) as backend:
+        running = await proxy(mapping(backend.url, response="{text: text, state: s}", stream=""))
+        assert (await fetch(running.url, hello())).text == "fine"
+    running.state.log.close()
+    assert '"left_out":["the state of a message"]' in capfd.readouterr().err

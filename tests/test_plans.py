@@ -61,3 +61,42 @@ def test_an_event_without_a_name_is_a_message(stream: str, event: str, found: bo
     envelope.frame = Frame(b"{}", event=event)
     [sinks] = operation.plan.choose({}, envelope)
     assert (sinks.text is not None, sinks.listed) == (found, found)
+
+
+CLEANED = "strip: {prefix: p, tokens: [a, b, a]}, reasoning_tags: [<t>, </t>]"
+
+
+@pytest.mark.parametrize(
+    ("stream", "tokens", "tags"),
+    [
+        ("", ("a", "b"), ("<t>", "</t>")),
+        (", strip: ~, reasoning_tags: ~", (), None),
+        (", strip: {suffix: s}, reasoning_tags: [x, y]", (), ("x", "y")),
+    ],
+)
+def test_a_stream_cleans_as_the_response_does(
+    stream: str, tokens: tuple[str, ...], tags: tuple[str, str] | None
+) -> None:
+    """Unless it says otherwise; `~` turns it off."""
+    mapping = chat(response=f"{{text: t, {CLEANED}}}", stream=f"{{format: ndjson{stream}}}")
+    operation = mapping.endpoints["chat"].stream
+    assert operation is not None
+    assert (operation.plan.tokens, operation.plan.reasoning_tags) == (tokens, tags)
+    assert (operation.plan.prefix is not None) is bool(tokens)
+
+
+@pytest.mark.parametrize(
+    ("response", "plain", "personal"),
+    [
+        ("{text: t, usage: {total: u}, id: i}", True, True),
+        ("{text: t, finish_reason: f}", False, True),
+        ("{text: t, choices: c}", True, True),
+    ],
+)
+def test_a_plan_knows_what_it_tells_of_choices(response: str, plain: bool, personal: bool) -> None:
+    """So that what is simple takes a short way."""
+    operation = chat(response=response).endpoints["chat"].whole
+    assert operation is not None
+    [sinks] = operation.plan.choose({}, Envelope())
+    assert (sinks.plain, sinks.personal) == (plain, personal)
+    assert operation.plan.many is ("choices" in response)
