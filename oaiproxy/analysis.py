@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -179,6 +179,8 @@ class Analysis:
                 if node.name == "selectattr" and len(rest) == 2 and isinstance(rest[0], nodes.Const):
                     self._compared(value, nodes.Operand(_EQUALITIES.get(rest[0].value, ""), rest[1]))
                 self._check_test(rest[:1], node.lineno)
+            case "strip_keys", keys if subject.path:
+                self._reads.update(f"{subject.path}.!{key}" for each in keys for key in _words(each))
             case "select" | "reject", rest:
                 self._check_test(rest[:1], node.lineno)
             case "jmes", [nodes.Const(value=str() as text)] if fault := check_selector(text):
@@ -194,7 +196,7 @@ class Analysis:
             return subject
         if name != "length" and subject.path:
             self._reads.add(subject.path + ".*")
-        return ANYTHING
+        return Value(None, subject.path) if name in ("strip_keys", "merge") else ANYTHING
 
     def _path(self, value: Value, path: str, offset: int) -> Value:
         for key in path.split("."):
@@ -424,6 +426,16 @@ def _with_default(words: tuple[str, ...], arguments: Sequence[nodes.Expr]) -> Sh
 
 _EQUALITIES = {"eq": "eq", "equalto": "eq", "==": "eq", "in": "in"}
 """The tests that compare a value with words, and the operators that do the same."""
+
+
+def _words(node: nodes.Node) -> Iterator[str]:
+    """The texts of a constant, or of a list of constants."""
+    match node:
+        case nodes.Const(value=str() as word):
+            yield word
+        case nodes.List(items=items):
+            for item in items:
+                yield from _words(item)
 
 
 def _is_number(node: nodes.Node) -> bool:

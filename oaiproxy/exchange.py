@@ -10,11 +10,11 @@ reply.end(); reply.close(counts)                  # the last bytes
 from __future__ import annotations
 
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from oaiproxy import jsontext
-from oaiproxy.canonical import Call, Identity, Names
+from oaiproxy.canonical import Call, Identity, Names, without
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -22,7 +22,7 @@ from oaiproxy.filters import text as as_text
 from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import sent_texts, unread_fields
+from oaiproxy.policy import leave_out, sent_texts
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import UnfitError
 from oaiproxy.sandbox import Absent, AbsentError, RenderError, Scope
@@ -65,13 +65,12 @@ class Exchange:
             )
         told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
         if call.fields.get("tool_choice") == "none" and not told_of_choice:
-            call = _without_tools(call)
+            call = without(call, ("tools", "tool_choice"))
         self.mapping = mapping
-        self.call = call
+        self.call, self.dropped = leave_out(call, endpoint.reads)
         self.encoder = encoder
         self.identity = identity
         self.client_headers = client_headers
-        self.dropped: tuple[str, ...] = unread_fields(call, endpoint.reads)
         self._endpoint: Endpoint = endpoint
         self._operation, self.backend_streams = endpoint.operation(call.stream)
 
@@ -162,15 +161,6 @@ _CLIENT_NAMES = {"system": "messages", "turns": "messages"} | {
     )
 }
 """Names that are absent because the client left a field out, and that field."""
-
-
-def _without_tools(call: Call) -> Call:
-    """What `tool_choice: none` means to a backend that is not told of the choice."""
-    fields, request = (
-        {name: value for name, value in given.items() if name not in ("tools", "tool_choice")}
-        for given in (call.fields, call.request)
-    )
-    return replace(call, fields=fields, request=request)
 
 
 def _unbuildable(detail: str) -> ProxyError:
