@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import bases_in
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import SHAPES, Identity, Names
@@ -107,7 +108,10 @@ chat:
 
 
 def findings(text):
-    surroundings = Surroundings(MAPPINGS, ENVIRONMENT, lambda name: (ROOT / "mappings" / name).read_text("utf-8"))
+    folder = ROOT / "mappings"
+    surroundings = Surroundings(
+        MAPPINGS, ENVIRONMENT, lambda name: (folder / name).read_text("utf-8"), bases_in(folder)
+    )
     return check_mapping(text, "docs.yaml", surroundings).diagnostics
 
 
