@@ -22,6 +22,7 @@ from oaiproxy.outcomes import Outcome, drive, from_error
 from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
 from oaiproxy.source import Source
+from oaiproxy.variants import PLAIN
 
 MAX_CUTS = 24
 """Places at which an example's stream is cut in two; a longer one is cut at so many, evenly spread."""
@@ -90,7 +91,8 @@ def _framing(mapping: Mapping, example: Example) -> str:
     if "file" not in backend:
         return framing if "stream" in backend else ""
     suffix = backend["file"].rpartition(".")[2]
-    streams = endpoint.operation(example.request.get("stream") is True)[1]
+    variant = mapping.variants.get(example.request.get("model", next(iter(mapping.models), "")), PLAIN)
+    streams = endpoint.operation(example.request.get("stream") is True, variant.stream)[1]
     return framing if streams and _SUFFIXES.get(suffix, CONTENT_TYPES.get(framing)) == CONTENT_TYPES[framing] else ""
 
 

@@ -27,6 +27,7 @@ from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import UnfitError
 from oaiproxy.sandbox import Absent, AbsentError, RenderError, Scope
 from oaiproxy.trees import Render
+from oaiproxy.variants import PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,16 @@ class Exchange:
         if call.fields.get("tool_choice") == "none" and not told_of_choice:
             call = without(call, ("tools", "tool_choice"))
         self.mapping = mapping
-        self.call, self.dropped = leave_out(call, endpoint.reads)
+        self._variant = mapping.variants.get(call.model, PLAIN)
+        call, dropped = self._variant.without_dropped(call)
+        call, unread = leave_out(call, endpoint.reads, mapping.unsupported)
+        self.call = self._variant.completed(call)
+        self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
         self.identity = identity
         self.client_headers = client_headers
         self._endpoint: Endpoint = endpoint
-        self._operation, self.backend_streams = endpoint.operation(call.stream)
+        self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
 
     def backend_request(self) -> BackendRequest:
         """Render the request for the backend. Raises ClientError or ProxyError when it cannot be rendered."""
@@ -82,7 +87,7 @@ class Exchange:
             self.identity,
             model=mapping.models.get(self.call.model, self.call.model),
             stream=self.backend_streams,
-            variables=mapping.variables,
+            variables=mapping.variables if self._variant.variables is None else self._variant.variables,
         )
         scope = Scope(names)
         try:

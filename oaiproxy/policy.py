@@ -75,7 +75,7 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
     choice = call.fields.get("tool_choice")
     for key in sorted(call.fields, key=lambda name: name not in _PARTNERS):
         found = fields[key]
-        if (found.name or key) in reads or _raw(reads, key) or key in gone or key in NEVER_UNREAD:
+        if is_read(reads, key, found) or key in gone or key in NEVER_UNREAD:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
@@ -89,6 +89,61 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
         if unread is Unread.DROP:
             dropped.extend((key, *with_it))
     return without(call, gone) if gone else call
+
+
+def fields_of(endpoint: str) -> Mapping[str, Field]:
+    """The request fields of an endpoint, by their name on the wire."""
+    return _FIELDS[endpoint]
+
+
+def known_fields() -> dict[str, Field]:
+    """The request fields of all endpoints."""
+    return {name: found for table in reversed(list(_FIELDS.values())) for name, found in table.items()}
+
+
+def is_read(reads: frozenset[str], key: str, found: Field) -> bool:
+    """Whether templates read a field, by its name or from the raw body."""
+    return (found.name or key) in reads or _raw(reads, key)
+
+
+def leave_out_named(call: Call, names: Collection[str]) -> tuple[Call, tuple[str, ...]]:
+    """The call without these fields and things in messages, by what templates call them, and those that were sent.
+
+    Raises ClientError when no message is left.
+    """
+    known = fields_of(call.endpoint)
+    gone = [key for key in call.fields if key in known and (known[key].name or key) in names]
+    dropped = [*gone, *(name for key in gone for name in _PARTNERS.get(key, ()) if name in call.fields)]
+    call = without(call, dropped) if dropped else call
+    messages = []
+    for message in call.messages:
+        content = message.get("content")
+        kinds = [_MEDIA_NAMES.get(part["type"], "") for part in content] if isinstance(content, list) else []
+        lost = [place for place, kind in enumerate(kinds) if kind in names]
+        tools = _tools_key(message) if "tool_calls" in names else ""
+        dropped.extend(kinds[place] for place in lost)
+        dropped.extend(["tool_calls"] * bool(tools))
+        messages.append(_thinned(message, lost, tools))
+    return _with_messages(call, messages), tuple(dict.fromkeys(dropped))
+
+
+def _tools_key(message: Message) -> str:
+    """What `_thinned` is to take from a message of a history of tool calls."""
+    if message["role"] in ("tool", "function"):
+        return "role"
+    return next(
+        (key for key in ("tool_calls", "function_call") if message["role"] == "assistant" and message.get(key)), ""
+    )
+
+
+def _with_messages(call: Call, messages: list[Message | None]) -> Call:
+    """The call with the messages that are left. Raises ClientError when none is."""
+    kept = [message for message in messages if message is not None]
+    if not kept:
+        raise unsupported("messages", call.model)
+    if kept == call.messages:
+        return call
+    return replace(call, messages=kept, request={**call.request, "messages": kept})
 
 
 def _raw(reads: frozenset[str], key: str) -> bool:
@@ -139,12 +194,7 @@ def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dr
                 raise unsupported(where, call.model)
             dropped.extend([name] * (unread is Unread.DROP))
         messages.append(_thinned(message, lost, param))
-    kept = [message for message in messages if message is not None]
-    if not kept:
-        raise unsupported("messages", call.model)
-    if kept == call.messages:
-        return call
-    return replace(call, messages=kept, request={**call.request, "messages": kept})
+    return _with_messages(call, messages)
 
 
 def _thinned(message: Message, lost: Collection[int], tools: str) -> Message | None:

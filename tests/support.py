@@ -71,9 +71,10 @@ def chat(
     request: str = "{path: /g, body: {p: '{{ prompt }}'}}",
     more: str = "",
     backend: str = "{url: 'https://backend.test/v1'}",
+    models: str = "[m]",
 ) -> Mapping:
     """A mapping with one `chat` block, whose parts are given in YAML's flow style."""
-    lines = ["oaiproxy: 1", "models: [m]", f"backend: {backend}", more, "chat:", f"  request: {request}"]
+    lines = ["oaiproxy: 1", f"models: {models}", f"backend: {backend}", more, "chat:", f"  request: {request}"]
     lines += [f"  response: {response}"] if response else []
     lines += [f"  stream: {stream}"] if stream else []
     return load("\n".join(lines) + "\n")

@@ -309,6 +309,7 @@ def test_every_top_level_key_is_documented(page):
         ("backend", properties("backend")),
         ("timeouts", properties("backend")["timeouts"]["properties"]),
         ("request", properties("request")),
+        ("model", properties("model")),
         ("errors", properties("errors")),
         ("example", properties("example")),
         ("example backend", properties("example")["backend"]["properties"]),
