@@ -123,6 +123,7 @@ SHAPES: Mapping[str, Shape] = {
     "model": _TEXT,
     "extra": None,
     "request": None,
+    "headers": {},
     "vars": None,
     "request_id": _TEXT,
     "uuid": _TEXT,
@@ -137,7 +138,14 @@ class Names:
     __slots__ = ("_call", "_values")
 
     def __init__(
-        self, call: Call, identity: Identity, *, model: str, stream: bool, variables: Mapping[str, Json] | None = None
+        self,
+        call: Call,
+        identity: Identity,
+        *,
+        model: str,
+        stream: bool,
+        variables: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._call = call
         self._values: dict[str, Json] = {
@@ -146,6 +154,7 @@ class Names:
             "model": model,
             "extra": call.extra,
             "request": call.request,
+            "headers": headers or {},
             "vars": variables or {},
             "request_id": identity.request_id,
             "uuid": identity.uuid,

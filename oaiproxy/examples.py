@@ -133,6 +133,9 @@ class _Run:
             help_ = "the path is relative to the mapping"
             yield self._finding("E602", message, self._at("backend", "file"), help_=help_)
             return
+        for name in example.headers.keys() - self._mapping.client_headers:
+            label = did_you_mean(name, self._mapping.client_headers) or "list it under `backend.client_headers`"
+            yield self._finding("E503", f"templates never see the header `{name}`", self._at("headers"), label)
         yield from self._misspelled(call)
         yield from self._sends(call)
         first = self._outcome(call, [data], call.stream)
@@ -227,7 +230,7 @@ class _Run:
 
     def _exchange(self, call: Call, streams: bool) -> Exchange:
         encoder = DOORS[self._example.endpoint].encoder(replace(call, stream=streams), IDENTITY)
-        return Exchange(self._mapping, call, encoder, IDENTITY)
+        return Exchange(self._mapping, call, encoder, IDENTITY, self._example.headers)
 
     def _request(self, call: Call, streams: bool) -> BackendRequest | ApiError:
         try:

@@ -88,6 +88,9 @@ class Exchange:
             model=mapping.models.get(self.call.model, self.call.model),
             stream=self.backend_streams,
             variables=mapping.variables if self._variant.variables is None else self._variant.variables,
+            headers={
+                name: _readable(value) for name, value in self.client_headers.items() if name in mapping.read_headers
+            },
         )
         scope = Scope(names)
         try:
@@ -166,6 +169,11 @@ _CLIENT_NAMES = {"system": "messages", "turns": "messages"} | {
     )
 }
 """Names that are absent because the client left a field out, and that field."""
+
+
+def _readable(value: str) -> str:
+    """A client's header as text: bytes that are not UTF-8, which come as surrogates, are replaced."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _unbuildable(detail: str) -> ProxyError:

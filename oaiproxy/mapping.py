@@ -15,7 +15,7 @@ from oaiproxy.failures import ErrorSelectors
 from oaiproxy.jsontext import Json
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.policy import Overrides
-from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
+from oaiproxy.requests import RequestTemplate, client_headers, compile_request, merge_requests, shared_request
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import check_constants
@@ -66,6 +66,8 @@ class Example:
     backend: Dict[str, Json]
     replies: Dict[str, Json]
     source: Source
+    headers: Dict[str, str] = field(default_factory=dict)
+    """Those of the client's request, by lower-case names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Mapping:
     secrets: frozenset[str] = field(repr=False)
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
+    read_headers: frozenset[str] = frozenset()
+    """Those of them that templates see."""
     variants: Dict[str, Variant] = field(default_factory=dict)
     """The models about which more is said than a name."""
     unsupported: Overrides = field(default_factory=Overrides)
@@ -107,7 +111,10 @@ class _Compiler:
     def __init__(self, root: Source, compilation: Compilation) -> None:
         self._root = root
         self._compilation = compilation
-        self._shapes = {**SHAPES, "vars": variables_shape(root.document.data)}
+        listed = root["backend"].get("client_headers")
+        self._client_headers = client_headers(listed, compilation) if listed else frozenset()
+        self._shapes = {**SHAPES, "headers": dict.fromkeys(self._client_headers, "text")}
+        self._shapes["vars"] = variables_shape(root.document.data)
         if variables := root.get("vars"):
             check_constants(variables, compilation)
         self._backend = compile_backend(root["backend"], compilation)
@@ -131,6 +138,8 @@ class _Compiler:
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
+            client_headers=self._client_headers,
+            read_headers=self._client_headers,
             variants=Variants(self._compilation, answers, root.get("vars") or {}).variants(models),
             unsupported=compile_overrides(self._root.get("on_unsupported"), self._compilation),
         )
@@ -161,4 +170,5 @@ class _Compiler:
             backend=given["backend"],
             replies=given.get("replies") or {},
             source=source,
+            headers={name.lower(): value for name, value in (given.get("headers") or {}).items()},
         )

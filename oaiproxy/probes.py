@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Dict
 from urllib.parse import quote
 
 from oaiproxy import jsontext
@@ -13,6 +14,7 @@ from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.sandbox import AbsentError, RenderError
@@ -120,6 +122,8 @@ class _Probe:
         for stream in self._streams:
             for body in self._bodies():
                 yield from self._render(body | {"stream": stream})
+            if sent := dict.fromkeys(self._mapping.client_headers, "value"):
+                yield from self._render(_least(self._name, "hi") | {"stream": stream}, sent)
             texts = hostile if stream == self._streams[0] else hostile[: len(HOSTILE) - 1]  # the long one only once
             altered = [found for text in texts for found in self._carry(text, stream)]
             yield from altered or self._converse(stream)
@@ -150,14 +154,14 @@ class _Probe:
         results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "found"} for n in (1, 2)]
         yield {"messages": [hi, called, *results], "tools": [_TOOL]}
 
-    def _exchange(self, body: dict[str, Json]) -> Exchange:
+    def _exchange(self, body: dict[str, Json], headers: Dict[str, str] = EMPTY) -> Exchange:
         door = DOORS[self._name]
         call = door.parse({"model": self._model, **body})
-        return Exchange(self._mapping, call, door.encoder(call, IDENTITY), IDENTITY)
+        return Exchange(self._mapping, call, door.encoder(call, IDENTITY), IDENTITY, headers)
 
-    def _render(self, body: dict[str, Json]) -> Iterator[Diagnostic]:
+    def _render(self, body: dict[str, Json], headers: Dict[str, str] = EMPTY) -> Iterator[Diagnostic]:
         try:
-            exchange = self._exchange(body)
+            exchange = self._exchange(body, headers)
         except ClientError:
             return
         try:
