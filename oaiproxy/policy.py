@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from oaiproxy.analysis import PICKED
 from oaiproxy.canonical import Call, Message, canonical_part, message_text, without
 from oaiproxy.errors import ClientError
 from oaiproxy.jsontext import Json
@@ -20,6 +22,7 @@ _ANY_TEXT = {
     "request": ("request.*", "request.messages.*", "request.messages.content"),
 }
 """The paths of which one tells that the texts of a conversation are read, by the name that holds it."""
+_SLICE = re.compile(r"(messages|turns|request\.messages)\[(-?\d*):(-?\d*)\](.*)")
 _TOOL_PARTS = {"tool_call": ("arguments", "arguments_json"), "tool_result": ("id", "json")}
 """What is read of such a part by a template that makes something of it."""
 _MESSAGE_TOOL_RESULTS = ("tool_call_id", "tool_name", "role=tool")
@@ -34,10 +37,12 @@ NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
 """Fields that the proxy itself reads."""
 _TEXT_KEYS = frozenset(("messages", "content", "text", "parts"))
 _MEDIA_KEYS = _TEXT_KEYS | {
+    PICKED,
     *("type", "image_url", "input_audio", "file", "url", "base64", "data", "format", "filename"),
     *("file_id", "file_data", "media_type", "images_base64"),
 }
 _TOOL_KEYS = _TEXT_KEYS | {
+    PICKED,
     *("type", "tool_calls", "tool_call_id", "tool_name", "function_call", "function", "name", "id", "arguments"),
     *("arguments_json", "json", "role"),
 }
@@ -148,7 +153,8 @@ def _with_messages(call: Call, messages: list[Message | None]) -> Call:
 
 def _raw(reads: frozenset[str], key: str) -> bool:
     """Whether a field is read from the request's body as it came."""
-    return f"request.{key}" in reads or ("request.*" in reads and f"request.!{key}" not in reads)
+    stripped = {f"request.!{key}", f"request.!{PICKED}"}
+    return f"request.{key}" in reads or ("request.*" in reads and not reads & stripped)
 
 
 def _check_forms(call: Call, reads: frozenset[str]) -> None:
@@ -183,11 +189,12 @@ def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dr
     media, tools = _reading(reads, _MEDIA_KEYS), _reading(reads, _TOOL_KEYS)
     last = len(call.messages) - 1
     messages = []
+    turns = _turn_numbers(call.messages)
     for index, message in enumerate(call.messages):
         lost = {}
-        for place, kind in _lost_media(media, message, last=index == last):
+        for place, kind in _lost_media(media.at(index, turns), message, last=index == last):
             lost[place] = (_MEDIA_NAMES[kind], f"messages[{index}].content[{place}].type")
-        param = _lost_tools(tools, message) if index in sent else ""
+        param = _lost_tools(tools.at(index, turns), message) if index in sent else ""
         for name, where in [*lost.values(), *([("tool_calls", f"messages[{index}].{param}")] if param else ())]:
             unread = overrides.of(name, Unread.REFUSE)
             if unread is Unread.REFUSE:
@@ -233,16 +240,35 @@ class Reading:
         """Whether the text of every message is read through one of the names."""
         return any(self.any(*_ANY_TEXT[name]) for name in names)
 
-    def sent(self, messages: list[Message]) -> frozenset[int]:
-        """Which messages reach the backend: all, or the last one, and the system text if it is read."""
+    def at(self, index: int, turns: list[int | None]) -> Reading:
+        """What is read of one message: by slices too, such as `messages[:-1]`, if it is in them."""
+        slices = _slices(self.reads)
+        if not slices:
+            return self
+        more = set()
+        for owner, start, stop, rest in slices:
+            count, place = (max((n for n in turns if n is not None), default=-1) + 1, turns[index])
+            if owner != "turns":
+                count, place = len(turns), index
+            if place is not None and place in range(count)[slice(start, stop)]:
+                more.add(owner + rest)
+        return Reading(self.reads | more)
+
+    def sends(self, message: Message, *, last: bool) -> bool:
+        """Whether a message reaches the backend: of all, or as the last one, or as system text, if that is read."""
         if self.whole("messages", "request"):
-            return frozenset(range(len(messages)))
-        every, system, last = self.whole("turns"), "system" in self.reads, len(messages) - 1
-        prompted = self.any("prompt", "messages[]", "request.prompt", "request.messages[]") or not every
+            return True
+        every = self.whole("turns")
+        prompted = self.any("prompt", "messages[]", "request.prompt", "request.messages[]")
+        if last and (prompted or not (every or _slices(self.reads))):
+            return True
+        return "system" in self.reads if message["role"] in _SYSTEM else every
+
+    def sent(self, messages: list[Message]) -> frozenset[int]:
+        """Which messages reach the backend."""
+        turns, last = _turn_numbers(messages), len(messages) - 1
         return frozenset(
-            index
-            for index, message in enumerate(messages)
-            if (prompted and index == last) or (system if message["role"] in _SYSTEM else every)
+            index for index, message in enumerate(messages) if self.at(index, turns).sends(message, last=index == last)
         )
 
     def parts(self, role: str, *, last: bool, only: bool) -> Iterator[str]:
@@ -317,6 +343,39 @@ def _reading(reads: frozenset[str], keys: frozenset[str]) -> Reading:
     stripped = {owner for owner, mark, key in (path.rpartition(".!") for path in reads) if mark and key in keys}
     kept = reads - {f"{path}.*" for path in stripped}
     return Reading(kept | {"request.messages.*"} if "request.*" in kept else kept)
+
+
+def reads_conversation(reads: frozenset[str]) -> bool:
+    """Whether the texts of a conversation are read, rather than one message."""
+    found = _reading(reads, _TEXT_KEYS)
+    whole = found.whole("messages", "turns")
+    return whole or Reading(frozenset(owner + rest for owner, _, _, rest in _slices(reads))).whole("messages", "turns")
+
+
+@lru_cache(maxsize=256)
+def _slices(reads: frozenset[str]) -> tuple[tuple[str, int | None, int | None, str], ...]:
+    """The paths that lead through some of the messages: each with its list, the bounds, and what comes behind."""
+    found = (_SLICE.fullmatch(path) for path in reads)
+    return tuple(
+        (each[1], int(each[2]) if each[2] else None, int(each[3]) if each[3] else None, each[4])
+        for each in found
+        if each
+    )
+
+
+def _turn_numbers(messages: list[Message]) -> list[int | None]:
+    """Which of the `turns` each message is in: None for those that are in none."""
+    numbers: list[int | None] = []
+    number, side = -1, ""
+    for message in messages:
+        here = "assistant" if message["role"] == "assistant" else "user"
+        empty = not (message.get("content") or message.get("refusal") or message.get("tool_calls"))
+        if message["role"] in _SYSTEM or (empty and message["role"] not in ("tool", "function")):
+            numbers.append(None)
+            continue
+        number, side = (number, side) if side == here else (number + 1, here)
+        numbers.append(number)
+    return numbers
 
 
 def _says(message: Message) -> bool:

@@ -17,6 +17,7 @@ from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
+from oaiproxy.policy import reads_conversation
 from oaiproxy.sandbox import AbsentError, RenderError
 from oaiproxy.source import Source
 from oaiproxy.variants import PLAIN
@@ -108,6 +109,7 @@ class _Probe:
         self._mapping = mapping
         self._name = name
         self._model = model
+        self._paths = endpoint.reads
         self._reads = {path.partition(".")[0] for path in endpoint.reads}
         self._source = source
         mode = mapping.variants.get(model, PLAIN).stream
@@ -185,6 +187,8 @@ class _Probe:
         """What reads the whole conversation must send the text of every role."""
         if self._name != "chat" or not self._reads & {"messages", "turns"}:
             return
+        if "prompt" in self._reads and not reads_conversation(self._paths):
+            return  # the last message is what is meant, and the others are read for something else
         messages: Json = [{"role": role, "content": text} for role, text in _CONVERSATION.values()]
         try:
             request = self._exchange({"messages": messages, "stream": stream}).backend_request()

@@ -15,6 +15,7 @@ PLAIN = chat(response="{text: t}")
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
 HISTORY = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+USER = {"role": "user", "content": "a"}
 SYSTEM = [{"role": "system", "content": "s"}, {"role": "user", "content": "c"}]
 
 
@@ -128,6 +129,26 @@ LEFT_OUT: dict[str, tuple[str, list[dict[str, Any]], tuple[str, ...]]] = {
     "the last message by a filter": ("a: '{{ (messages | last).text }}'", HISTORY, ("messages",)),
     "the first message": ("a: '{{ (messages | first).text }}'", HISTORY, ("messages",)),
     "the last turn": ("a: '{{ turns[-1] }}'", HISTORY, ("messages",)),
+    "all but the last, and the prompt": (
+        "a: [{$for: 'm in messages[:-1]', b: '{{ m.text }}'}], c: '{{ prompt }}'",
+        HISTORY,
+        (),
+    ),
+    "all but the last": ("a: [{$for: 'm in messages[:-1]', b: '{{ m.text }}'}]", HISTORY, ("messages",)),
+    "the last two": ("a: '{{ messages[-2:] }}'", HISTORY, ("messages",)),
+    "more than there are": ("a: '{{ messages[-20:] }}'", HISTORY, ()),
+    "the first two and the last": ("a: '{{ messages[0:2] }}', b: '{{ messages[2:] }}'", HISTORY, ()),
+    "a slice of the raw messages": ("a: '{{ request.messages[1:] }}'", HISTORY, ("messages",)),
+    "a slice that is computed": ("a: '{{ messages[-max_tokens:] }}'", HISTORY, ("messages",)),
+    "every second": ("a: '{{ messages[::2] }}'", HISTORY, ("messages",)),
+    "all turns but the last": ("a: '{{ turns[:-1] }}', b: '{{ prompt }}'", HISTORY, ()),
+    "turns of several messages": ("a: '{{ turns[:-1] }}', b: '{{ prompt }}'", [*HISTORY, USER], ("messages",)),
+    "a name for a slice": (
+        "a: {$let: {old: '{{ messages[:-1] }}'}, b: [{$for: m in old, c: '{{ m.text }}'}], d: '{{ prompt }}'}",
+        HISTORY,
+        (),
+    ),
+    "what a selector picks": ("a: \"{{ messages | jmes('[].text') }}\"", HISTORY, ()),
     "the last message of the raw body": ("a: '{{ request.messages[-1].content }}'", HISTORY, ("messages",)),
     "a named message": ("a: {$let: {m: '{{ messages | last }}'}, b: '{{ m.text }}'}", HISTORY, ("messages",)),
     "the count": ("a: '{{ prompt }}', b: '{{ messages | length }}'", HISTORY, ("messages",)),
@@ -248,6 +269,21 @@ UNREACHED: dict[str, tuple[str, list[dict[str, Any]], str]] = {
         [{"role": "system", "content": [DATA]}, *HISTORY],
         "messages[0].content[0].type",
     ),
+    "an image before a slice": (
+        "a: '{{ messages[-1:] }}'",
+        [{"role": "user", "content": [DATA]}, *HISTORY],
+        "messages[0].content[0].type",
+    ),
+    "an image that a selector need not pick": (
+        "a: \"{{ messages | jmes('[].text') }}\"",
+        [{"role": "user", "content": [DATA]}],
+        "messages[0].content[0].type",
+    ),
+    "an image of a message with a name": (
+        "a: [{$for: m in messages, $let: {c: '{{ m }}'}, b: '{{ c.text }}'}]",
+        [{"role": "user", "content": [DATA]}],
+        "messages[0].content[0].type",
+    ),
     "an image in a tool's result": (
         "a: '{{ messages }}'",
         [*HISTORY, {"role": "tool", "tool_call_id": "c", "content": [DATA]}],
@@ -268,7 +304,6 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "c", "content": "found"}
 LEGACY = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
-USER = {"role": "user", "content": "a"}
 
 TOOL_HISTORY: dict[str, tuple[str, list[dict[str, Any]], str | tuple[str, ...]]] = {
     "calls to texts": (parts("c: '{{ p.text }}'"), [USER, CALLS, USER], "messages[1].tool_calls"),
@@ -310,6 +345,12 @@ TOOL_HISTORY: dict[str, tuple[str, list[dict[str, Any]], str | tuple[str, ...]]]
     "a result as the prompt": ("a: '{{ prompt }}'", [RESULT], ()),
     "a result as the last message": ("a: '{{ messages[-1].text }}'", [USER, CALLS, RESULT], ("messages",)),
     "calls as the prompt": ("a: '{{ prompt }}'", [USER, CALLS], "messages[1].tool_calls"),
+    "calls of a message with a name": (
+        "a: [{$for: m in messages, $let: {c: '{{ m }}'}, b: '{{ c.text }}'}]",
+        [USER, CALLS, RESULT],
+        "messages[1].tool_calls",
+    ),
+    "calls in a slice": ("a: '{{ messages[:-1] }}', b: '{{ prompt }}'", [USER, CALLS, RESULT, USER], ()),
     "no calls": ("a: [{$for: m in messages, b: '{{ m.text }}'}]", [{**CALLS, "content": "a", "tool_calls": []}], ()),
 }
 
