@@ -73,7 +73,7 @@ def answer_headers(mapping: Mapping, example: Example) -> dict[str, str]:
 
 def parse_example(mapping: Mapping, example: Example) -> Call:
     """The client's request. Raises ClientError when it is none."""
-    return DOORS[example.endpoint].parse({"model": next(iter(mapping.models)), **example.request})
+    return DOORS[example.endpoint].parse({"model": next(iter(mapping.models), "model"), **example.request})
 
 
 def _content_type(mapping: Mapping, example: Example) -> str:
@@ -120,7 +120,7 @@ class _Run:
         except ApiError as error:
             yield self._invalid(error)
             return
-        if call.model not in self._mapping.models:
+        if call.model not in self._mapping.models and self._mapping.model_list is None:
             known = self._mapping.models
             label = did_you_mean(call.model, known) or f"the models are: {', '.join(known)}"
             yield self._finding("E503", f"no model is called `{call.model}`", self._at("request", "model"), label)

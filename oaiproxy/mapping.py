@@ -13,6 +13,7 @@ from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.extraction import Plan
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.jsontext import Json
+from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.policy import Overrides
 from oaiproxy.requests import RequestTemplate, client_headers, compile_request, merge_requests, shared_request
@@ -90,6 +91,8 @@ class Mapping:
     """Those of them that templates see."""
     variants: Dict[str, Variant] = field(default_factory=dict)
     """The models about which more is said than a name."""
+    model_list: ModelList | None = None
+    """How the backend is asked for more models."""
     unsupported: Overrides = field(default_factory=Overrides)
     """What becomes of fields that no template reads."""
 
@@ -141,6 +144,11 @@ class _Compiler:
             client_headers=self._client_headers,
             read_headers=self._client_headers,
             variants=Variants(self._compilation, answers, root.get("vars") or {}).variants(models),
+            model_list=compile_model_list(
+                self._root.get("models_list"),
+                self._root["backend"],
+                Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings),
+            ),
             unsupported=compile_overrides(self._root.get("on_unsupported"), self._compilation),
         )
 

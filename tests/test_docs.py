@@ -310,6 +310,7 @@ def test_every_top_level_key_is_documented(page):
         ("timeouts", properties("backend")["timeouts"]["properties"]),
         ("request", properties("request")),
         ("model", properties("model")),
+        ("models_list", MAPPINGS["properties"]["models_list"]["properties"]),
         ("errors", properties("errors")),
         ("example", properties("example")),
         ("example backend", properties("example")["backend"]["properties"]),
