@@ -11,7 +11,7 @@ from pathlib import PurePath
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
-from oaiproxy.layers import NO_BASES, Bases
+from oaiproxy.layers import NO_BASES, Bases, attributed
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
 from oaiproxy.probes import probe
@@ -74,14 +74,10 @@ def check_mapping(
             findings.extend(probe(mapping, root, thorough=thorough))
             findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
-    findings = [_attributed(found, document) for found in sorted(findings, key=lambda each: position(each, file))]
+    findings = [
+        attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
+    ]
     return Checked(None if broken else mapping, tuple(findings))
-
-
-def _attributed(found: Diagnostic, document: Document) -> Diagnostic:
-    """The finding; one in a file that the mapping extends says so."""
-    by = document.extended.get(found.span.file) if found.span else None
-    return replace(found, help=f"{found.help}\n`{by}` extends this file".strip()) if by else found
 
 
 FIXES = {

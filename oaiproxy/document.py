@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.jsontext import Json
-from oaiproxy.layers import Bases, Layers, Origin, lay
+from oaiproxy.layers import Bases, Layers, Origin, attributed, lay
 from oaiproxy.nodes import ListNode, MappingNode, Node, ScalarNode, SourceText, cut, find_origins, stretch
 from oaiproxy.scalars import Builder, Path, Value
 
@@ -46,7 +46,7 @@ def load_document(
     layers = lay(root, source, bases, key) if bases else Layers(root)
     found = [*found, *layers.found]
     if layers.broken:
-        return None, found
+        return None, [attributed(each, layers.extended) for each in found]
     root = layers.root
     builder = Builder(Origin(source, read_file), layers.origins, environment)
     data = builder.build(root, ())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Diagnostic, Span, did_you_mean
@@ -99,6 +99,12 @@ def lay(root: MappingNode, source: SourceText, bases: Bases, key: str) -> Layers
         merged = _over(MappingNode(merged.start, merged.end, kept, merged.size, merged.height), chain.pop(), layers, ())
     layers.root = merged
     return layers
+
+
+def attributed(found: Diagnostic, extended: Mapping[str, str]) -> Diagnostic:
+    """The finding; one in a file that another extends says so."""
+    by = extended.get(found.span.file) if found.span else None
+    return replace(found, help=f"{found.help}\n`{by}` extends this file".strip()) if by else found
 
 
 def _extended(root: MappingNode) -> ScalarNode | None:

@@ -98,7 +98,7 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
 
 def fields_of(endpoint: str) -> Mapping[str, Field]:
     """The request fields of an endpoint, by their name on the wire."""
-    return _FIELDS[endpoint]
+    return _FIELDS.get(endpoint, {})
 
 
 def known_fields() -> dict[str, Field]:
@@ -144,10 +144,10 @@ def _tools_key(message: Message) -> str:
 def _with_messages(call: Call, messages: list[Message | None]) -> Call:
     """The call with the messages that are left. Raises ClientError when none is."""
     kept = [message for message in messages if message is not None]
-    if not kept:
-        raise unsupported("messages", call.model)
     if kept == call.messages:
         return call
+    if not kept:
+        raise unsupported("messages", call.model)
     return replace(call, messages=kept, request={**call.request, "messages": kept})
 
 
@@ -189,7 +189,7 @@ def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dr
     media, tools = _reading(reads, _MEDIA_KEYS), _reading(reads, _TOOL_KEYS)
     last = len(call.messages) - 1
     messages = []
-    turns = _turn_numbers(call.messages)
+    turns = _turn_numbers(call.messages) if _slices(reads) else []
     for index, message in enumerate(call.messages):
         lost = {}
         for place, kind in _lost_media(media.at(index, turns), message, last=index == last):
@@ -266,7 +266,7 @@ class Reading:
 
     def sent(self, messages: list[Message]) -> frozenset[int]:
         """Which messages reach the backend."""
-        turns, last = _turn_numbers(messages), len(messages) - 1
+        turns, last = _turn_numbers(messages) if _slices(self.reads) else [], len(messages) - 1
         return frozenset(
             index for index, message in enumerate(messages) if self.at(index, turns).sends(message, last=index == last)
         )

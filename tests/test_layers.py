@@ -170,6 +170,7 @@ def test_a_base_that_is_none_is_the_only_finding(
     assert found.span.file == file
     assert message in found.message
     assert found.label or found.help
+    assert ("extends this file" in found.help) is (file != "own")
 
 
 @pytest.mark.parametrize("count", [MAX_BASES, MAX_BASES + 1])
