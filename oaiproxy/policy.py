@@ -136,9 +136,9 @@ def _tools_key(message: Message) -> str:
     """What `_thinned` is to take from a message of a history of tool calls."""
     if message["role"] in ("tool", "function"):
         return "role"
-    return next(
-        (key for key in ("tool_calls", "function_call") if message["role"] == "assistant" and message.get(key)), ""
-    )
+    if message["role"] != "assistant":
+        return ""
+    return "tool_calls" if message.get("tool_calls") else "function_call" if message.get("function_call") else ""
 
 
 def _with_messages(call: Call, messages: list[Message | None]) -> Call:
@@ -192,15 +192,16 @@ def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dr
     turns = _turn_numbers(call.messages) if _slices(reads) else []
     for index, message in enumerate(call.messages):
         lost = {}
-        for place, kind in _lost_media(media.at(index, turns), message, last=index == last):
-            lost[place] = (_MEDIA_NAMES[kind], f"messages[{index}].content[{place}].type")
-        param = _lost_tools(tools.at(index, turns), message) if index in sent else ""
+        if isinstance(message.get("content"), list):
+            for place, kind in _lost_media(media.at(index, turns), message, last=index == last):
+                lost[place] = (_MEDIA_NAMES[kind], f"messages[{index}].content[{place}].type")
+        param = _lost_tools(tools.at(index, turns), message) if index in sent and _tools_key(message) else ""
         for name, where in [*lost.values(), *([("tool_calls", f"messages[{index}].{param}")] if param else ())]:
             unread = overrides.of(name, Unread.REFUSE)
             if unread is Unread.REFUSE:
                 raise unsupported(where, call.model)
             dropped.extend([name] * (unread is Unread.DROP))
-        messages.append(_thinned(message, lost, param))
+        messages.append(_thinned(message, lost, param) if lost or param else message)
     return _with_messages(call, messages)
 
 
@@ -224,6 +225,15 @@ def sent_texts(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
     """The texts of the conversation that reach the backend."""
     sent = _reading(reads, _TEXT_KEYS).sent(call.messages)
     return tuple(message_text(message) for index, message in enumerate(call.messages) if index in sent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sends:
+    """Whether messages reach the backend: the last one, those of the system, and the others."""
+
+    last: bool
+    system: bool
+    others: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,22 +264,25 @@ class Reading:
                 more.add(owner + rest)
         return Reading(self.reads | more)
 
-    def sends(self, message: Message, *, last: bool) -> bool:
-        """Whether a message reaches the backend: of all, or as the last one, or as system text, if that is read."""
+    def sends(self) -> _Sends:
+        """Which messages reach the backend, as far as that does not depend on the messages."""
         if self.whole("messages", "request"):
-            return True
+            return _Sends(True, True, True)
         every = self.whole("turns")
         prompted = self.any("prompt", "messages[]", "request.prompt", "request.messages[]")
-        if last and (prompted or not (every or _slices(self.reads))):
-            return True
-        return "system" in self.reads if message["role"] in _SYSTEM else every
+        return _Sends(prompted or not (every or _slices(self.reads)), "system" in self.reads, every)
 
     def sent(self, messages: list[Message]) -> frozenset[int]:
         """Which messages reach the backend."""
-        turns, last = _turn_numbers(messages) if _slices(self.reads) else [], len(messages) - 1
-        return frozenset(
-            index for index, message in enumerate(messages) if self.at(index, turns).sends(message, last=index == last)
-        )
+        sliced, last = bool(_slices(self.reads)), len(messages) - 1
+        turns = _turn_numbers(messages) if sliced else []
+        of_all = self.sends()
+        found = []
+        for index, message in enumerate(messages):
+            sends = self.at(index, turns).sends() if sliced else of_all
+            if (sends.system if message["role"] in _SYSTEM else sends.others) or (sends.last and index == last):
+                found.append(index)
+        return frozenset(found)
 
     def parts(self, role: str, *, last: bool, only: bool) -> Iterator[str]:
         """The paths that lead to the parts of such a message; `only` tells that it has no other part of the kind."""
@@ -385,9 +398,7 @@ def _says(message: Message) -> bool:
 
 def _lost_media(reading: Reading, message: Message, *, last: bool) -> Iterator[tuple[int, str]]:
     """The places and types of images, sound and files that no template reads."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return
+    content = message["content"]
     kinds = [part["type"] for part in content]
     for place, part in enumerate(content):
         if part["type"] in ("text", "refusal"):
