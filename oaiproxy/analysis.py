@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -61,8 +62,8 @@ class Finding:
 class Analysis:
     """One template's walk. `reads` gains every path read.
 
-    A path that is used whole ends in `.*`; `[]` in it is one item of a list, where no loop takes them all; `=word` at
-    its end tells that the value is compared with that word.
+    A path that is used whole ends in `.*`, and in `.!key` if it is so without that key; `[]` in it is one item of a
+    list, where no loop takes them all, `[1:-1]` are some; `=word` at its end tells that it is compared with that word.
 
     The nodes are those of `Sandbox.tree`, whose `lineno` is an offset in `text`.
     """
@@ -107,7 +108,7 @@ class Analysis:
             case nodes.Getitem(node=owner, arg=index):
                 self.expression(index, bound)
                 value = self.expression(owner, bound)
-                return value if isinstance(index, nodes.Slice) else self._one(value, index)
+                return self._slice(value, index) if isinstance(index, nodes.Slice) else self._one(value, index)
             case nodes.Compare(expr=subject, ops=operands):
                 value = self.expression(subject, bound)
                 for operand in operands:
@@ -179,10 +180,15 @@ class Analysis:
                 if node.name == "selectattr" and len(rest) == 2 and isinstance(rest[0], nodes.Const):
                     self._compared(value, nodes.Operand(_EQUALITIES.get(rest[0].value, ""), rest[1]))
                 self._check_test(rest[:1], node.lineno)
+            case "strip_keys", keys if subject.path:
+                self._reads.update(f"{subject.path}.!{key}" for each in keys for key in _words(each))
             case "select" | "reject", rest:
                 self._check_test(rest[:1], node.lineno)
-            case "jmes", [nodes.Const(value=str() as text)] if fault := check_selector(text):
-                self._report(Finding("E301", f"selector: {fault}", self._find(text, node.lineno), len(text)))
+            case "jmes", [nodes.Const(value=str() as text)]:
+                if fault := check_selector(text):
+                    self._report(Finding("E301", f"selector: {fault}", self._find(text, node.lineno), len(text)))
+                if subject.path:
+                    self._reads.update(f"{subject.path}.{name}" for name in _IDENTIFIER.findall(text))
         if node.name == "default" and isinstance(subject.shape, tuple):
             return replace(subject, shape=_with_default(subject.shape, node.args))
         return self._filtered(node.name, subject)
@@ -194,7 +200,9 @@ class Analysis:
             return subject
         if name != "length" and subject.path:
             self._reads.add(subject.path + ".*")
-        return ANYTHING
+        if name == "jmes" and subject.path:
+            self._reads.add(f"{subject.path}.!{PICKED}")
+        return Value(None, subject.path) if name in ("strip_keys", "merge") else ANYTHING
 
     def _path(self, value: Value, path: str, offset: int) -> Value:
         for key in path.split("."):
@@ -216,6 +224,16 @@ class Analysis:
         path = value.path + "[]"
         self._reads.add(path)
         return Value(item.shape, path)
+
+    def _slice(self, value: Value, index: nodes.Slice) -> Value:
+        """Some items of a list: which, its path tells; `[?]` in it are items that are not known."""
+        if not value.path or not (value.shape is None or isinstance(value.shape, list)):
+            return value
+        bounds = [_bound(each) for each in (index.start, index.stop)]
+        known = index.step is None and None not in bounds
+        path = value.path + (f"[{':'.join(map(str, bounds))}]" if known else "[?]")
+        self._reads.add(path)
+        return Value(value.shape, path)
 
     def _compared(self, value: Value, operand: nodes.Operand) -> None:
         match operand:
@@ -371,6 +389,8 @@ class Analysis:
         label = did_you_mean(name, known)
         if not label and of and known:
             label = f"it has: {', '.join(known)}"
+        elif not label and of == "headers":
+            label = f"list it under `backend.client_headers`: `[{name.lower()}]`"
         self._finding(code, message, name, offset, label=label)
 
     def _finding(self, code: str, message: str, name: str, offset: int, label: str = "") -> None:
@@ -422,8 +442,33 @@ def _with_default(words: tuple[str, ...], arguments: Sequence[nodes.Expr]) -> Sh
     return "text"
 
 
+PICKED = "(picked)"
+"""What is stripped of a value of which a selector picks a part: nobody knows which."""
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _EQUALITIES = {"eq": "eq", "equalto": "eq", "==": "eq", "in": "in"}
 """The tests that compare a value with words, and the operators that do the same."""
+
+
+def _words(node: nodes.Node) -> Iterator[str]:
+    """The texts of a constant, or of a list of constants."""
+    match node:
+        case nodes.Const(value=str() as word):
+            yield word
+        case nodes.List(items=items):
+            for item in items:
+                yield from _words(item)
+
+
+def _bound(node: nodes.Node | None) -> int | str | None:
+    """A bound of a slice: "" where there is none, None where it is not known."""
+    match node:
+        case None:
+            return ""
+        case nodes.Const(value=int() as number):
+            return number
+        case nodes.Neg(node=nodes.Const(value=int() as number)):
+            return -number
+    return None
 
 
 def _is_number(node: nodes.Node) -> bool:

@@ -14,6 +14,7 @@ from aiohttp import web
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
+from oaiproxy.discovery import Discovery
 from oaiproxy.handlers import State, routes
 from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
@@ -23,6 +24,8 @@ from oaiproxy.mock import answers, mock_app
 from oaiproxy.routes import Routes
 from oaiproxy.tokens import Tokenizer
 
+MAX_SHOWN = 100
+"""Models that are logged at the start."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
@@ -64,7 +67,9 @@ async def serve(
         tokenizer.warm()
         ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
         await tokenizer.count([])
-        state = State(Routes(ready, int(time.time())), client, tokenizer, log, config.server)
+        created = int(time.time())
+        state = State(Routes(ready, created), client, tokenizer, log, config.server)
+        await _discover(ready, state, stack, created)
         runner = web.AppRunner(
             create_app(state),
             handler_cancellation=True,
@@ -81,7 +86,13 @@ async def serve(
         state.ready = True
         host, port = runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host
-        log.write("info", "listening", host=host, port=port, models=[model["id"] for model in state.routes.models()])
+        log.write(
+            "info",
+            "listening",
+            host=host,
+            port=port,
+            models=[model["id"] for model in state.routes.models()][:MAX_SHOWN],
+        )
         try:
             mocked = frozenset(mapping.name for mapping, _ in mappings if mapping.backend.url == MOCK_URL)
             yield Running(f"http://{shown}:{port}", state, mocked)
@@ -102,6 +113,19 @@ async def serve_mock(mapping: Mapping, path: Path, host: str, port: int) -> Asyn
         yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
     finally:
         await runner.cleanup()
+
+
+async def _discover(mappings: Sequence[Mapping], state: State, stack: AsyncExitStack, created: int) -> None:
+    """Ask the backends for their models, where mappings say so."""
+    if all(mapping.model_list is None for mapping in mappings):
+        return
+
+    def publish(found: list[Mapping]) -> None:
+        state.routes = Routes(found, created)
+
+    state.discovery = Discovery(mappings, state.client, state.log, publish)
+    stack.push_async_callback(state.discovery.close)
+    await state.discovery.start()
 
 
 async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> Mapping:

@@ -13,6 +13,22 @@ def bundled(kind: str) -> Traversable:
     return installed if installed.is_dir() else Path(__file__).parents[1] / kind
 
 
+def shipped_mappings() -> list[str]:
+    """The names of the mappings that ship, in order."""
+    names = (entry.name for entry in bundled("mappings").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def base_path(name: str, folder: Path) -> Path:
+    """The file that `extends` means: a path from the folder, or, without `/` and an ending, a mapping that ships.
+
+    It need not exist.
+    """
+    if "/" in name or Path(name).suffix in (".yaml", ".yml"):
+        return folder / name
+    return Path(str(bundled("mappings").joinpath(f"{name}.yaml")))
+
+
 def mapping_path(name: str, folder: Path) -> Path:
     """The file that a mapping's name stands for: a path from the folder, else, without an ending, one of those shipped.
 

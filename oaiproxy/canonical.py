@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from oaiproxy import jsontext
@@ -36,6 +36,14 @@ class Call:
     request: Mapping[str, Json] = field(default_factory=dict)
     reasoning: bool = False
     """Whether templates ask for parts of the type `reasoning`: those that do not would take them for something else."""
+
+
+def without(call: Call, keys: Collection[str]) -> Call:
+    """The call as if these fields, by OpenAI's names, had not been sent."""
+    fields, request = (
+        {name: value for name, value in given.items() if name not in keys} for given in (call.fields, call.request)
+    )
+    return replace(call, fields=fields, request=request)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +128,7 @@ SHAPES: Mapping[str, Shape] = {
     "model": _TEXT,
     "extra": None,
     "request": None,
+    "headers": {},
     "vars": None,
     "request_id": _TEXT,
     "uuid": _TEXT,
@@ -134,7 +143,14 @@ class Names:
     __slots__ = ("_call", "_values")
 
     def __init__(
-        self, call: Call, identity: Identity, *, model: str, stream: bool, variables: Mapping[str, Json] | None = None
+        self,
+        call: Call,
+        identity: Identity,
+        *,
+        model: str,
+        stream: bool,
+        variables: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self._call = call
         self._values: dict[str, Json] = {
@@ -143,6 +159,7 @@ class Names:
             "model": model,
             "extra": call.extra,
             "request": call.request,
+            "headers": headers or {},
             "vars": variables or {},
             "request_id": identity.request_id,
             "uuid": identity.uuid,
@@ -222,12 +239,13 @@ def _tool_names(call: Call, ids: Restorer) -> dict[str, str]:
 
 
 def _calls(message: Message) -> list[Json]:
-    """The tool calls of an assistant's message: on others the field is unknown, and nobody checked it."""
-    return message.get("tool_calls") or [] if message["role"] == "assistant" else []
+    """The function calls of an assistant's message: on others the field is unknown, and nobody checked it."""
+    calls = message.get("tool_calls") or () if message["role"] == "assistant" else ()
+    return [call for call in calls if call.get("type") != "custom"]
 
 
 def _message(message: Message, names: Mapping[str, str], ids: Restorer, reasoning: bool) -> Message:
-    role = "system" if message["role"] == "developer" else message["role"]
+    role = _ROLES.get(message["role"], message["role"])
     parts = _parts(message.get("content") or message.get("refusal"))
     made: Message = {"role": role, "text": message_text(message)}
     if isinstance(message.get("name"), str):
@@ -244,8 +262,8 @@ def _message(message: Message, names: Mapping[str, str], ids: Restorer, reasonin
     if role == "tool":
         parts = [_tool_result(message, names, ids)]
         made["tool_call_id"] = parts[0]["id"]
-        if name := names.get(made["tool_call_id"]):
-            made["tool_name"] = name
+        if "name" in parts[0]:
+            made["tool_name"] = parts[0]["name"]
     made["parts"] = parts
     return made
 
@@ -322,7 +340,8 @@ def _tool_call(tool_call: Json, ids: Restorer, memory: Memory) -> Json:
 def _tool_result(message: Message, names: Mapping[str, str], ids: Restorer) -> Json:
     text = message_text(message)
     made = {"type": "tool_result", "id": ids.plain(message.get("tool_call_id", "")), "text": text}
-    if name := names.get(made["id"]):
+    name = message["name"] if message["role"] == "function" else names.get(made["id"])
+    if name:
         made["name"] = name
     with suppress(jsontext.JsonError):
         made["json"] = jsontext.parse(text)
@@ -330,11 +349,14 @@ def _tool_result(message: Message, names: Mapping[str, str], ids: Restorer) -> J
 
 
 def _tools(call: Call) -> Json:
-    tools = call.fields.get("tools")
-    if not tools:
-        return ABSENT
+    """The functions that may be called: of `allowed_tools`, those alone."""
+    functions = [tool["function"] for tool in call.fields.get("tools") or () if tool["type"] == "function"]
+    choice = call.fields.get("tool_choice")
+    if isinstance(choice, dict) and choice["type"] == "allowed_tools":
+        allowed = [tool["function"]["name"] for tool in choice["allowed_tools"]["tools"] if tool["type"] == "function"]
+        functions = [function for function in functions if function["name"] in allowed]
     keys = ("name", "description", "parameters", "strict")
-    return [{key: tool["function"][key] for key in keys if tool["function"].get(key) is not None} for tool in tools]
+    return [{key: each[key] for key in keys if each.get(key) is not None} for each in functions] or ABSENT
 
 
 def _tool_choice(call: Call) -> Json:
@@ -343,7 +365,10 @@ def _tool_choice(call: Call) -> Json:
         return ABSENT
     if isinstance(choice, str):
         return {"mode": choice}
-    return {"mode": "tool", "name": (choice.get("function") or choice)["name"]}
+    if choice["type"] == "allowed_tools":
+        mode = choice["allowed_tools"]["mode"]
+        return ABSENT if mode == "auto" else {"mode": mode}
+    return {"mode": "tool", "name": (choice.get(choice["type"]) or choice)["name"]}
 
 
 def _stop(call: Call) -> Json:
@@ -362,5 +387,7 @@ _DERIVED: Mapping[str, Callable[[Call], Json]] = {
     "tool_choice": _tool_choice,
     "stop": _stop,
 }
+_ROLES = {"developer": "system", "function": "tool"}
+"""Roles that have had another name."""
 _REWRITTEN = ("tools", "tool_choice", "stop")
 """Fields whose value in templates is not the one on the wire."""

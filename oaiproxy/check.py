@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from oaiproxy.diagnostics import Diagnostic, Severity
-from oaiproxy.document import Document, Path, load_document
+from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
+from oaiproxy.layers import NO_BASES, Bases, attributed
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
 from oaiproxy.probes import probe
@@ -27,6 +28,10 @@ class Surroundings:
     environment: Dict[str, str]
     read_file: Callable[[str], str]
     """The text of a file that `${file:...}` or an example names. Raises OSError."""
+    bases: Bases = NO_BASES
+    """What the mapping can extend."""
+    key: str = ""
+    """What tells it from those."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,12 @@ def check_mapping(
     are run as they stand alone, in none of the other ways in which their answers could come: what a start needs.
     """
     document, findings = load_document(
-        text, file=file, environment=surroundings.environment, read_file=surroundings.read_file
+        text,
+        file=file,
+        environment=surroundings.environment,
+        read_file=surroundings.read_file,
+        bases=surroundings.bases,
+        key=surroundings.key,
     )
     if not environment:
         findings = [found for found in findings if not found.code.startswith("E6")]
@@ -64,7 +74,10 @@ def check_mapping(
             findings.extend(probe(mapping, root, thorough=thorough))
             findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
-    return Checked(None if broken else mapping, tuple(sorted(findings, key=_place)))
+    findings = [
+        attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
+    ]
+    return Checked(None if broken else mapping, tuple(findings))
 
 
 FIXES = {
@@ -109,7 +122,3 @@ def _can_run(findings: Iterable[Diagnostic], unresolved: Iterable[Path]) -> bool
     """Whether the mapping is whole enough to be run: what fails then is a fault of its own."""
     severe = any(found.severity is Severity.ERROR and not found.code.startswith("E6") for found in findings)
     return not severe and all(path[0] == "backend" for path in unresolved)
-
-
-def _place(found: Diagnostic) -> tuple[int, int]:
-    return (found.span.line, found.span.column) if found.span else (0, 0)

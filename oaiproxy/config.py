@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from oaiproxy.bundled import bundled, mapping_path
+from oaiproxy.bundled import bundled, mapping_path, shipped_mappings
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.document import load_document
 from oaiproxy.errors import MappingError
@@ -93,8 +93,7 @@ def _mapping_file(source: Source, folder: Path, findings: list[Diagnostic]) -> t
     name = source.value
     path = mapping_path(name, folder)
     if not path.is_file():
-        shipped = bundled("mappings").iterdir()
-        known = ", ".join(sorted(entry.name.removesuffix(".yaml") for entry in shipped if "yaml" in entry.name))
+        known = ", ".join(shipped_mappings())
         help_ = f"paths are relative to the configuration file; shipped mappings: {known}"
         findings.append(Diagnostic("E603", f"there is no mapping file `{name}`", source.span(), help=help_))
     return name, path

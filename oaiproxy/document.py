@@ -13,21 +13,29 @@ from dataclasses import dataclass, field
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.jsontext import Json
+from oaiproxy.layers import Bases, Layers, Origin, attributed, lay
 from oaiproxy.nodes import ListNode, MappingNode, Node, ScalarNode, SourceText, cut, find_origins, stretch
 from oaiproxy.scalars import Builder, Path, Value
 
-__all__ = ["Document", "Path", "load_document"]
+__all__ = ["Document", "Path", "load_document", "position"]
 
 _FATAL = {"E001", "E003", "E004", "E005"}
 
 
 def load_document(
-    text: str, *, file: str, environment: Mapping[str, str], read_file: Callable[[str], str]
+    text: str,
+    *,
+    file: str,
+    environment: Mapping[str, str],
+    read_file: Callable[[str], str],
+    bases: Bases | None = None,
+    key: str = "",
 ) -> tuple[Document | None, list[Diagnostic]]:
     """Read one mapping or configuration file.
 
     `file` is its name in the spans. `read_file` gives the content of `${file:...}`, the path as written, or raises
-    `OSError`. Without E001, E003, E004 and E005 there is a document, whose `unresolved` values stand as "".
+    `OSError`. With `bases`, the file is laid over the mapping that its `extends` names; `key` tells it from others.
+    Without E001, E003, E004, E005, E107 and E108 there is a document, whose `unresolved` values stand as "".
     """
     source = SourceText(file, text.removeprefix("\ufeff"))
     root, found = compose(source)
@@ -35,9 +43,14 @@ def load_document(
         return None, found
     if not isinstance(root, MappingNode):
         return None, [*found, _not_a_mapping(source, root)]
-    builder = Builder(source, environment, read_file)
+    layers = lay(root, source, bases, key) if bases else Layers(root)
+    found = [*found, *layers.found]
+    if layers.broken:
+        return None, [attributed(each, layers.extended) for each in found]
+    root = layers.root
+    builder = Builder(Origin(source, read_file), layers.origins, environment)
     data = builder.build(root, ())
-    found = sorted([*found, *builder.found], key=_position)
+    found = sorted([*found, *builder.found], key=lambda each: position(each, file))
     if any(each.code in _FATAL for each in found):
         return None, found
     document = Document(
@@ -46,9 +59,11 @@ def load_document(
         data=data,
         unresolved=frozenset(builder.unresolved),
         secrets=frozenset(builder.secrets),
+        extended=layers.extended,
         _source=source,
         _root=root,
         _values=builder.values,
+        _origins=layers.origins,
     )
     return document, found
 
@@ -57,6 +72,7 @@ def load_document(
 class Document:
     """One file as data. `text` is without byte order mark; `secrets` are the values that came out of `${...}`.
 
+    `extended` has the files that it is laid over, and for each the one that extends it: spans may be in any of them.
     What an alias stands for has the span of the anchored original.
     """
 
@@ -65,23 +81,25 @@ class Document:
     data: dict[str, Json] = field(repr=False)
     unresolved: frozenset[Path]
     secrets: frozenset[str] = field(repr=False)
+    extended: Mapping[str, str]
     _source: SourceText = field(repr=False)
     _root: Node = field(repr=False)
     _values: Mapping[ScalarNode, Value] = field(repr=False)
+    _origins: Mapping[Node, Origin] = field(repr=False)
 
     def span(self, path: Path, *, key: bool = False) -> Span:
         """Where the value at `path`, or its key, stands; the nearest existing parent when there is no such path."""
         key_node, node = self._find(path)
         found = key_node if key and key_node else node
-        return self._source.span(found.start, found.end)
+        return self._source_of(found).span(found.start, found.end)
 
     def inner(self, path: Path, offset: int, length: int) -> Span:
         """Where `length` characters from `offset` of the scalar at `path` stand; offsets count in the final value."""
         node = self._find(path)[1]
         if not isinstance(node, ScalarNode) or not self._values[node].resolved:
-            return self._source.span(node.start, node.end)
+            return self._source_of(node).span(node.start, node.end)
         start, end = cut(self._values[node].origins, offset, offset + length)
-        return stretch(self._source, node, find_origins(self._source, node), start, end)
+        return stretch(self._source_of(node), node, find_origins(self._source_of(node), node), start, end)
 
     def written(self, path: Path) -> str | None:
         """The scalar at `path` as its author wrote it, where `${...}` was replaced in it; None elsewhere."""
@@ -95,10 +113,18 @@ class Document:
         """The scalar where a span begins, as its author wrote it, if `${...}` was replaced in it; None elsewhere."""
         begin = (span.line, span.column)
         for node, value in self._values.items():
-            around = self._source.span(node.start, node.end) if value.origins is not None else None
-            if around and (around.line, around.column) <= begin <= (around.end_line, around.end_column):
+            around = self._source_of(node).span(node.start, node.end) if value.origins is not None else None
+            if (
+                around
+                and around.file == span.file
+                and (around.line, around.column) <= begin <= (around.end_line, around.end_column)
+            ):
                 return node.text
         return None
+
+    def _source_of(self, node: Node) -> SourceText:
+        origin = self._origins.get(node)
+        return origin.source if origin else self._source
 
     def _find(self, path: Path) -> tuple[ScalarNode | None, Node]:
         key: ScalarNode | None = None
@@ -113,8 +139,10 @@ class Document:
         return key, node
 
 
-def _position(diagnostic: Diagnostic) -> tuple[int, int]:
-    return (diagnostic.span.line, diagnostic.span.column) if diagnostic.span else (0, 0)
+def position(found: Diagnostic, file: str) -> tuple[bool, str, int, int]:
+    """What findings are sorted by: those of the file first, then those of the files that it extends."""
+    span = found.span
+    return (span.file != file, span.file, span.line, span.column) if span else (False, "", 0, 0)
 
 
 def _not_a_mapping(source: SourceText, root: Node) -> Diagnostic:

@@ -22,6 +22,7 @@ from oaiproxy.outcomes import Outcome, drive, from_error
 from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
 from oaiproxy.source import Source
+from oaiproxy.variants import PLAIN
 
 MAX_CUTS = 24
 """Places at which an example's stream is cut in two; a longer one is cut at so many, evenly spread."""
@@ -72,7 +73,7 @@ def answer_headers(mapping: Mapping, example: Example) -> dict[str, str]:
 
 def parse_example(mapping: Mapping, example: Example) -> Call:
     """The client's request. Raises ClientError when it is none."""
-    return DOORS[example.endpoint].parse({"model": next(iter(mapping.models)), **example.request})
+    return DOORS[example.endpoint].parse({"model": next(iter(mapping.models), "model"), **example.request})
 
 
 def _content_type(mapping: Mapping, example: Example) -> str:
@@ -90,7 +91,8 @@ def _framing(mapping: Mapping, example: Example) -> str:
     if "file" not in backend:
         return framing if "stream" in backend else ""
     suffix = backend["file"].rpartition(".")[2]
-    streams = endpoint.operation(example.request.get("stream") is True)[1]
+    variant = mapping.variants.get(example.request.get("model", next(iter(mapping.models), "")), PLAIN)
+    streams = endpoint.operation(example.request.get("stream") is True, variant.stream)[1]
     return framing if streams and _SUFFIXES.get(suffix, CONTENT_TYPES.get(framing)) == CONTENT_TYPES[framing] else ""
 
 
@@ -118,7 +120,7 @@ class _Run:
         except ApiError as error:
             yield self._invalid(error)
             return
-        if call.model not in self._mapping.models:
+        if call.model not in self._mapping.models and self._mapping.model_list is None:
             known = self._mapping.models
             label = did_you_mean(call.model, known) or f"the models are: {', '.join(known)}"
             yield self._finding("E503", f"no model is called `{call.model}`", self._at("request", "model"), label)
@@ -131,6 +133,9 @@ class _Run:
             help_ = "the path is relative to the mapping"
             yield self._finding("E602", message, self._at("backend", "file"), help_=help_)
             return
+        for name in example.headers.keys() - self._mapping.client_headers:
+            label = did_you_mean(name, self._mapping.client_headers) or "list it under `backend.client_headers`"
+            yield self._finding("E503", f"templates never see the header `{name}`", self._at("headers"), label)
         yield from self._misspelled(call)
         yield from self._sends(call)
         first = self._outcome(call, [data], call.stream)
@@ -225,7 +230,7 @@ class _Run:
 
     def _exchange(self, call: Call, streams: bool) -> Exchange:
         encoder = DOORS[self._example.endpoint].encoder(replace(call, stream=streams), IDENTITY)
-        return Exchange(self._mapping, call, encoder, IDENTITY)
+        return Exchange(self._mapping, call, encoder, IDENTITY, self._example.headers)
 
     def _request(self, call: Call, streams: bool) -> BackendRequest | ApiError:
         try:

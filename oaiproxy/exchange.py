@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from oaiproxy import jsontext
-from oaiproxy.canonical import Call, Identity, Names
+from oaiproxy.canonical import Call, Identity, Names, without
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -22,13 +22,14 @@ from oaiproxy.filters import text as as_text
 from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import sent_texts, unread_fields
+from oaiproxy.policy import leave_out, sent_texts
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import UnfitError
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
 from oaiproxy.sinks import Plan
 from oaiproxy.textfilters import NO_TERMS, Terms
 from oaiproxy.trees import Render
+from oaiproxy.variants import PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +68,21 @@ class Exchange:
             )
         told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
         if call.fields.get("tool_choice") == "none" and not told_of_choice:
-            call = _without_tools(call)
+            call = without(call, ("tools", "tool_choice"))
         if not endpoint.reads.isdisjoint(REASONING):
             call = replace(call, reasoning=True)
         self.mapping = mapping
-        self.call = call
+        self._variant = mapping.variants.get(call.model, PLAIN)
+        call, dropped = self._variant.without_dropped(call)
+        call, unread = leave_out(call, endpoint.reads | mapping.emulates, mapping.unsupported)
+        self.call = self._variant.completed(call)
+        self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
         self.identity = identity
         self.client_headers = client_headers
-        self.dropped: tuple[str, ...] = unread_fields(call, endpoint.reads | mapping.emulates)
         self._endpoint: Endpoint = endpoint
         self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
-        self._operation, self.backend_streams = endpoint.operation(call.stream)
+        self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
 
     def backend_request(self) -> BackendRequest:
         """Render the request for the backend. Raises ClientError or ProxyError when it cannot be rendered."""
@@ -133,12 +137,16 @@ class Exchange:
         return self._terms[ends]
 
     def _scope(self) -> Scope:
+        mapping = self.mapping
         names = Names(
             self.call,
             self.identity,
-            model=self.mapping.models.get(self.call.model, self.call.model),
+            model=mapping.models.get(self.call.model, self.call.model),
             stream=self.backend_streams,
-            variables=self.mapping.variables,
+            variables=mapping.variables if self._variant.variables is None else self._variant.variables,
+            headers={
+                name: _readable(value) for name, value in self.client_headers.items() if name in mapping.read_headers
+            },
         )
         return Scope(names)
 
@@ -194,13 +202,9 @@ _CLIENT_NAMES = {"system": "messages", "turns": "messages"} | {
 """Names that are absent because the client left a field out, and that field."""
 
 
-def _without_tools(call: Call) -> Call:
-    """What `tool_choice: none` means to a backend that is not told of the choice."""
-    fields, request = (
-        {name: value for name, value in given.items() if name not in ("tools", "tool_choice")}
-        for given in (call.fields, call.request)
-    )
-    return replace(call, fields=fields, request=request)
+def _readable(value: str) -> str:
+    """A client's header as text: bytes that are not UTF-8, which come as surrogates, are replaced."""
+    return value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _text(template: Render | None, scope: Scope) -> str:

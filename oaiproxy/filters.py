@@ -194,12 +194,17 @@ def map_to(value: Json, table: Mapping[str, Json], fallback: Json = None) -> Jso
     return ABSENT_ITEM if found is None else found
 
 
-def strip_keys(value: Json, *keys: str) -> Json:
-    """The value without the named keys, at every depth."""
+def strip_keys(value: Json, *keys: str | list[str]) -> Json:
+    """The value without the named keys, one by one or in lists, at every depth."""
+    names = [name for key in keys for name in (key if isinstance(key, list) else [key])]
+    return _stripped(value, names)
+
+
+def _stripped(value: Json, keys: list[str]) -> Json:
     if isinstance(value, dict):
-        return {key: strip_keys(item, *keys) for key, item in value.items() if key not in keys}
+        return {key: _stripped(item, keys) for key, item in value.items() if key not in keys}
     if isinstance(value, list):
-        return [strip_keys(item, *keys) for item in value]
+        return [_stripped(item, keys) for item in value]
     return value
 
 

@@ -16,6 +16,7 @@ from oaiproxy.backend import BackendClient, BackendReply
 from oaiproxy.backends import Timeouts
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
+from oaiproxy.discovery import Discovery
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.encoding import error_event
 from oaiproxy.endpoints.models import encode_list
@@ -24,6 +25,7 @@ from oaiproxy.exchange import Exchange
 from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
+from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, report_bug, too_large
 from oaiproxy.reply import Reply
 from oaiproxy.routes import Routes
@@ -48,12 +50,23 @@ class State:
     tokenizer: Tokenizer
     log: Log
     server: Server
+    discovery: Discovery | None = None
     ready: bool = False
     active: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""
     clocks: set[_Clock] = field(default_factory=set)
     """Those of the replies that backends are sending."""
+
+    async def resolve(self, model: str) -> Mapping:
+        """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
+        try:
+            return self.routes.resolve(model)
+        except ClientError:
+            if self.discovery is None:
+                raise
+        await self.discovery.look_again()
+        return self.routes.resolve(model)
 
     async def drain(self, seconds: float, grace: float = 1.0) -> None:
         """Let what is under way finish for so long; then break it off, with an error that says why."""
@@ -130,7 +143,7 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     record = request[RECORD]
     call = door.parse(await read_json(request, state.server))
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
-    mapping = state.routes.resolve(call.model)
+    mapping = await state.resolve(call.model)
     identity = new_identity(str(record["request_id"]))
     headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
-from pathlib import Path
+from os.path import normpath
+from pathlib import Path, PurePath
 
-from oaiproxy.bundled import bundled
+from oaiproxy.bundled import base_path, bundled, shipped_mappings
 from oaiproxy.check import Checked, Surroundings, check_mapping
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
+from oaiproxy.layers import Base, Bases
 from oaiproxy.mapping import Mapping
 
 
@@ -33,6 +35,11 @@ def file_reader(folder: Path) -> Callable[[str], str]:
     return lambda name: read_text(folder / name)
 
 
+def _key(path: Path) -> str:
+    """What tells a file from others, however it is named."""
+    return str(path.resolve())
+
+
 class Loader:
     """Loads mapping files with one schema and one environment. `sources` holds the texts read, for code frames."""
 
@@ -46,8 +53,21 @@ class Loader:
         shown = name or str(path)
         text = read_text(path)
         self.sources[shown] = text
-        surroundings = Surroundings(self._schema, self._environment, file_reader(path.parent))
+        reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
+        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path))
         return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+
+    def _bases(self, folder: Path, shown: str) -> Bases:
+        """What a file of this folder can extend; the names of those are relative as its own is."""
+
+        def open_(name: str) -> Base:
+            path = base_path(name, folder)
+            text = read_text(path)
+            file = normpath(PurePath(shown).parent / name) if path == folder / name else str(path)
+            self.sources[file] = text
+            return Base(file, _key(path), text, file_reader(path.parent), self._bases(path.parent, file))
+
+        return Bases(open_, shipped_mappings())
 
     def load(
         self, files: Iterable[tuple[str, Path]], *, environment: bool = True

@@ -6,19 +6,21 @@ from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from oaiproxy.analysis import Shape, shape_of
 from oaiproxy.backends import Backend, compile_backend
 from oaiproxy.canonical import SHAPES
 from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.jsontext import Json
+from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
-from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
+from oaiproxy.policy import Overrides
+from oaiproxy.requests import RequestTemplate, client_headers, compile_request, merge_requests, shared_request
 from oaiproxy.sinks import Plan
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import check_constants
+from oaiproxy.variants import Variant, Variants, compile_overrides, model_names, variables_shape
 
 ENDPOINTS = ("chat", "completions")
 
@@ -41,9 +43,13 @@ class Endpoint:
     reads: frozenset[str]
     """The paths of names that the request templates read."""
 
-    def operation(self, stream: bool) -> tuple[Operation, bool]:
-        """How to ask for a client that streams, or not, and whether the backend streams then."""
-        if (stream and self.stream is not None) or self.whole is None:
+    def operation(self, stream: bool, mode: str = "auto") -> tuple[Operation, bool]:
+        """How to ask for a client that streams, or not, and whether the backend streams then.
+
+        `mode` is what the model says: that it is `always` or `never` asked to stream, where that can be.
+        """
+        wanted = mode == "always" or (stream and mode != "never")
+        if (wanted and self.stream is not None) or self.whole is None:
             assert self.stream is not None
             return self.stream, True
         return self.whole, False
@@ -61,6 +67,8 @@ class Example:
     backend: Dict[str, Json]
     replies: Dict[str, Json]
     source: Source
+    headers: Dict[str, str] = field(default_factory=dict)
+    """Those of the client's request, by lower-case names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,14 @@ class Mapping:
     """Parameters that the proxy itself gives effect to: `stop`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
+    read_headers: frozenset[str] = frozenset()
+    """Those of them that templates see."""
+    variants: Dict[str, Variant] = field(default_factory=dict)
+    """The models about which more is said than a name."""
+    model_list: ModelList | None = None
+    """How the backend is asked for more models."""
+    unsupported: Overrides = field(default_factory=Overrides)
+    """What becomes of fields that no template reads."""
 
     def endpoint(self, name: str) -> Endpoint | None:
         """The block for an endpoint; completions are served by `chat` where they have none of their own."""
@@ -100,7 +116,10 @@ class _Compiler:
     def __init__(self, root: Source, compilation: Compilation) -> None:
         self._root = root
         self._compilation = compilation
-        self._shapes = {**SHAPES, "vars": _constants(root)}
+        listed = root["backend"].get("client_headers")
+        self._client_headers = client_headers(listed, compilation) if listed else frozenset()
+        self._shapes = {**SHAPES, "headers": dict.fromkeys(self._client_headers, "text")}
+        self._shapes["vars"] = variables_shape(root.document.data)
         if variables := root.get("vars"):
             check_constants(variables, compilation)
         self._backend = compile_backend(root["backend"], compilation)
@@ -108,25 +127,33 @@ class _Compiler:
 
     def mapping(self, default_name: str) -> Mapping:
         root = self._root.value
+        endpoints = {name: self._endpoint(self._root[name]) for name in ENDPOINTS if root.get(name)}
+        answers = {
+            name: (made.reads, made.whole is not None, made.stream is not None) for name, made in endpoints.items()
+        }
+        models = self._root.get("models")
         return Mapping(
             name=root.get("name") or default_name,
             description=root.get("description") or "",
             file=self._root.document.file,
-            models=self._models(),
+            models=model_names(models),
             backend=self._backend,
-            endpoints={name: self._endpoint(self._root[name]) for name in ENDPOINTS if root.get(name)},
+            endpoints=endpoints,
             errors=compile_errors(self._root.get("errors"), self._compilation),
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
             emulates=frozenset(root.get("emulate") or ()),
+            client_headers=self._client_headers,
+            read_headers=self._client_headers,
+            variants=Variants(self._compilation, answers, root.get("vars") or {}).variants(models),
+            model_list=compile_model_list(
+                self._root.get("models_list"),
+                self._root["backend"],
+                Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings),
+            ),
+            unsupported=compile_overrides(self._root.get("on_unsupported"), self._compilation),
         )
-
-    def _models(self) -> dict[str, str]:
-        models = self._root.value["models"]
-        if isinstance(models, list):
-            return {name: name for name in models}
-        return {name: name if target is None else target for name, target in models.items()}
 
     def _endpoint(self, source: Source) -> Endpoint:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
@@ -154,10 +181,5 @@ class _Compiler:
             backend=given["backend"],
             replies=given.get("replies") or {},
             source=source,
+            headers={name.lower(): value for name, value in (given.get("headers") or {}).items()},
         )
-
-
-def _constants(root: Source) -> Shape:
-    """The shape of `vars`, those that `${...}` could not resolve included."""
-    variables = root.document.data.get("vars") or {}
-    return shape_of(variables) if isinstance(variables, dict) else None

@@ -83,7 +83,8 @@ def mock_app(known: list[Answer]) -> web.Application:
 def _answer(mapping: Mapping, example: Json, read_file: Callable[[str], str]) -> Iterator[Answer]:
     try:
         call = parse_example(mapping, example)
-        exchange = Exchange(mapping, call, DOORS[example.endpoint].encoder(call, IDENTITY), IDENTITY)
+        encoder = DOORS[example.endpoint].encoder(call, IDENTITY)
+        exchange = Exchange(mapping, call, encoder, IDENTITY, example.headers)
         request = exchange.backend_request()
     except ApiError:
         return

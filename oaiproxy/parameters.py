@@ -163,13 +163,17 @@ def response_format(value: Json, param: str) -> Json:
 
 
 def tools(value: Json, param: str) -> Json:
-    """A list of function tools."""
+    """A list of tools: functions, or custom ones that take text."""
     if not isinstance(value, list):
         raise invalid_type(param, value, "a list of tools")
     for index, tool in enumerate(value):
         place = f"{param}[{index}]"
-        if required(mapping(tool, place), "type", place, string) != "function":
-            raise invalid_value(f"{place}.type", "only tools of type 'function' are supported")
+        kind_ = required(mapping(tool, place), "type", place, string)
+        if kind_ == "custom":
+            required(required(tool, "custom", place, mapping), "name", f"{place}.custom", string)
+            continue
+        if kind_ != "function":
+            raise invalid_value(f"{place}.type", "the types of tools are 'function' and 'custom'")
         function = required(tool, "function", place, mapping)
         required(function, "name", f"{place}.function", string)
         for key, check in (("description", string), ("parameters", mapping), ("strict", boolean)):
@@ -178,20 +182,31 @@ def tools(value: Json, param: str) -> Json:
 
 
 def tool_choice(value: Json, param: str) -> Json:
-    """`none`, `auto`, `required`, or the one function to call."""
+    """`none`, `auto`, `required`, the one tool to call, or the tools to choose from."""
     if isinstance(value, str):
         if value not in ("none", "auto", "required"):
             raise invalid_value(param, "use 'none', 'auto', 'required' or an object that names a function")
         return value
     if not isinstance(value, dict):
         raise invalid_type(param, value, "a string or an object")
-    if required(value, "type", param, string) != "function":
-        raise invalid_value(f"{param}.type", "only the choice of one function by name is supported")
-    if value.get("function") is None and "name" in value:
+    kind_ = required(value, "type", param, string)
+    if kind_ == "allowed_tools":
+        _allowed_tools(required(value, kind_, param, mapping), f"{param}.{kind_}")
+    elif kind_ == "custom":
+        required(required(value, kind_, param, mapping), "name", f"{param}.{kind_}", string)
+    elif kind_ != "function":
+        raise invalid_value(f"{param}.type", "the types of choices are 'function', 'custom' and 'allowed_tools'")
+    elif value.get("function") is None and "name" in value:
         required(value, "name", param, string)
     else:
         required(required(value, "function", param, mapping), "name", f"{param}.function", string)
     return value
+
+
+def _allowed_tools(value: Json, param: str) -> None:
+    if required(value, "mode", param, string) not in ("auto", "required"):
+        raise invalid_value(f"{param}.mode", "use 'auto' or 'required'")
+    tools(required(value, "tools", param, anything), f"{param}.tools")
 
 
 _SAMPLING: dict[str, Field] = {
@@ -244,7 +259,7 @@ COMPLETIONS: Mapping[str, Field] = _SAMPLING | {
     "prompt": Field(anything, Unread.IGNORE),
     "suffix": Field(string, Unread.REFUSE, ("",)),
     "echo": Field(boolean, Unread.REFUSE, (False,)),
-    "best_of": Field(integer(1, 20), Unread.REFUSE, (1,)),
+    "best_of": Field(integer(0, 20), Unread.REFUSE, (1,)),
     "logprobs": Field(integer(0, 5), Unread.REFUSE),
 }
 """The fields of a completion request, by their name on the wire."""

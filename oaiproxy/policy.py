@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
-from oaiproxy.canonical import Call, Message, canonical_part, message_text
+from oaiproxy.analysis import PICKED
+from oaiproxy.canonical import Call, Message, canonical_part, message_text, without
+from oaiproxy.errors import ClientError
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import CHAT, COMPLETIONS, Field, Unread, unsupported
 
@@ -18,44 +22,218 @@ _ANY_TEXT = {
     "request": ("request.*", "request.messages.*", "request.messages.content"),
 }
 """The paths of which one tells that the texts of a conversation are read, by the name that holds it."""
+_SLICE = re.compile(r"(messages|turns|request\.messages)\[(-?\d*):(-?\d*)\](.*)")
 _TOOL_PARTS = {"tool_call": ("arguments", "arguments_json"), "tool_result": ("id", "json")}
 """What is read of such a part by a template that makes something of it."""
 _MESSAGE_TOOL_RESULTS = ("tool_call_id", "tool_name", "role=tool")
 
 
-def unread_fields(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
-    """The fields that are left out, by name. Raises ClientError for one that cannot be left out."""
-    if "request.*" in reads:
-        return ()
-    dropped = []
+_PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "functions": ("function_call",)}
+"""Fields that make no sense without another one."""
+_MEDIA_NAMES = {"image": "images", "image_url": "images", "input_audio": "input_audio", "file": "files"}
+IN_MESSAGES = ("messages", *dict.fromkeys(_MEDIA_NAMES.values()), "tool_calls")
+"""What `on_unsupported` calls the things inside of a conversation."""
+NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
+"""Fields that the proxy itself reads."""
+_TEXT_KEYS = frozenset(("messages", "content", "text", "parts"))
+_MEDIA_KEYS = _TEXT_KEYS | {
+    PICKED,
+    *("type", "image_url", "input_audio", "file", "url", "base64", "data", "format", "filename"),
+    *("file_id", "file_data", "media_type", "images_base64"),
+}
+_TOOL_KEYS = _TEXT_KEYS | {
+    PICKED,
+    *("type", "tool_calls", "tool_call_id", "tool_name", "function_call", "function", "name", "id", "arguments"),
+    *("arguments_json", "json", "role"),
+}
+"""Keys without which a value no longer holds the texts, the media, the tool calls of a conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What a mapping says in `on_unsupported`: of the fields that it names, and of the rest of OpenAI's fields."""
+
+    named: Mapping[str, Unread] = field(default_factory=dict)
+    rest: Unread | None = None
+
+    def of(self, name: str, usual: Unread) -> Unread:
+        """What becomes of a field that is not read."""
+        return self.named.get(name) or (usual if name in IN_MESSAGES else self.rest or usual)
+
+
+def leave_out(call: Call, reads: frozenset[str], overrides: Overrides = Overrides()) -> tuple[Call, tuple[str, ...]]:
+    """The call without what the mapping has no use for, and what of that is to be named.
+
+    Raises ClientError for what cannot be left out.
+    """
+    if "request.*" in reads and not any(path.startswith("request.!") for path in reads):
+        return call, ()
+    dropped: list[str] = []
+    call = _unread_fields(call, reads, overrides, dropped)
+    _check_forms(call, reads)
+    return _unread_messages(call, reads, overrides, dropped), tuple(dict.fromkeys(dropped))
+
+
+def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, dropped: list[str]) -> Call:
     fields = _FIELDS[call.endpoint]
+    gone: set[str] = set()
     choice = call.fields.get("tool_choice")
-    for key in call.fields:
-        field = fields[key]
-        if (field.name or key) in reads or f"request.{key}" in reads or field.unread is Unread.IGNORE:
+    for key in sorted(call.fields, key=lambda name: name not in _PARTNERS):
+        found = fields[key]
+        if is_read(reads, key, found) or key in gone or key in NEVER_UNREAD:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
-        if field.unread is Unread.REFUSE:
+        unread = overrides.of(found.name or key, found.unread)
+        if unread is Unread.REFUSE:
             raise unsupported(key, call.model)
-        if key != "messages":
-            dropped.append(key)
-    reading = Reading(reads)
-    sent = reading.sent(call.messages)
+        if key == "messages":
+            continue
+        with_it = [name for name in _PARTNERS.get(key, ()) if name in call.fields]
+        gone.update((key, *with_it))
+        if unread is Unread.DROP:
+            dropped.extend((key, *with_it))
+    return without(call, gone) if gone else call
+
+
+def fields_of(endpoint: str) -> Mapping[str, Field]:
+    """The request fields of an endpoint, by their name on the wire."""
+    return _FIELDS.get(endpoint, {})
+
+
+def known_fields() -> dict[str, Field]:
+    """The request fields of all endpoints."""
+    return {name: found for table in reversed(list(_FIELDS.values())) for name, found in table.items()}
+
+
+def is_read(reads: frozenset[str], key: str, found: Field) -> bool:
+    """Whether templates read a field, by its name or from the raw body."""
+    return (found.name or key) in reads or _raw(reads, key)
+
+
+def leave_out_named(call: Call, names: Collection[str]) -> tuple[Call, tuple[str, ...]]:
+    """The call without these fields and things in messages, by what templates call them, and those that were sent.
+
+    Raises ClientError when no message is left.
+    """
+    known = fields_of(call.endpoint)
+    gone = [key for key in call.fields if key in known and (known[key].name or key) in names]
+    dropped = [*gone, *(name for key in gone for name in _PARTNERS.get(key, ()) if name in call.fields)]
+    call = without(call, dropped) if dropped else call
+    messages = []
+    for message in call.messages:
+        content = message.get("content")
+        kinds = [_MEDIA_NAMES.get(part["type"], "") for part in content] if isinstance(content, list) else []
+        lost = [place for place, kind in enumerate(kinds) if kind in names]
+        tools = _tools_key(message) if "tool_calls" in names else ""
+        dropped.extend(kinds[place] for place in lost)
+        dropped.extend(["tool_calls"] * bool(tools))
+        messages.append(_thinned(message, lost, tools))
+    return _with_messages(call, messages), tuple(dict.fromkeys(dropped))
+
+
+def _tools_key(message: Message) -> str:
+    """What `_thinned` is to take from a message of a history of tool calls."""
+    if message["role"] in ("tool", "function"):
+        return "role"
+    if message["role"] != "assistant":
+        return ""
+    return "tool_calls" if message.get("tool_calls") else "function_call" if message.get("function_call") else ""
+
+
+def _with_messages(call: Call, messages: list[Message | None]) -> Call:
+    """The call with the messages that are left. Raises ClientError when none is."""
+    kept = [message for message in messages if message is not None]
+    if kept == call.messages:
+        return call
+    if not kept:
+        raise unsupported("messages", call.model)
+    return replace(call, messages=kept, request={**call.request, "messages": kept})
+
+
+def _raw(reads: frozenset[str], key: str) -> bool:
+    """Whether a field is read from the request's body as it came."""
+    stripped = {f"request.!{key}", f"request.!{PICKED}"}
+    return f"request.{key}" in reads or ("request.*" in reads and not reads & stripped)
+
+
+def _check_forms(call: Call, reads: frozenset[str]) -> None:
+    """Forms of fields that only the raw body holds: tools and choices that are no functions, prompts that are lists."""
+    for index, tool in enumerate(call.fields.get("tools") or ()):
+        if tool["type"] != "function" and not _raw(reads, "tools"):
+            raise unsupported(f"tools[{index}].type", call.model)
+    choice = call.fields.get("tool_choice")
+    if isinstance(choice, dict) and not _raw(reads, "tool_choice"):
+        custom = choice["type"] == "custom"
+        if custom or (choice["type"] == "allowed_tools" and "tools" not in reads):
+            raise unsupported("tool_choice.type", call.model)
+    prompt = call.request.get("prompt")
+    if call.endpoint != "completions" or not isinstance(prompt, list) or _raw(reads, "prompt"):
+        return
+    if len(prompt) != 1 or not isinstance(prompt[0], str):
+        raise ClientError(
+            "Unsupported value for 'prompt': one string is supported, not several prompts or token ids.",
+            param="prompt",
+            code="unsupported_value",
+        )
+
+
+def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dropped: list[str]) -> Call:
+    """The call without the parts and tool calls that no template reads, where the mapping says that they may go."""
+    sent = _reading(reads, _TEXT_KEYS).sent(call.messages)
     if any(_says(message) for index, message in enumerate(call.messages) if index not in sent):
-        dropped.append("messages")
+        unread = overrides.of("messages", Unread.DROP)
+        if unread is Unread.REFUSE:
+            raise unsupported("messages", call.model)
+        dropped.extend(["messages"] * (unread is Unread.DROP))
+    media, tools = _reading(reads, _MEDIA_KEYS), _reading(reads, _TOOL_KEYS)
     last = len(call.messages) - 1
+    messages = []
+    turns = _turn_numbers(call.messages) if _slices(reads) else []
     for index, message in enumerate(call.messages):
-        _check_media(reading, message, index, last, call.model)
-        if index in sent:
-            _check_tools(reading, message, index, call.model)
-    return tuple(dropped)
+        lost = {}
+        if isinstance(message.get("content"), list):
+            for place, kind in _lost_media(media.at(index, turns), message, last=index == last):
+                lost[place] = (_MEDIA_NAMES[kind], f"messages[{index}].content[{place}].type")
+        param = _lost_tools(tools.at(index, turns), message) if index in sent and _tools_key(message) else ""
+        for name, where in [*lost.values(), *([("tool_calls", f"messages[{index}].{param}")] if param else ())]:
+            unread = overrides.of(name, Unread.REFUSE)
+            if unread is Unread.REFUSE:
+                raise unsupported(where, call.model)
+            dropped.extend([name] * (unread is Unread.DROP))
+        messages.append(_thinned(message, lost, param) if lost or param else message)
+    return _with_messages(call, messages)
+
+
+def _thinned(message: Message, lost: Collection[int], tools: str) -> Message | None:
+    """The message without the parts at these places, and without tool calls; None when nothing is left of it."""
+    if tools == "role":
+        return None
+    if lost:
+        parts = [part for place, part in enumerate(message["content"]) if place not in lost]
+        message = {**message, "content": parts}
+        if not parts and not message.get("tool_calls"):
+            return None
+    if tools:
+        message = {key: value for key, value in message.items() if key not in ("tool_calls", "function_call")}
+        if not message.get("content"):
+            return None
+    return message
 
 
 def sent_texts(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
     """The texts of the conversation that reach the backend."""
-    sent = Reading(reads).sent(call.messages)
+    sent = _reading(reads, _TEXT_KEYS).sent(call.messages)
     return tuple(message_text(message) for index, message in enumerate(call.messages) if index in sent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sends:
+    """Whether messages reach the backend: the last one, those of the system, and the others."""
+
+    last: bool
+    system: bool
+    others: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +250,39 @@ class Reading:
         """Whether the text of every message is read through one of the names."""
         return any(self.any(*_ANY_TEXT[name]) for name in names)
 
-    def sent(self, messages: list[Message]) -> frozenset[int]:
-        """Which messages reach the backend: all, or the last one, and the system text if it is read."""
+    def at(self, index: int, turns: list[int | None]) -> Reading:
+        """What is read of one message: by slices too, such as `messages[:-1]`, if it is in them."""
+        slices = _slices(self.reads)
+        if not slices:
+            return self
+        more = set()
+        for owner, start, stop, rest in slices:
+            count, place = (max((n for n in turns if n is not None), default=-1) + 1, turns[index])
+            if owner != "turns":
+                count, place = len(turns), index
+            if place is not None and place in range(count)[slice(start, stop)]:
+                more.add(owner + rest)
+        return Reading(self.reads | more)
+
+    def sends(self) -> _Sends:
+        """Which messages reach the backend, as far as that does not depend on the messages."""
         if self.whole("messages", "request"):
-            return frozenset(range(len(messages)))
-        every, system, last = self.whole("turns"), "system" in self.reads, len(messages) - 1
-        prompted = self.any("prompt", "messages[]", "request.prompt", "request.messages[]") or not every
-        return frozenset(
-            index
-            for index, message in enumerate(messages)
-            if (prompted and index == last) or (system if message["role"] in _SYSTEM else every)
-        )
+            return _Sends(True, True, True)
+        every = self.whole("turns")
+        prompted = self.any("prompt", "messages[]", "request.prompt", "request.messages[]")
+        return _Sends(prompted or not (every or _slices(self.reads)), "system" in self.reads, every)
+
+    def sent(self, messages: list[Message]) -> frozenset[int]:
+        """Which messages reach the backend."""
+        sliced, last = bool(_slices(self.reads)), len(messages) - 1
+        turns = _turn_numbers(messages) if sliced else []
+        of_all = self.sends()
+        found = []
+        for index, message in enumerate(messages):
+            sends = self.at(index, turns).sends() if sliced else of_all
+            if (sends.system if message["role"] in _SYSTEM else sends.others) or (sends.last and index == last):
+                found.append(index)
+        return frozenset(found)
 
     def parts(self, role: str, *, last: bool, only: bool) -> Iterator[str]:
         """The paths that lead to the parts of such a message; `only` tells that it has no other part of the kind."""
@@ -150,36 +350,82 @@ class Reading:
         )
 
 
+@lru_cache(maxsize=256)
+def _reading(reads: frozenset[str], keys: frozenset[str]) -> Reading:
+    """The reads, less those of values from which a filter strips one of the keys."""
+    stripped = {owner for owner, mark, key in (path.rpartition(".!") for path in reads) if mark and key in keys}
+    kept = reads - {f"{path}.*" for path in stripped}
+    return Reading(kept | {"request.messages.*"} if "request.*" in kept else kept)
+
+
+def reads_conversation(reads: frozenset[str]) -> bool:
+    """Whether the texts of a conversation are read, rather than one message."""
+    found = _reading(reads, _TEXT_KEYS)
+    whole = found.whole("messages", "turns")
+    return whole or Reading(frozenset(owner + rest for owner, _, _, rest in _slices(reads))).whole("messages", "turns")
+
+
+@lru_cache(maxsize=256)
+def _slices(reads: frozenset[str]) -> tuple[tuple[str, int | None, int | None, str], ...]:
+    """The paths that lead through some of the messages: each with its list, the bounds, and what comes behind."""
+    found = (_SLICE.fullmatch(path) for path in reads)
+    return tuple(
+        (each[1], int(each[2]) if each[2] else None, int(each[3]) if each[3] else None, each[4])
+        for each in found
+        if each
+    )
+
+
+def _turn_numbers(messages: list[Message]) -> list[int | None]:
+    """Which of the `turns` each message is in: None for those that are in none."""
+    numbers: list[int | None] = []
+    number, side = -1, ""
+    for message in messages:
+        here = "assistant" if message["role"] == "assistant" else "user"
+        empty = not (message.get("content") or message.get("refusal") or message.get("tool_calls"))
+        if message["role"] in _SYSTEM or (empty and message["role"] not in ("tool", "function")):
+            numbers.append(None)
+            continue
+        number, side = (number, side) if side == here else (number + 1, here)
+        numbers.append(number)
+    return numbers
+
+
 def _says(message: Message) -> bool:
     """Whether something is lost when the message is left out: an empty system message says nothing."""
     return message["role"] not in _SYSTEM or bool(message_text(message))
 
 
-def _check_media(reading: Reading, message: Message, index: int, last: int, model: str) -> None:
-    """Images, sound and files are never left out silently."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return
+def _lost_media(reading: Reading, message: Message, *, last: bool) -> Iterator[tuple[int, str]]:
+    """The places and types of images, sound and files that no template reads."""
+    content = message["content"]
     kinds = [part["type"] for part in content]
     for place, part in enumerate(content):
         if part["type"] in ("text", "refusal"):
             continue
         only = kinds.count(part["type"]) == 1
-        if not reading.carries_part(part, message["role"], last=index == last, only=only):
-            raise unsupported(f"messages[{index}].content[{place}].type", model)
+        if not reading.carries_part(part, message["role"], last=last, only=only):
+            yield place, part["type"]
 
 
-def _check_tools(reading: Reading, message: Message, index: int, model: str) -> None:
-    """A history of tool calls makes no sense in parts. A result alone may be the prompt: it is text."""
+def _lost_tools(reading: Reading, message: Message) -> str:
+    """The key of what no template reads of a history of tool calls, which makes no sense in parts.
+
+    A result alone may be the prompt: it is text.
+    """
     role = message["role"]
-    if role not in ("assistant", "tool"):
-        return
+    if role not in ("assistant", "tool", "function"):
+        return ""
+    raw = reading.any("request.messages.*")
     conversation = reading.whole("messages", "turns", "request")
-    if role == "tool":
-        if conversation and not reading.carries_result():
-            raise unsupported(f"messages[{index}].role", model)
-        return
-    if message.get("tool_calls") and not reading.carries_calls(role, last=not conversation):
-        raise unsupported(f"messages[{index}].tool_calls", model)
-    if message.get("function_call") and not reading.any("request.messages.*", "request.messages.function_call"):
-        raise unsupported(f"messages[{index}].function_call", model)
+    if role != "assistant":
+        carried = raw if role == "function" else reading.carries_result()
+        return "role" if conversation and not carried else ""
+    calls = message.get("tool_calls") or ()
+    if calls and not reading.carries_calls(role, last=not conversation):
+        return "tool_calls"
+    if any(call.get("type") == "custom" for call in calls) and not (raw or reading.any("request.messages.tool_calls")):
+        return "tool_calls"
+    if message.get("function_call") and not (raw or reading.any("request.messages.function_call")):
+        return "function_call"
+    return ""

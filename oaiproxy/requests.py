@@ -15,6 +15,7 @@ from oaiproxy.trees import Render, compile_tree
 FORBIDDEN_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive")
 )
+_CREDENTIALS = ("authorization", "cookie")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -73,12 +74,29 @@ def check_header(source: Source, name: str, compilation: Compilation) -> None:
     """Report a name that no header of a request can have."""
 
     def report(message: str, label: str) -> None:
-        compilation.report("E106", message, source.span(key=True), label=label)
+        compilation.report("E106", message, source.span(key=isinstance(source.path[-1], str)), label=label)
 
     if not _HEADER_NAME.fullmatch(name):
         report(f"`{name}` is not a header name", "use letters, digits and `-`")
     elif name.lower() in FORBIDDEN_HEADERS or name.lower().startswith("proxy-"):
         report(f"the header `{name}` belongs to the connection", "leave it out")
+
+
+def client_headers(source: Source, compilation: Compilation) -> frozenset[str]:
+    """The client's headers that templates may read, by lower-case names."""
+    names: set[str] = set()
+    for child in source:
+        name = child.value.lower()
+        if name in _CREDENTIALS:
+            message = f"the client's `{name}` proves who it is, and templates do not see it"
+            label = f"to pass it on, write `backend.auth: {{passthrough: {name}}}`"
+            compilation.report("E106", message, child.span(), label=label)
+        elif name in names:
+            compilation.report("E106", f"the header `{name}` is given twice", child.span(), label="keep one of the two")
+        else:
+            check_header(child, child.value, compilation)
+            names.add(name)
+    return frozenset(names)
 
 
 def address(path: str) -> str:

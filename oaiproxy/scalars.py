@@ -6,12 +6,13 @@ The types are those of the core schema: https://yaml.org/spec/1.2.2/#103-core-sc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from oaiproxy.diagnostics import Diagnostic, did_you_mean
 from oaiproxy.jsontext import Json
+from oaiproxy.layers import Origin
 from oaiproxy.nodes import (
     SCALAR_TAGS,
     TAG_PREFIX,
@@ -20,7 +21,6 @@ from oaiproxy.nodes import (
     Node,
     Origins,
     ScalarNode,
-    SourceText,
     find_origins,
     short,
     stretch,
@@ -76,16 +76,19 @@ _REFERENCE_HELP = "write `${NAME}`, `${NAME:-default}` or `${file:/path}`; `$${`
 
 
 class Builder:
-    """Nodes to data: `${...}` replaced, scalars typed. Each scalar is done once, however many aliases it has."""
+    """Nodes to data: `${...}` replaced, scalars typed. Each scalar is done once, however many aliases it has.
 
-    def __init__(self, source: SourceText, environment: Mapping[str, str], read_file: Callable[[str], str]) -> None:
+    `own` is the file of all nodes but those of `origins`.
+    """
+
+    def __init__(self, own: Origin, origins: Mapping[Node, Origin], environment: Mapping[str, str]) -> None:
         self.found: list[Diagnostic] = []
         self.values: dict[ScalarNode, Value] = {}
         self.unresolved: set[Path] = set()
         self.secrets: set[str] = set()
-        self._source = source
+        self._own = own
+        self._files = origins
         self._environment = environment
-        self._read_file = read_file
         self._origins: dict[ScalarNode, Origins | None] = {}
 
     def build(self, node: Node, path: Path) -> Json:
@@ -184,7 +187,7 @@ class Builder:
 
     def _file(self, node: ScalarNode, part: re.Match[str], path: str) -> str | None:
         try:
-            content = self._read_file(path)
+            content = self._files.get(node, self._own).read_file(path)
             content.encode()  # a reader may show what is not UTF-8 as surrogates
         except OSError as error:
             reason = (error.strerror or "input/output error").lower()
@@ -218,9 +221,10 @@ class Builder:
     def _report(
         self, code: str, message: str, node: ScalarNode, start: int, end: int, *, label: str = "", help_: str = ""
     ) -> None:
+        source = self._files.get(node, self._own).source
         if node not in self._origins:
-            self._origins[node] = find_origins(self._source, node)
-        span = stretch(self._source, node, self._origins[node], start, end)
+            self._origins[node] = find_origins(source, node)
+        span = stretch(source, node, self._origins[node], start, end)
         self.found.append(Diagnostic(code, message, span, label, help_))
 
 

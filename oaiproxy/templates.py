@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, Shape, Shapes, TooDeep
+from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, Shape, Shapes, TooDeep, Value
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, text_in
 from oaiproxy.sandbox import Sandbox
@@ -81,6 +81,16 @@ def compile_leaf(source: Source, compilation: Compilation, bound: Bound, sandbox
     if not template.analyse(lambda analysis: analysis.template(parsed, bound)):
         return Leaf(_nothing, native=True)
     return Leaf(template.text(parsed, sandbox or compilation.sandbox), native=False)
+
+
+def compile_named(source: Source, compilation: Compilation, bound: Bound) -> tuple[Evaluate, Value]:
+    """Compile a leaf to which a name is given, and say what it is: what of it is used, its users tell."""
+    template = _Template(source, source.value, 0, compilation)
+    parsed = template.parse()
+    expression = _one_expression(parsed) if parsed is not None else None
+    if expression is not None:
+        return template.valued(expression, bound, used=False)
+    return (_nothing if parsed is None else compile_leaf(source, compilation, bound).evaluate), ANYTHING
 
 
 def compile_expression(source: Source, compilation: Compilation, bound: Bound) -> Evaluate:
@@ -201,13 +211,18 @@ class _Template:
 
     def shaped(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> tuple[Evaluate, Shape]:
         """A function for an expression, and the shape of what it gives."""
+        evaluate, found = self.valued(expression, bound, used=used)
+        return evaluate, found.shape
+
+    def valued(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> tuple[Evaluate, Value]:
+        """A function for an expression, and what it gives."""
         found = ANYTHING
 
         def walk(analysis: Analysis) -> None:
             nonlocal found
             found = analysis.expression(expression, bound, used=used)
 
-        return (self.evaluate(expression), found.shape) if self.analyse(walk) else (_nothing, None)
+        return (self.evaluate(expression), found) if self.analyse(walk) else (_nothing, ANYTHING)
 
     def evaluate(self, expression: nodes.Node) -> Evaluate:
         """A function for an expression: a closure if it is simple enough, else Jinja's generated code."""
@@ -319,6 +334,7 @@ __all__ = [
     "compile_expression",
     "compile_leaf",
     "compile_loop",
+    "compile_named",
     "compile_subject",
     "has_template",
 ]

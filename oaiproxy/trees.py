@@ -21,6 +21,7 @@ from oaiproxy.templates import (
     compile_expression,
     compile_leaf,
     compile_loop,
+    compile_named,
     compile_subject,
     has_template,
 )
@@ -128,8 +129,12 @@ class _Tree:
         for name, child in source["$let"].items():
             if not name.isidentifier():
                 self._report(child, f"`{name}` is not a name", label="use letters, digits and `_`")
-            names[name] = self.node(child, bound, depth + 1)
-            bound = bound | {name: ANYTHING}
+            found = ANYTHING
+            if isinstance(child.value, str) and has_template(child.value):
+                names[name], found = compile_named(child, self._compilation, bound)
+            else:
+                names[name] = self.node(child, bound, depth + 1)
+            bound = bound | {name: found}
         return names, bound
 
     def _value(self, source: Source, bound: Bound, depth: int, keep: bool) -> Render:

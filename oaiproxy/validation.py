@@ -277,7 +277,7 @@ def _homes(schema: Schema, key: str) -> Iterator[Path]:
         below: list[tuple[Path, Schema]] = []
         for path, each in level:
             for name, child in each.get("properties", {}).items():
-                if name == key and path and path[0] not in ("examples", "completions"):
+                if name == key and path and path[0] not in ("examples", "completions", "models_list"):
                     yield path
                 below.append(((*path, name), _resolved(schema, child)))
         level = below

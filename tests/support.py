@@ -18,6 +18,7 @@ from oaiproxy.document import Document, load_document
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import Exchange
+from oaiproxy.layers import Base, Bases
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.outcomes import Outcome, from_object, from_stream
 from oaiproxy.reply import Reply
@@ -32,6 +33,16 @@ ENVIRONMENT = {"YOUR_API_BASE_URL": "https://backend.test/api", "YOUR_API_KEY": 
 HI: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 needs_strict = pytest.mark.skipif(not STRICT.is_dir(), reason="OpenAI's schemas are not on this machine")
+
+
+def bases_in(folder: Path) -> Bases:
+    """The mappings of a folder as those that others can extend, by file name with or without its ending."""
+
+    def open_(name: str) -> Base:
+        path = folder / f"{name.removesuffix('.yaml')}.yaml"
+        return Base(f"{folder.name}/{path.name}", path.name, path.read_text(), lambda file: "", bases_in(folder))
+
+    return Bases(open_, sorted(path.stem for path in folder.glob("*.yaml")))
 
 
 def findings_of(text: str, environment: dict[str, str] | None = None) -> tuple[Mapping | None, list[Diagnostic]]:
@@ -60,9 +71,10 @@ def chat(
     request: str = "{path: /g, body: {p: '{{ prompt }}'}}",
     more: str = "",
     backend: str = "{url: 'https://backend.test/v1'}",
+    models: str = "[m]",
 ) -> Mapping:
     """A mapping with one `chat` block, whose parts are given in YAML's flow style."""
-    lines = ["oaiproxy: 1", "models: [m]", f"backend: {backend}", more, "chat:", f"  request: {request}"]
+    lines = ["oaiproxy: 1", f"models: {models}", f"backend: {backend}", more, "chat:", f"  request: {request}"]
     lines += [f"  response: {response}"] if response else []
     lines += [f"  stream: {stream}"] if stream else []
     return load("\n".join(lines) + "\n")

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import oaiproxy
-from oaiproxy.bundled import bundled, mapping_path
+from oaiproxy.bundled import base_path, bundled, mapping_path, shipped_mappings
 
 SHOW = "from oaiproxy.bundled import bundled; print(bundled('mappings').joinpath('a.yaml').read_text())"
 
@@ -72,3 +72,18 @@ def test_a_mapping_is_found_beside_before_among_the_shipped(tmp_path: Path) -> N
     assert mapping_path("example.yaml", tmp_path) == tmp_path / "example.yaml"
     (tmp_path / "example").write_text("mine", encoding="utf-8")
     assert mapping_path("example", tmp_path) == tmp_path / "example"
+
+
+def test_what_ships_is_listed() -> None:
+    """By the names that a configuration can give."""
+    assert "example" in shipped_mappings()
+    assert shipped_mappings() == sorted(shipped_mappings())
+    assert all(mapping_path(name, Path("/nowhere")).is_file() for name in shipped_mappings())
+
+
+def test_a_base_is_a_name_or_a_path(tmp_path: Path) -> None:
+    """A file of the same name beside the mapping does not change what a name means."""
+    (tmp_path / "example").write_text("other")
+    assert base_path("example", tmp_path) == mapping_path("example", Path("/nowhere"))
+    for name in ("./example", "example.yaml", "example.yml", "in/example"):
+        assert base_path(name, tmp_path) == tmp_path / name

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import bases_in
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import SHAPES, Identity, Names
@@ -107,7 +108,10 @@ chat:
 
 
 def findings(text):
-    surroundings = Surroundings(MAPPINGS, ENVIRONMENT, lambda name: (ROOT / "mappings" / name).read_text("utf-8"))
+    folder = ROOT / "mappings"
+    surroundings = Surroundings(
+        MAPPINGS, ENVIRONMENT, lambda name: (folder / name).read_text("utf-8"), bases_in(folder)
+    )
     return check_mapping(text, "docs.yaml", surroundings).diagnostics
 
 
@@ -305,6 +309,8 @@ def test_every_top_level_key_is_documented(page):
         ("backend", properties("backend")),
         ("timeouts", properties("backend")["timeouts"]["properties"]),
         ("request", properties("request")),
+        ("model", properties("model")),
+        ("models_list", MAPPINGS["properties"]["models_list"]["properties"]),
         ("errors", properties("errors")),
         ("strip", properties("strip")),
         ("example", properties("example")),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from support import ask, chat, example, load
+from support import HI, IDENTITY, ask, chat, example, load
 
+from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ClientError, ProxyError
+from oaiproxy.exchange import Exchange
 
 
 def test_the_request_is_what_the_mapping_describes() -> None:
@@ -205,3 +207,41 @@ def test_a_prefix_that_cannot_be_rendered_is_told_before_anything_is_sent() -> N
     with pytest.raises(ClientError) as caught:
         ask(mapping).backend_request()
     assert caught.value.param == "seed"
+
+
+OF_THE_CLIENT = "{url: 'https://backend.test', client_headers: [X-User]}"
+USES = """{path: /x, headers: {x-u: "{{ headers['x-user'] }}"}, body: {h: '{{ headers }}', p: '{{ prompt }}'}}"""
+
+
+def with_headers(headers: dict[str, str]) -> Exchange:
+    mapping = chat(response="{text: t}", backend=OF_THE_CLIENT, request=USES)
+    call = DOORS["chat"].parse(HI)
+    return Exchange(mapping, call, DOORS["chat"].encoder(call, IDENTITY), IDENTITY, headers)
+
+
+def test_templates_see_the_listed_headers_of_the_client() -> None:
+    """By their lower-case names, and no others."""
+    request = with_headers({"x-user": "someone", "x-other": "secret"}).backend_request()
+    assert request.headers["x-u"] == "someone"
+    assert json.loads(request.body or b"")["h"] == {"x-user": "someone"}
+
+
+def test_a_header_that_was_not_sent_is_absent() -> None:
+    """What is made of it is left out."""
+    request = with_headers({}).backend_request()
+    assert "x-u" not in request.headers
+    assert json.loads(request.body or b"")["h"] == {}
+
+
+def test_a_header_that_is_no_text_is_made_one() -> None:
+    """Bytes that are not UTF-8 come as surrogates, which JSON cannot hold."""
+    request = with_headers({"x-user": "caf\udce9"}).backend_request()
+    assert request.headers["x-u"] == "caf\ufffd"
+
+
+@pytest.mark.parametrize("value", ["a\r\nx-evil: 1", "a\x00"])
+def test_a_header_cannot_bring_in_another(value: str) -> None:
+    """Nor any control character."""
+    with pytest.raises(ClientError) as caught:
+        with_headers({"x-user": value}).backend_request()
+    assert caught.value.status == 400

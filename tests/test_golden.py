@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import bases_in
 
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.diagnostics import Diagnostic
@@ -19,6 +20,7 @@ from oaiproxy.reporters import REPORTERS
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
+BASES = bases_in(ROOT / "tests/golden/bases")
 FILES = sorted((ROOT / "tests/golden").glob("*.yaml"))
 EXPECTED = re.compile(r"# expect: (\w+\[\w+\]) (\d+):(\d+) (.+?); fix: (.+)")
 ENVIRONMENT = re.compile(r"# env: (\w+)=(.*)")
@@ -44,7 +46,7 @@ def expected(text: str) -> list[tuple[Any, ...]]:
 
 def checked(path: Path) -> tuple[Diagnostic, ...]:
     text = path.read_text()
-    return check_mapping(text, path.name, Surroundings(SCHEMA, environment(text), read_file)).diagnostics
+    return check_mapping(text, path.name, Surroundings(SCHEMA, environment(text), read_file, BASES)).diagnostics
 
 
 def place(found: Diagnostic) -> tuple[str, str, str]:

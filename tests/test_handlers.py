@@ -28,6 +28,7 @@ from scripted import (
     stream,
     stream_head,
 )
+from support import chat as chat_mapping
 
 from oaiproxy.endpoints import chat
 from oaiproxy.handlers import EventStream
@@ -77,6 +78,26 @@ async def test_a_request_reaches_the_backend_as_the_mapping_says(proxy: Any) -> 
         assert sent.header("authorization") == "Bearer key-of-ours"
         assert sent.header("accept-encoding") == "identity"
         assert sent.header("x-theirs") is None
+
+
+async def test_a_listed_header_of_the_client_reaches_the_templates(proxy: Any) -> None:
+    """However its name is written; it is not passed on by itself."""
+    listed = "{url: '%s', client_headers: [x-theirs], headers: {x-ours: \"{{ headers['x-theirs'] }}!\"}}"
+    async with Backend([REQUEST, WHOLE]) as backend:
+        running = await proxy(chat_mapping(response="{text: text}", backend=listed % backend.url))
+        await fetch(running.url, hello(headers={"X-THEIRS": "1", "x-others": "2"}))
+        (sent,) = backend.requests
+        assert (sent.header("x-ours"), sent.header("x-theirs"), sent.header("x-others")) == ("1!", None, None)
+
+
+async def test_a_model_that_is_never_streamed_is_given_in_chunks(proxy: Any) -> None:
+    """And one that always is, put together."""
+    for mode, script, client in (("never", WHOLE, True), ("always", STREAM, False)):
+        async with Backend([REQUEST, script]) as backend:
+            running = await proxy(mapping(backend.url, models=f"{{m: {{stream: {mode}}}}}"))
+            wire = await fetch(running.url, hello(stream=client))
+            assert (wire.status, wire.text, wire.complete) == (200, "fine", True)
+            assert backend.requests[0].line == f"POST /{'whole' if client else 'stream'} HTTP/1.1"
 
 
 async def test_headers_and_first_event_leave_in_one_segment(proxy: Any) -> None:

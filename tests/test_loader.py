@@ -168,6 +168,57 @@ def test_the_reader_knows_absolute_paths(tmp_path: Path) -> None:
     assert file_reader(Path("/elsewhere"))(str(tmp_path / "key")) == "k"
 
 
+EXTENDING = """oaiproxy: 1
+extends: %s
+models: [m]
+chat:
+  request: {headers: {x-own: "1"}}
+"""
+
+
+def test_a_mapping_extends_a_file_beside_it(tmp_path: Path) -> None:
+    """Wherever the process works; the child's name, models and examples are its own."""
+    write(tmp_path / "in", base=SMALL % ("a, b", "${file:key.txt}"))
+    (tmp_path / "in/key.txt").write_text("k")
+    files = write(tmp_path, own=EXTENDING % "in/base.yaml")
+    [(mapping, path)], findings = Loader({}).load(files)
+    assert (mapping.name, mapping.file, path) == ("own", "own.yaml", files[0][1])
+    assert list(mapping.models) == ["m"]
+    assert mapping.backend.headers["Authorization"] == "Bearer k"
+    assert mapping.examples == []
+    assert findings == []
+
+
+def test_a_mapping_extends_one_that_ships(tmp_path: Path) -> None:
+    """By its name."""
+    text = EXTENDING % "example" + 'backend: {url: "https://backend.test"}\n'
+    [(mapping, _)], _ = Loader({}).load(write(tmp_path, own=text))
+    stream = mapping.endpoints["chat"].stream
+    assert stream is not None
+    assert stream.framing == "json-concat"
+
+
+def test_a_fault_of_the_base_is_shown_there(tmp_path: Path) -> None:
+    """With its text for the code frame, once, and with who extends it."""
+    broken = (SMALL % ("a", "k")).replace("{{ prompt }}", "{{ promt }}")
+    write(tmp_path / "in", base=broken)
+    loader = Loader({})
+    checked = loader.check(write(tmp_path, own=EXTENDING % "./in/base.yaml")[0][1], name="own.yaml")
+    [found] = checked.diagnostics
+    assert found.code == "E203"
+    assert found.span is not None
+    assert (found.span.file, found.span.line) == ("in/base.yaml", 5)
+    assert found.label == "did you mean `prompt`?"
+    assert found.help == "`own.yaml` extends this file"
+    assert loader.sources["in/base.yaml"] == broken
+
+
+def test_a_mapping_that_extends_itself_is_refused(tmp_path: Path) -> None:
+    """Also by another spelling of its path."""
+    files = write(tmp_path / "in", own=EXTENDING % "../in/own.yaml")
+    assert [found.code for found in refused(Loader({}), files).diagnostics] == ["E108"]
+
+
 def test_the_schema_is_that_of_mappings() -> None:
     """From where it ships."""
     assert "chat" in mapping_schema()["properties"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ PLAIN = chat(response="{text: t}")
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
 IMAGE = {"type": "image_url", "image_url": {"url": "http://x"}}
 HISTORY = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+USER = {"role": "user", "content": "a"}
 SYSTEM = [{"role": "system", "content": "s"}, {"role": "user", "content": "c"}]
 
 
@@ -127,6 +129,26 @@ LEFT_OUT: dict[str, tuple[str, list[dict[str, Any]], tuple[str, ...]]] = {
     "the last message by a filter": ("a: '{{ (messages | last).text }}'", HISTORY, ("messages",)),
     "the first message": ("a: '{{ (messages | first).text }}'", HISTORY, ("messages",)),
     "the last turn": ("a: '{{ turns[-1] }}'", HISTORY, ("messages",)),
+    "all but the last, and the prompt": (
+        "a: [{$for: 'm in messages[:-1]', b: '{{ m.text }}'}], c: '{{ prompt }}'",
+        HISTORY,
+        (),
+    ),
+    "all but the last": ("a: [{$for: 'm in messages[:-1]', b: '{{ m.text }}'}]", HISTORY, ("messages",)),
+    "the last two": ("a: '{{ messages[-2:] }}'", HISTORY, ("messages",)),
+    "more than there are": ("a: '{{ messages[-20:] }}'", HISTORY, ()),
+    "the first two and the last": ("a: '{{ messages[0:2] }}', b: '{{ messages[2:] }}'", HISTORY, ()),
+    "a slice of the raw messages": ("a: '{{ request.messages[1:] }}'", HISTORY, ("messages",)),
+    "a slice that is computed": ("a: '{{ messages[-max_tokens:] }}'", HISTORY, ("messages",)),
+    "every second": ("a: '{{ messages[::2] }}'", HISTORY, ("messages",)),
+    "all turns but the last": ("a: '{{ turns[:-1] }}', b: '{{ prompt }}'", HISTORY, ()),
+    "turns of several messages": ("a: '{{ turns[:-1] }}', b: '{{ prompt }}'", [*HISTORY, USER], ("messages",)),
+    "a name for a slice": (
+        "a: {$let: {old: '{{ messages[:-1] }}'}, b: [{$for: m in old, c: '{{ m.text }}'}], d: '{{ prompt }}'}",
+        HISTORY,
+        (),
+    ),
+    "what a selector picks": ("a: \"{{ messages | jmes('[].text') }}\"", HISTORY, ()),
     "the last message of the raw body": ("a: '{{ request.messages[-1].content }}'", HISTORY, ("messages",)),
     "a named message": ("a: {$let: {m: '{{ messages | last }}'}, b: '{{ m.text }}'}", HISTORY, ("messages",)),
     "the count": ("a: '{{ prompt }}', b: '{{ messages | length }}'", HISTORY, ("messages",)),
@@ -247,6 +269,21 @@ UNREACHED: dict[str, tuple[str, list[dict[str, Any]], str]] = {
         [{"role": "system", "content": [DATA]}, *HISTORY],
         "messages[0].content[0].type",
     ),
+    "an image before a slice": (
+        "a: '{{ messages[-1:] }}'",
+        [{"role": "user", "content": [DATA]}, *HISTORY],
+        "messages[0].content[0].type",
+    ),
+    "an image that a selector need not pick": (
+        "a: \"{{ messages | jmes('[].text') }}\"",
+        [{"role": "user", "content": [DATA]}],
+        "messages[0].content[0].type",
+    ),
+    "an image of a message with a name": (
+        "a: [{$for: m in messages, $let: {c: '{{ m }}'}, b: '{{ c.text }}'}]",
+        [{"role": "user", "content": [DATA]}],
+        "messages[0].content[0].type",
+    ),
     "an image in a tool's result": (
         "a: '{{ messages }}'",
         [*HISTORY, {"role": "tool", "tool_call_id": "c", "content": [DATA]}],
@@ -267,7 +304,6 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 CALLS = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "c", "content": "found"}
 LEGACY = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
-USER = {"role": "user", "content": "a"}
 
 TOOL_HISTORY: dict[str, tuple[str, list[dict[str, Any]], str | tuple[str, ...]]] = {
     "calls to texts": (parts("c: '{{ p.text }}'"), [USER, CALLS, USER], "messages[1].tool_calls"),
@@ -309,6 +345,12 @@ TOOL_HISTORY: dict[str, tuple[str, list[dict[str, Any]], str | tuple[str, ...]]]
     "a result as the prompt": ("a: '{{ prompt }}'", [RESULT], ()),
     "a result as the last message": ("a: '{{ messages[-1].text }}'", [USER, CALLS, RESULT], ("messages",)),
     "calls as the prompt": ("a: '{{ prompt }}'", [USER, CALLS], "messages[1].tool_calls"),
+    "calls of a message with a name": (
+        "a: [{$for: m in messages, $let: {c: '{{ m }}'}, b: '{{ c.text }}'}]",
+        [USER, CALLS, RESULT],
+        "messages[1].tool_calls",
+    ),
+    "calls in a slice": ("a: '{{ messages[:-1] }}', b: '{{ prompt }}'", [USER, CALLS, RESULT, USER], ()),
     "no calls": ("a: [{$for: m in messages, b: '{{ m.text }}'}]", [{**CALLS, "content": "a", "tool_calls": []}], ()),
 }
 
@@ -322,6 +364,98 @@ def test_a_history_of_tools_is_read_or_refused(body: str, messages: list[Any], w
     with pytest.raises(ClientError) as caught:
         ask(reading(body), messages=messages)
     assert (caught.value.param, caught.value.code) == (wanted, "unsupported_parameter")
+
+
+CUSTOM = {"type": "custom", "custom": {"name": "f"}}
+CUSTOM_CALLS = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}],
+}
+FUNCTION_RESULT = {"role": "function", "name": "f", "content": "found"}
+ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": TOOLS}}
+RAW: dict[str, tuple[dict[str, Any], str]] = {
+    "custom tools": ({"tools": [*TOOLS, CUSTOM]}, "tools[1].type"),
+    "a custom choice": (
+        {"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "f"}}},
+        "tool_choice.type",
+    ),
+    "calls of custom tools": ({"messages": [USER, CUSTOM_CALLS, RESULT]}, "messages[1].tool_calls"),
+    "results of functions": ({"messages": [USER, LEGACY, FUNCTION_RESULT]}, "messages[1].function_call"),
+    "results of functions alone": ({"messages": [USER, FUNCTION_RESULT]}, "messages[1].role"),
+    "functions": ({"functions": [{"name": "f"}]}, "functions"),
+}
+EVERY_NAME = "a: '{{ messages }}', b: '{{ tools }}', c: '{{ tool_choice }}'"
+WHOLE = {
+    "the request": "a: '{{ request }}'",
+    "but for keys": "a: \"{{ request | strip_keys('x', 'y') }}\"",
+    "with others": "$merge: [\"{{ request | strip_keys(['x']) | merge({'y': 1}) }}\"], z: '{{ messages }}'",
+}
+
+
+@pytest.mark.parametrize(("fields", "param"), RAW.values(), ids=RAW)
+def test_what_only_the_raw_body_holds_is_refused_without_it(fields: dict[str, Any], param: str) -> None:
+    """Names of templates are for functions."""
+    with pytest.raises(ClientError) as caught:
+        ask(reading(EVERY_NAME), **fields)
+    assert (caught.value.param, caught.value.code) == (param, "unsupported_parameter")
+
+
+@pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize(("fields", "param"), RAW.values(), ids=RAW)
+def test_a_mapping_that_passes_the_request_on_passes_all_of_it(fields: dict[str, Any], param: str, body: str) -> None:
+    """Whatever OpenAI's schema allows."""
+    exchange = ask(reading(body), **fields)
+    assert exchange.dropped == ()
+    sent = json.loads(exchange.backend_request().body or b"")
+    assert fields.items() <= sent.get("a", sent).items()
+
+
+@pytest.mark.parametrize("prompt", [["a", "b"], [1, 2], [[1], [2]]])
+def test_several_prompts_pass_with_the_request_alone(prompt: Any) -> None:
+    """As lists of texts or of tokens."""
+    exchange = ask(reading("a: '{{ request }}'"), endpoint="completions", prompt=prompt)
+    assert json.loads(exchange.backend_request().body or b"")["a"]["prompt"] == prompt
+    with pytest.raises(ClientError) as caught:
+        ask(PLAIN, endpoint="completions", prompt=prompt)
+    assert (caught.value.param, caught.value.code) == ("prompt", "unsupported_value")
+
+
+STRIPPED: dict[str, tuple[str, dict[str, Any], str | tuple[str, ...]]] = {
+    "a knob": ("a: \"{{ request | strip_keys('seed') }}\"", {"seed": 1, "n": 2}, ("seed",)),
+    "what changes the meaning": ("a: \"{{ request | strip_keys(['seed', 'n']) }}\"", {"n": 2}, "n"),
+    "what is read beside it": ("a: \"{{ request | strip_keys('n') }}\", b: '{{ n }}'", {"n": 2}, ()),
+    "the messages": (
+        "a: \"{{ request | strip_keys('messages') }}\", b: '{{ prompt }}'",
+        {"messages": HISTORY},
+        ("messages",),
+    ),
+    "media of messages": (
+        "a: \"{{ messages | strip_keys('parts', 'images_base64') }}\"",
+        {"messages": [{"role": "user", "content": [IMAGE]}]},
+        "messages[0].content[0].type",
+    ),
+    "calls of messages": ("a: \"{{ messages | strip_keys('tool_calls') }}\"", {"messages": [USER, CALLS, RESULT]}, ""),
+}
+
+
+@pytest.mark.parametrize(("body", "fields", "wanted"), STRIPPED.values(), ids=STRIPPED)
+def test_what_a_filter_strips_is_not_read(body: str, fields: dict[str, Any], wanted: str | tuple[str, ...]) -> None:
+    """Although the rest is."""
+    if isinstance(wanted, tuple):
+        assert ask(reading(body), **fields).dropped == wanted
+        return
+    with pytest.raises(ClientError) as caught:
+        ask(reading(body), **fields)
+    assert caught.value.param == (wanted or "messages[1].tool_calls")
+
+
+def test_the_tools_to_choose_from_are_the_tools() -> None:
+    """A mapping of names sends those that are allowed, and the mode."""
+    other = {"type": "function", "function": {"name": "g"}}
+    exchange = ask(reading(EVERY_NAME), tools=[other, *TOOLS], tool_choice=ALLOWED)
+    sent = json.loads(exchange.backend_request().body or b"")
+    assert sent["b"] == [{"name": "f"}]
+    assert sent["c"] == {"mode": "required"}
 
 
 def test_a_name_for_the_messages_is_no_use_of_them() -> None:

@@ -163,6 +163,9 @@ def test_the_text_of_a_role_that_is_never_sent_is_told(body: str) -> None:
 def test_what_reads_the_last_message_alone_may_leave_out_the_others() -> None:
     """As the simple case intends; the header `x-oaiproxy-dropped` says so for each request."""
     assert probed(request('body: {q: "{{ prompt }}"}')) == []
+    of_images = 'body: {q: "{{ prompt }}", images: "{{ messages[-1].images_base64 }}", n: "{{ messages | length }}"}'
+    assert probed(request(of_images)) == []
+    assert probed(request('body: {q: "{{ prompt }}", old: "{{ messages[:-1] }}"}')) == []
 
 
 @pytest.mark.parametrize(
@@ -192,3 +195,22 @@ def test_the_default_of_a_path_is_not_empty() -> None:
     )
     assert found.code == "E403"
     assert "extra.region | default('default')" in found.label
+
+
+def test_every_kind_of_model_is_tried() -> None:
+    """What is absent for one of them alone is found."""
+    text = request('body: {q: "{{ prompt }}", r: "in {{ vars.region }}"}')
+    models = "models: {a: {vars: {region: x}}, b: {vars: {region: y}}, c: {drop: [seed]}}"
+    found = only(text.replace("models: [m]", models))
+    assert found.code == "E403"
+    assert probed(text.replace("models: [m]", models + "\nvars: {region: z}")) == []
+
+
+def test_headers_of_the_client_are_tried() -> None:
+    """Sent and not sent."""
+    listed = request("body: {q: '{{ prompt }}', r: \"%s\"}").replace(
+        "'https://h'", "'https://h', client_headers: [x-n]"
+    )
+    assert only(listed % "{{ headers['x-n'] | string | upper }}!").code == "E403"
+    assert only(listed % "{{ headers['x-n'] * 2 }}").code == "E401"
+    assert probed(listed % "{{ headers['x-n'] | upper }}") == []

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from support import bases_in
 
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.document import load_document
@@ -75,7 +76,7 @@ def given(data: Any, schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def compiled(text: str) -> Mapping:
-    surroundings = Surroundings(MAPPING_SCHEMA, {}, lambda path: '{"out": "a"}')
+    surroundings = Surroundings(MAPPING_SCHEMA, {}, lambda path: '{"out": "a"}', bases_in(ROOT / "mappings"))
     result = check_mapping(text, "everything.yaml", surroundings)
     assert result.mapping is not None, REPORTERS["text"](result.diagnostics, {"everything.yaml": text}, False)
     assert result.diagnostics == ()

@@ -21,6 +21,9 @@ from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
 
+MAX_SHOWN = 20
+"""Models that are named at the start."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve; 0 after a signal, 1 when the configuration, a mapping or the port is not usable."""
@@ -71,11 +74,18 @@ def _stop(stop: asyncio.Event) -> None:
 
 def _greet(running: Running) -> None:
     models = [model["id"] for model in running.state.routes.models()]
-    lines = [f"oaiproxy {__version__} serves {', '.join(models)} at {running.url}/v1"]
+    more = f" and {len(models) - MAX_SHOWN} more" if len(models) > MAX_SHOWN else ""
+    shown = ", ".join(models[:MAX_SHOWN]) or "no model yet"
+    lines = [f"oaiproxy {__version__} serves {shown}{more} at {running.url}/v1"]
     lines += [
         f"the backend of `{name}` is its own examples; set its address to reach the real one"
         for name in sorted(running.mocked)
     ]
-    body = json.dumps({"model": models[0], "messages": [{"role": "user", "content": "What is the capital of France?"}]})
+    body = json.dumps(
+        {
+            "model": models[0] if models else "MODEL",
+            "messages": [{"role": "user", "content": "What is the capital of France?"}],
+        }
+    )
     curl = ["curl", f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
     announce("\n".join([*lines, f"try: {shlex.join(curl)}"]))

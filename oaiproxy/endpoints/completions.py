@@ -10,7 +10,7 @@ from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse, usage_object
 from oaiproxy.endpoints.reading import read_body
-from oaiproxy.errors import BackendError, ClientError
+from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Finish, Head, Logprobs, ToolCallDelta, Usage
 from oaiproxy.jsontext import Json
 from oaiproxy.logprobs import legacy_logprobs
@@ -41,16 +41,10 @@ def encoder(call: Call, identity: Identity) -> Encoder:
 def _prompt(prompt: Json) -> str:
     if prompt is None:
         raise missing("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str):
-        return prompt[0]
-    if isinstance(prompt, list):
-        raise ClientError(
-            "Unsupported value for 'prompt': one string is supported, not several prompts or token ids.",
-            param="prompt",
-            code="unsupported_value",
-        )
+    if isinstance(prompt, list) and prompt:
+        return "".join(each for each in prompt if isinstance(each, str))  # what else it holds, `policy` knows
     if not isinstance(prompt, str):
-        raise invalid_type("prompt", prompt, "a string")
+        raise invalid_type("prompt", prompt, "a string or a list of them")
     return prompt
 
 

@@ -9,7 +9,7 @@ from oaiproxy.errors import ClientError
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import invalid_type, invalid_value, mapping, missing, optional, required, string
 
-ROLES = ("developer", "system", "user", "assistant", "tool")
+ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
 
 def read_messages(value: Json) -> list[Message]:
@@ -39,12 +39,14 @@ def _check_message(message: Json, place: str) -> None:
     if role == "assistant":
         _check_tool_calls(message.get("tool_calls"), f"{place}.tool_calls")
     if content is None:
-        if role != "assistant":
+        if role not in ("assistant", "function"):
             raise missing(f"{place}.content")
     elif not isinstance(content, str):
         _check_parts(content, f"{place}.content")
     if role == "tool":
         required(message, "tool_call_id", place, string)
+    elif role == "function":
+        required(message, "name", place, string)
 
 
 def _check_parts(content: Json, place: str) -> None:
@@ -100,6 +102,11 @@ def _check_tool_calls(calls: Json, place: str) -> None:
         here = f"{place}[{index}]"
         mapping(call, here)
         optional(call, "id", here, string)
+        if call.get("type") == "custom":
+            custom = required(call, "custom", here, mapping)
+            required(custom, "name", f"{here}.custom", string)
+            optional(custom, "input", f"{here}.custom", string)
+            continue
         function = required(call, "function", here, mapping)
         required(function, "name", f"{here}.function", string)
         optional(function, "arguments", f"{here}.function", string)

@@ -66,6 +66,9 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (called(function={}), ".tool_calls[0].function.name", MISSING),
     (called(function={"name": 5}), ".tool_calls[0].function.name", TYPE),
     (called(function={"name": "f", "arguments": {}}), ".tool_calls[0].function.arguments", TYPE),
+    (called(type="custom"), ".tool_calls[0].custom", MISSING),
+    (called(type="custom", custom={"name": 5}), ".tool_calls[0].custom.name", TYPE),
+    ({"role": "function", "content": "a"}, ".name", MISSING),
 ]
 
 
@@ -96,6 +99,8 @@ FINE: list[dict[str, Any]] = [
     called(id=None),
     called(function={"name": "f", "arguments": None}),
     {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "a"}]},
+    called(type="custom", function=None, custom={"name": "f", "input": "x"}),
+    {"role": "function", "name": "f", "content": None},
     user("a") | {"tool_calls": 5, "name": 5, "anything": {}},
 ]
 
