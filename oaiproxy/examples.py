@@ -152,6 +152,8 @@ class _Run:
         yield from self._misspelled(call)
         played = self._played(call)
         yield from self._miscounted(played)
+        if len(played.requests) > len(self._answers):
+            return
         data = self._answers[played.main or 0].body
         yield from self._sends(played.requests)
         first = played.outcome
