@@ -133,7 +133,7 @@ class Calls:
             self._note("warning", "cancel", code=error.code, detail=error.detail or error.message)
             return
         if request is None:
-            self._note("debug", "cancel", code="unknown", detail="what the request is made of did not come")
+            self._note("debug", "cancel", detail="what the request is made of did not come")
             return
         task = asyncio.get_running_loop().create_task(self._cancel(request))
         self._background.add(task)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import BackendRequest, Exchange
-from oaiproxy.flows import CREATED, POLLED
+from oaiproxy.flows import CREATED, POLLED, SEEN, Flow
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
@@ -39,14 +40,15 @@ def rehearse(exchange: Exchange, answers: Sequence[Answer], pieces: Sequence[byt
 
 
 def requests_of(exchange: Exchange, samples: dict[str, Json] | None = None) -> list[BackendRequest]:
-    """Every request that the exchange could send. What `samples` do not hold of earlier replies is absent.
+    """Every request that the exchange could send; a stand-in is what `samples` do not hold of earlier replies.
 
-    One that cannot be made without those replies is left out. Raises ApiError for any other that cannot be made.
+    One that cannot be made of those is left out. Raises ApiError for any other that cannot be made.
     """
     flow = exchange.flow
     if flow is None:
         return [exchange.backend_request()]
-    exchange.replies = samples or {}
+    endpoint = exchange.mapping.endpoint(exchange.call.endpoint)
+    exchange.replies = _stand_ins(flow, endpoint.reads if endpoint else ()) | (samples or {})
     templates: list[RequestTemplate | None] = [step.request for step in flow.before]
     if flow.poll is not None and not exchange.backend_streams:
         templates += [flow.poll.request, flow.poll.result]
@@ -57,6 +59,21 @@ def requests_of(exchange: Exchange, samples: dict[str, Json] | None = None) -> l
         if template is not None:
             with suppress(BackendError):  # the replies that it is made of are not there
                 made.append(exchange.render(template))
+    return made
+
+
+def _stand_ins(flow: Flow, reads: Iterable[str]) -> dict[str, Json]:
+    """Replies with something at every path that the templates read: text that can stand in an address too."""
+    names = {step.name for step in (*flow.before, *flow.after)} | {CREATED, POLLED, SEEN}
+    made: dict[str, Json] = {}
+    for path in sorted(reads):
+        first, *rest = re.split(r"\.\*|=|\[\]", path)[0].split(".")
+        if first in names and rest:
+            place = made
+            for step in (first, *rest[:-1]):
+                inner = place.get(step)
+                place[step] = place = inner if isinstance(inner, dict) else {}
+            place.setdefault(rest[-1], "/sample")
     return made
 
 
