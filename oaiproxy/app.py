@@ -133,7 +133,7 @@ async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> 
     if mapping.backend.url != MOCK_URL:
         return mapping
     url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
-    return replace(mapping, backend=replace(mapping.backend, url=url))
+    return replace(mapping, backend=replace(mapping.backend, url=url, local=True))
 
 
 def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:

@@ -39,6 +39,10 @@ class Backend:
     query: Dict[str, str] = field(default_factory=dict, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    allow_hosts: tuple[str, ...] = ()
+    """Other hosts that a reply may lead to: names, with `:port` where it is not the scheme's own; or `*.suffix`."""
+    local: bool = False
+    """Whether the address is that of the mapping's own examples, which stand for all hosts."""
 
 
 def compile_backend(source: Source, compilation: Compilation) -> Backend:
@@ -52,7 +56,12 @@ def compile_backend(source: Source, compilation: Compilation) -> Backend:
         secrets = compiler.auth(auth, headers, query)
     timeouts = source.get("timeouts")
     return Backend(
-        url, headers, query, compiler.timeouts(timeouts) if timeouts else Timeouts(), frozenset(filter(None, secrets))
+        url,
+        headers,
+        query,
+        compiler.timeouts(timeouts) if timeouts else Timeouts(),
+        frozenset(filter(None, secrets)),
+        allow_hosts=tuple(source.value.get("allow_hosts") or ()),
     )
 
 

@@ -13,12 +13,12 @@ from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import BackendRequest, Exchange
-from oaiproxy.sinks import Plan
 from oaiproxy.failures import redact
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.modellist import ModelList
 from oaiproxy.picks import Envelope
+from oaiproxy.sinks import Plan
 
 MAX_BYTES = 8 << 20
 """Of an answer."""

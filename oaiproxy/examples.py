@@ -21,7 +21,9 @@ from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
 from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
+from oaiproxy.rehearsal import Rehearsal, rehearse
 from oaiproxy.source import Source
+from oaiproxy.steps import Answer
 from oaiproxy.variants import PLAIN
 
 MAX_CUTS = 24
@@ -52,6 +54,19 @@ def run_examples(mapping: Mapping, read_file: Callable[[str], str], *, thorough:
     Each is run once, as it stands; when `thorough`, also delivered in all the other ways that must not matter.
     """
     return [found for example in mapping.examples for found in _Run(mapping, example).findings(read_file, thorough)]
+
+
+def rounds(example: Example) -> list[Example]:
+    """The example of each of the backend's answers: itself, where there is one."""
+    if not isinstance(example.backend, list):
+        return [example]
+    return [replace(example, backend=backend) for backend in example.backend]
+
+
+def answer_of(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> Answer:
+    """The backend's one answer in an example. Raises OSError, UnicodeError or ValueError for a file."""
+    status = example.backend.get("status", 200)
+    return Answer(status, answer_headers(mapping, example), answer_bytes(example, read_file))
 
 
 def answer_bytes(example: Example, read_file: Callable[[str], str]) -> bytes:
@@ -109,8 +124,9 @@ class _Run:
         self._mapping = mapping
         self._example = example
         self._source: Source = example.source
-        self._requests: dict[bool, BackendRequest | ApiError] = {}
-        """What is sent for a client that streams, or not: the same however the answer comes."""
+        self._answers: list[Answer] = []
+        self._refusals: dict[bool, ApiError | None] = {}
+        """Why nothing is sent for a client that streams, or not: the same however the answer comes."""
 
     def findings(self, read_file: Callable[[str], str], thorough: bool) -> Iterator[Diagnostic]:
         """All that is wrong with the example."""
@@ -125,20 +141,27 @@ class _Run:
             label = did_you_mean(call.model, known) or f"the models are: {', '.join(known)}"
             yield self._finding("E503", f"no model is called `{call.model}`", self._at("request", "model"), label)
             return
-        try:
-            data = answer_bytes(example, read_file)
-        except (OSError, ValueError) as error:
-            reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
-            message = f"the file `{example.backend['file']}` cannot be read: {reason}"
-            help_ = "the path is relative to the mapping"
-            yield self._finding("E602", message, self._at("backend", "file"), help_=help_)
-            return
+        for index, each in enumerate(rounds(example)):
+            try:
+                self._answers.append(answer_of(self._mapping, each, read_file))
+            except (OSError, ValueError) as error:
+                reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
+                message = f"the file `{each.backend['file']}` cannot be read: {reason}"
+                help_ = "the path is relative to the mapping"
+                place = ("backend", index, "file") if each is not example else ("backend", "file")
+                yield self._finding("E602", message, self._at(*place), help_=help_)
+                return
         for name in example.headers.keys() - self._mapping.client_headers:
             label = did_you_mean(name, self._mapping.client_headers) or "list it under `backend.client_headers`"
             yield self._finding("E503", f"templates never see the header `{name}`", self._at("headers"), label)
         yield from self._misspelled(call)
-        yield from self._sends(call)
-        first = self._outcome(call, [data], call.stream)
+        played = self._played(call)
+        yield from self._miscounted(played)
+        if len(played.requests) > len(self._answers):
+            return
+        data = self._answers[played.main or 0].body
+        yield from self._sends(played.requests)
+        first = played.outcome
         yield from self._replies(first)
         if first.error is None:
             yield from self._says_little()
@@ -173,18 +196,36 @@ class _Run:
     def _warning(self, code: str, what: str, span: Span, label: str, help_: str = "") -> Diagnostic:
         return replace(self._finding(code, what, span, label, help_), severity=Severity.WARNING)
 
-    def _sends(self, call: Call) -> Iterator[Diagnostic]:
-        example = self._example
-        request = self._request(call, call.stream)
-        if isinstance(request, ApiError):
-            return
-        made = _sent(self._mapping, request)
+    def _miscounted(self, played: Rehearsal) -> Iterator[Diagnostic]:
+        """More or fewer calls than the example has answers."""
+        given, made = len(self._answers), len(played.requests)
+        if made > given:
+            request = played.requests[given]
+            path = _sent(self._mapping, request)["path"]
+            label = f"give the answer to {request.method} {path}, in the order of the calls"
+            yield self._finding("E505", f"call {given + 1} gets no answer", self._at("backend"), label)
+        elif 0 < made < given:
+            called = "one call is" if made == 1 else f"{made} calls are"
+            message = f"{called} made, and there are {given} answers"
+            yield self._finding("E505", message, self._at("backend", made), "take it out: nothing asks for it")
+
+    def _sends(self, requests: list[BackendRequest]) -> Iterator[Diagnostic]:
         for key, exact in (("sends", True), ("sends_like", False)):
-            for part, value in (getattr(example, key) or {}).items():
-                wanted = {name.lower(): item for name, item in value.items()} if part == "headers" else value
-                found = _difference(wanted, made[part], exact=exact and part != "headers")
-                if found:
-                    yield self._differs("E501", "sends something else", found, key, part)
+            wanted = getattr(self._example, key)
+            listed = wanted if isinstance(wanted, list) else [wanted]
+            for index, (each, request) in enumerate(zip(listed, requests, strict=False)):
+                place = (key, index) if listed is wanted else (key,)
+                yield from self._sent(each or {}, _sent(self._mapping, request), place, exact)
+            if len(listed) > len(requests) > 0:
+                message = f"{len(requests)} calls are made, not {len(listed)}"
+                yield self._finding("E501", message, self._at(key, len(requests)), "take it out: it is never sent")
+
+    def _sent(self, wanted: dict[str, Json], made: dict[str, Json], place: Path, exact: bool) -> Iterator[Diagnostic]:
+        for part, value in wanted.items():
+            told = {name.lower(): item for name, item in value.items()} if part == "headers" else value
+            found = _difference(told, made[part], exact=exact and part != "headers")
+            if found:
+                yield self._differs("E501", "sends something else", found, *place, part)
 
     def _replies(self, outcome: Outcome) -> Iterator[Diagnostic]:
         made, wanted = asdict(outcome), self._example.replies
@@ -216,7 +257,9 @@ class _Run:
 
     def _deliveries(self, call: Call, data: bytes) -> Iterator[tuple[str, bool, list[bytes]]]:
         other = "not streamed to the client" if call.stream else "streamed to the client"
-        yield other, not call.stream, [data]
+        endpoint = self._mapping.endpoint(self._example.endpoint)
+        if endpoint is None or not (endpoint.stream and endpoint.flow and endpoint.flow.poll):  # else: other calls
+            yield other, not call.stream, [data]
         size = max(1, -(-len(data) // MAX_PIECES))
         small = "cut into single bytes" if size == 1 else f"cut into pieces of {size} bytes"
         yield small, call.stream, [data[at : at + size] for at in range(0, len(data), size)]
@@ -232,23 +275,35 @@ class _Run:
         encoder = DOORS[self._example.endpoint].encoder(replace(call, stream=streams), IDENTITY)
         return Exchange(self._mapping, call, encoder, IDENTITY, self._example.headers)
 
-    def _request(self, call: Call, streams: bool) -> BackendRequest | ApiError:
+    def _played(self, call: Call) -> Rehearsal:
         try:
-            return self._exchange(call, streams).backend_request()
+            return rehearse(self._exchange(call, call.stream), self._answers)
+        except ApiError as error:
+            return Rehearsal(from_error(error))
+
+    def _refusal(self, call: Call, streams: bool) -> ApiError | None:
+        """Why no request can be made, if that is so."""
+        try:
+            exchange = self._exchange(call, streams)
+            if exchange.flow is None:
+                exchange.backend_request()
         except ApiError as error:
             return error
+        return None
 
     def _outcome(self, call: Call, pieces: list[bytes], streams: bool) -> Outcome:
-        if streams not in self._requests:
-            self._requests[streams] = self._request(call, streams)
-        if isinstance(refusal := self._requests[streams], ApiError):
+        if streams not in self._refusals:
+            self._refusals[streams] = self._refusal(call, streams)
+        if (refusal := self._refusals[streams]) is not None:
             return from_error(refusal)
         exchange = self._exchange(call, streams)
-        status = self._example.backend.get("status", 200)
-        return drive(exchange.reply(status, answer_headers(self._mapping, self._example)), pieces)
+        if exchange.flow is not None:
+            return rehearse(exchange, self._answers, pieces).outcome
+        answer = self._answers[0]
+        return drive(exchange.reply(answer.status, answer.headers), pieces)
 
-    def _differs(self, code: str, what: str, found: _Difference, *place: str, help_: str = "") -> Diagnostic:
-        names = (*place[1:], *found.path)
+    def _differs(self, code: str, what: str, found: _Difference, *place: str | int, help_: str = "") -> Diagnostic:
+        names = (*(step for step in place[1:] if isinstance(step, str)), *found.path)
         return self._finding(
             code, what, self._at(*place, *found.path), self._safe(f"{_name(names)}: {found.text}"), help_
         )

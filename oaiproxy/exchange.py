@@ -9,22 +9,25 @@ reply.end(); reply.close(counts)                  # the last bytes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from oaiproxy import jsontext
+from oaiproxy.addresses import follow
 from oaiproxy.canonical import Call, Identity, Names, without
 from oaiproxy.endpoints.encoding import Encoder
-from oaiproxy.errors import ClientError, OaiproxyError, ProxyError
+from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
 from oaiproxy.filters import text as as_text
+from oaiproxy.flows import Flow
 from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import leave_out, sent_texts
 from oaiproxy.reply import Asked, Reply
-from oaiproxy.requests import UnfitError
+from oaiproxy.requests import RequestTemplate, UnfitError
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
 from oaiproxy.sinks import Plan
 from oaiproxy.textfilters import NO_TERMS, Terms
@@ -80,25 +83,42 @@ class Exchange:
         self.encoder = encoder
         self.identity = identity
         self.client_headers = client_headers
+        self.replies: Dict[str, Json] = EMPTY
+        """The replies of the calls so far, as the templates of later ones see them."""
         self._endpoint: Endpoint = endpoint
         self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
         self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
 
     def backend_request(self) -> BackendRequest:
         """Render the request for the backend. Raises ClientError or ProxyError when it cannot be rendered."""
-        mapping, template = self.mapping, self._operation.request
+        return self.render(self._operation.request)
+
+    @property
+    def main(self) -> RequestTemplate:
+        """What the main request is made of."""
+        return self._operation.request
+
+    @property
+    def flow(self) -> Flow | None:
+        """The calls around the main one, where there are any."""
+        return self._endpoint.flow
+
+    def render(self, template: RequestTemplate) -> BackendRequest:
+        """Render one of the requests, with `replies` for names. Raises ClientError, ProxyError or BackendError."""
+        mapping = self.mapping
         scope = self._scope()
         try:
-            for operation in (self._endpoint.whole, self._endpoint.stream):
-                self.terms((operation or self._operation).plan)
-            url = mapping.backend.url + template.path(scope)
+            if template is self._operation.request:
+                for operation in (self._endpoint.whole, self._endpoint.stream):
+                    self.terms((operation or self._operation).plan)
+            url = self._address(template, scope)
             query = _items(template.query, scope) | dict(mapping.backend.query)
             headers = _headers(_items(template.headers, scope))
-            body = self._body(scope)
+            body = self._body(template, scope)
         except UnfitError as error:
-            raise ClientError(str(error), code="invalid_value") from error
+            raise _told_by_reply(error, template) or ClientError(str(error), code="invalid_value") from error
         except AbsentError as error:
-            raise self._absent(error) from error
+            raise _told_by_reply(error, template) or self._absent(error) from error
         except RenderError as error:
             raise _unbuildable(f"{mapping.file}: {error}") from error
         if template.body is not None and "content-type" not in map(str.lower, headers):
@@ -106,7 +126,7 @@ class Exchange:
         elif template.body_text is not None and "content-type" not in map(str.lower, headers):
             headers["Content-Type"] = "text/plain; charset=utf-8"
         return BackendRequest(
-            template.method, url + _query_string(query), _with_credentials(headers, mapping.backend.headers), body
+            template.method, _with_query(url, query), _with_credentials(headers, mapping.backend.headers), body
         )
 
     def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reply:
@@ -120,6 +140,7 @@ class Exchange:
             self.identity.token,
             self._prompt_texts,
             self.terms,
+            self.replies.get("created"),
         )
         return Reply(asked, status, headers, self.identity.now if now is None else now)
 
@@ -148,14 +169,20 @@ class Exchange:
                 name: _readable(value) for name, value in self.client_headers.items() if name in mapping.read_headers
             },
         )
-        return Scope(names)
+        scope = Scope(names)
+        return scope.inner(dict(self.replies)) if self.replies else scope
 
     def _prompt_texts(self) -> tuple[str, ...]:
         """The texts that the mapping sends, for the count of tokens."""
         return sent_texts(self.call, self._endpoint.reads)
 
-    def _body(self, scope: Scope) -> bytes | None:
-        template = self._operation.request
+    def _address(self, template: RequestTemplate, scope: Scope) -> str:
+        backend = self.mapping.backend
+        if template.url is None:
+            return f"{backend.url}{template.path(scope)}"
+        return follow(template.url(scope), backend.url, backend.allow_hosts, local=backend.local)
+
+    def _body(self, template: RequestTemplate, scope: Scope) -> bytes | None:
         if template.body is not None:
             value = template.body(scope)
             try:
@@ -243,6 +270,24 @@ def _with_credentials(headers: dict[str, str], credentials: Dict[str, str]) -> d
         return headers
     names = {name.lower() for name in credentials}
     return {name: value for name, value in headers.items() if name.lower() not in names} | dict(credentials)
+
+
+def _told_by_reply(error: RenderError, template: RequestTemplate) -> BackendError | None:
+    """The fault of a backend whose reply lacks what a later request is made of; None when it is another's."""
+    if isinstance(error, AbsentError) and error.name in _CLIENT_NAMES:
+        return None
+    text = str(getattr(error.source, "value", ""))
+    names = [name for name in sorted(template.replies) if re.search(rf"\b{name}\b", text)]
+    if not names:
+        return None
+    message = f"the backend's reply `{names[0]}` lacks what the next request is made of"
+    return BackendError(message, code="upstream_mapping_mismatch", detail=f"{text[:200]}: {error}", retry=False)
+
+
+def _with_query(url: str, query: Dict[str, Json]) -> str:
+    """The address with the parameters, be there some in it or not."""
+    made = _query_string(query)
+    return url + ("&" + made[1:] if made and "?" in url else made)
 
 
 def _query_string(query: Dict[str, Json]) -> str:

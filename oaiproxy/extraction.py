@@ -83,6 +83,28 @@ class Extraction:
             events.append(Fault(_not_json("it is nested too deeply", "upstream_invalid_json", retry=False)))
         return events
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of the main reply is missing: its end came, or needs not come."""
+        return self.done or not self.plan.must_finish
+
+    def lacks(self, sinks: Sinks, *, usage: bool) -> bool:
+        """Whether the answer lacks what these sinks could bring; `usage` tells that counts are wanted."""
+        if sinks.text is not None and not self.spoke:
+            return True
+        if sinks.finish_reason is not None and self._choices[0].finish is None:
+            return True
+        return usage and bool(sinks.usage) and len(self._usage.keys() & {"prompt", "completion", "total"}) < 2
+
+    def also(self, plan: Plan, frame: Frame) -> list[Event]:
+        """The events of a reply that completes the answer, read by a plan of its own."""
+        main, done = self.plan, self.done
+        self.plan, self.done = plan, False
+        try:
+            return self.feed(frame)
+        finally:
+            self.plan, self.done = main, done
+
     def close(self) -> list[Event]:
         """The events that follow the last frame: a Fault when the answer is not complete."""
         try:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from aiohttp import HttpVersion11, web
 
 from oaiproxy import jsontext
-from oaiproxy.backend import BackendClient, BackendReply
+from oaiproxy.backend import BackendClient
 from oaiproxy.backends import Timeouts
+from oaiproxy.calls import Calls, Incoming
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
@@ -57,6 +58,8 @@ class State:
     """Set while no request is under way."""
     clocks: set[_Clock] = field(default_factory=set)
     """Those of the replies that backends are sending."""
+    background: set[asyncio.Task[None]] = field(default_factory=set)
+    """Calls that outlive their requests, for a short time."""
 
     async def resolve(self, model: str) -> Mapping:
         """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
@@ -77,6 +80,10 @@ class State:
                         await self.idle.wait()
             for clock in tuple(self.clocks):
                 clock.interrupt()
+        if self.background:
+            _, late = await asyncio.wait(self.background, timeout=grace)
+            for task in late:
+                task.cancel()
 
 
 class EventStream(web.StreamResponse):
@@ -212,6 +219,7 @@ class _Clock:
         """Whether the wait ended because the proxy stops."""
         self.timer = asyncio.timeout_at(now + min(timeouts.first_byte, timeouts.total))
         self._end = now + timeouts.total
+        self._first_byte = timeouts.first_byte
         self._idle = timeouts.idle
         self._step = min(RESCHEDULE_SECONDS, timeouts.idle / 4)
         self._renewed = 0.0
@@ -222,6 +230,17 @@ class _Clock:
         if now - self._renewed > self._step and not self.interrupted:
             self._renewed = now
             self.timer.reschedule(min(self._end, now + self._idle + self._step))
+
+    def widen(self) -> None:
+        """Calls around the main one are made now, which have times of their own."""
+        if not self.interrupted:
+            self.timer.reschedule(self._end)
+
+    def restart(self) -> None:
+        """The main call begins now."""
+        if not self.interrupted:
+            now = asyncio.get_running_loop().time()
+            self.timer.reschedule(min(self._end, now + self._first_byte))
 
     def pause(self) -> None:
         """The client is awaited now."""
@@ -268,13 +287,18 @@ class _Relay:
     async def _receive(self) -> Reply:
         """Send the request and read the reply to its end, or to what broke it off."""
         timeouts = self._exchange.mapping.backend.timeouts
-        outgoing = self._exchange.backend_request()
+        outgoing = self._exchange.backend_request() if self._exchange.flow is None else None
         reply: Reply | None = None
         clock = self._clock = _Clock(timeouts)
+        calls = self._calls(clock)
         self._state.clocks.add(clock)
         try:
             async with clock.timer:
-                incoming = await self._state.client.send(outgoing, timeouts.connect)
+                incoming: Incoming
+                if calls is not None:
+                    incoming = await calls.open()
+                elif outgoing is not None:
+                    incoming = await self._state.client.send(outgoing, timeouts.connect)
                 try:
                     reply = self._exchange.reply(incoming.status, incoming.headers, time.time())
                     await self._pump(incoming, reply, clock)
@@ -285,21 +309,38 @@ class _Relay:
                     incoming.release()
                 else:
                     incoming.close()
+                if calls is not None and reply.fault is None:
+                    await calls.close(reply, self._write)
         except TimeoutError as error:
+            if calls is not None:
+                calls.cancel(reply)
             if reply is None:
                 raise clock.error() from error
-            reply.cut(clock.error())
+            if calls is None or calls.vital:
+                reply.cut(clock.error())
         except BackendError as error:
+            if calls is not None and error.code == "upstream_timeout":
+                calls.cancel(reply)
             error.detail = redact(error.detail, self._exchange.mapping.secrets)
             if reply is None:
                 raise
             reply.cut(error)
+        except BaseException:
+            if calls is not None:
+                calls.cancel(reply)
+            raise
         finally:
             self._clock = None
             self._state.clocks.discard(clock)
         return reply
 
-    async def _pump(self, incoming: BackendReply, reply: Reply, clock: _Clock) -> None:
+    def _calls(self, clock: _Clock) -> Calls | None:
+        if self._exchange.flow is None:
+            return None
+        state = self._state
+        return Calls(self._exchange, state.client, clock, state.log, state.background)
+
+    async def _pump(self, incoming: Incoming, reply: Reply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():

@@ -11,11 +11,19 @@ from oaiproxy.canonical import SHAPES
 from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.failures import ErrorSelectors
+from oaiproxy.flows import Flow, Flows
 from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.policy import Overrides
-from oaiproxy.requests import RequestTemplate, client_headers, compile_request, merge_requests, shared_request
+from oaiproxy.requests import (
+    Following,
+    RequestTemplate,
+    client_headers,
+    compile_request,
+    merge_requests,
+    shared_request,
+)
 from oaiproxy.sinks import Plan
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -42,6 +50,8 @@ class Endpoint:
     stream: Operation | None
     reads: frozenset[str]
     """The paths of names that the request templates read."""
+    flow: Flow | None = None
+    """The calls around the main one."""
 
     def operation(self, stream: bool, mode: str = "auto") -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then.
@@ -64,7 +74,8 @@ class Example:
     request: Dict[str, Json]
     sends: Json
     sends_like: Json
-    backend: Dict[str, Json]
+    backend: Json
+    """The backend's answer; a list of them where it is called more than once."""
     replies: Dict[str, Json]
     source: Source
     headers: Dict[str, str] = field(default_factory=dict)
@@ -123,6 +134,7 @@ class _Compiler:
         if variables := root.get("vars"):
             check_constants(variables, compilation)
         self._backend = compile_backend(root["backend"], compilation)
+        self._following = Following(frozenset(), self._backend.url, self._backend.allow_hosts)
         self._secrets = frozenset(root.document.secrets) | self._backend.secrets
 
     def mapping(self, default_name: str) -> Mapping:
@@ -157,18 +169,22 @@ class _Compiler:
 
     def _endpoint(self, source: Source) -> Endpoint:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
-        request = merge_requests(shared_request(self._root["backend"]), source["request"])
+        shared = shared_request(self._root["backend"])
+        request = merge_requests(shared, source["request"])
         check_replies(source, compilation)
         replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes)
+        flows = Flows(source, shared, compilation, replies, self._following)
+        following, compilation = flows.following(flows.before), flows.compilation(flows.before)
         whole = stream = None
         if response := source.get("response"):
-            template = compile_request(request, compilation)
+            template = compile_request(request, compilation, following)
             whole = Operation(template, replies.whole(response), "whole")
         if streaming := source.get("stream"):
             over = streaming.get("request")
-            template = compile_request(merge_requests(request, over) if over else request, compilation)
+            template = compile_request(merge_requests(request, over) if over else request, compilation, following)
             stream = Operation(template, replies.stream(streaming, response), streaming.value["format"])
-        return Endpoint(whole, stream, frozenset(compilation.reads))
+        flow = flows.flow()
+        return Endpoint(whole, stream, frozenset(compilation.reads), flow)
 
     def _example(self, source: Source, index: int) -> Example:
         given = source.value

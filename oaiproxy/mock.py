@@ -2,26 +2,30 @@
 
 A request that an example sends exactly gets that example's answer; any other one gets that of the first example on the
 same path that succeeds. A query counts only where it tells examples apart, for it may hold a key. Streams come frame by
-frame.
+frame. Where an example sends the same request several times, its answers come in turn. Addresses in them that lead to
+the backend lead here.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from aiohttp import web
 
 from oaiproxy import jsontext
-from oaiproxy.backends import MOCK_URL
+from oaiproxy.addresses import local_pattern, target
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
-from oaiproxy.examples import answer_bytes, answer_headers, parse_example
+from oaiproxy.examples import answer_of, parse_example, rounds
 from oaiproxy.exchange import Exchange
 from oaiproxy.framing import FRAMINGS
 from oaiproxy.jsontext import Json
-from oaiproxy.mapping import Mapping
+from oaiproxy.mapping import Example, Mapping
 from oaiproxy.probes import IDENTITY
+from oaiproxy.rehearsal import rehearse
 from oaiproxy.reply import MAX_FRAME
 
 MAX_BODY = 64 * 1024 * 1024
@@ -38,12 +42,26 @@ class Answer:
     status: int
     headers: dict[str, str]
     pieces: tuple[bytes, ...]
+    example: int = 0
+    """Which of the examples it is of."""
+    elsewhere: re.Pattern[bytes] | None = None
+    """The addresses in it that lead here."""
+
+    def at(self, address: bytes) -> Answer:
+        """The answer of a server at that address."""
+        if self.elsewhere is None:
+            return self
+        pattern = self.elsewhere
+        return replace(self, pieces=tuple(pattern.sub(lambda found: address, piece) for piece in self.pieces))
 
 
 def answers(mapping: Mapping, read_file: Callable[[str], str]) -> list[Answer]:
     """The answers of a mapping's examples; one whose request is refused has none."""
-    mapping = replace(mapping, backend=replace(mapping.backend, url=MOCK_URL))
-    return [answer for example in mapping.examples for answer in _answer(mapping, example, read_file)]
+    return [
+        replace(answer, example=number)
+        for number, example in enumerate(mapping.examples)
+        for answer in _answers(mapping, example, read_file)
+    ]
 
 
 def choose(known: Sequence[Answer], method: str, target: str, body: Json) -> Answer | None:
@@ -56,12 +74,27 @@ def choose(known: Sequence[Answer], method: str, target: str, body: Json) -> Ans
     return next(iter(same or fine or there), None)
 
 
+def in_turn(known: Sequence[Answer], chosen: Answer) -> list[Answer]:
+    """All answers of an example to the same request as the chosen one, in its order."""
+    return [
+        answer
+        for answer in known
+        if (answer.example, answer.method, answer.path, answer.query)
+        == (chosen.example, chosen.method, chosen.path, chosen.query)
+        and _same(chosen.body, answer.body)
+    ]
+
+
 def mock_app(known: list[Answer]) -> web.Application:
     """The backend as an application."""
+    asked: Counter[int] = Counter()
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        target = request.rel_url.raw_path_qs
-        answer = choose(known, request.method, target, _body(await request.read()))
+        answer = choose(known, request.method, request.rel_url.raw_path_qs, _body(await request.read()))
+        if answer is not None:
+            turns = in_turn(known, answer)
+            answer = turns[asked[id(turns[0])] % len(turns)].at(str(request.url.origin()).encode())
+            asked[id(turns[0])] += 1
         if answer is None:
             there = ", ".join(sorted({f"{one.method} {one.path}" for one in known}))
             text = f"no example asks {request.method} {request.rel_url.raw_path}; there are: {there}"
@@ -80,27 +113,30 @@ def mock_app(known: list[Answer]) -> web.Application:
     return app
 
 
-def _answer(mapping: Mapping, example: Json, read_file: Callable[[str], str]) -> Iterator[Answer]:
+def _answers(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> Iterator[Answer]:
+    given = [answer_of(mapping, each, read_file) for each in rounds(example)]
     try:
         call = parse_example(mapping, example)
-        encoder = DOORS[example.endpoint].encoder(call, IDENTITY)
-        exchange = Exchange(mapping, call, encoder, IDENTITY, example.headers)
-        request = exchange.backend_request()
+        exchange = Exchange(mapping, call, DOORS[example.endpoint].encoder(call, IDENTITY), IDENTITY, example.headers)
+        requests = rehearse(exchange, given).requests
     except ApiError:
         return
-    data = answer_bytes(example, read_file)
     endpoint = mapping.endpoint(example.endpoint)
     framing = endpoint.stream.framing if endpoint is not None and endpoint.stream is not None else "whole"
-    path, _, query = request.url.removeprefix(MOCK_URL).partition("?")
-    yield Answer(
-        method=request.method,
-        path=path or "/",
-        query=query,
-        body=_body(request.body or b""),
-        status=example.backend.get("status", 200),
-        headers=answer_headers(mapping, example),
-        pieces=tuple(_frames(data, framing)) if "stream" in example.backend else (data,),
-    )
+    backend = mapping.backend
+    elsewhere = None if exchange.flow is None else local_pattern(backend.url, backend.allow_hosts)
+    for each, answer, request in zip(rounds(example), given, requests, strict=False):
+        path, _, query = target(request.url, backend.url).partition("?")
+        yield Answer(
+            method=request.method,
+            path=path or "/",
+            query=query,
+            body=_body(request.body or b""),
+            status=answer.status,
+            headers=dict(answer.headers),
+            pieces=tuple(_frames(answer.body, framing)) if "stream" in each.backend else (answer.body,),
+            elsewhere=elsewhere,
+        )
 
 
 def _body(data: bytes) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
@@ -29,9 +29,13 @@ class Outcome:
     """What each choice said, where there are several; what is above is the first one's."""
 
 
-def drive(reply: Reply, pieces: Iterable[bytes]) -> Outcome:
-    """Feed a reply piece by piece, as a server would, and read what comes out."""
+def drive(reply: Reply, pieces: Iterable[bytes], completing: Callable[[], bytes] = bytes) -> Outcome:
+    """Feed a reply piece by piece, as a server would, and read what comes out.
+
+    `completing` is called when all was fed, for what other replies add.
+    """
     sent = b"".join(reply.feed(piece) for piece in pieces)
+    sent += completing()
     sent += reply.end()
     sent += reply.close()
     streams = sent.startswith(b"data: ")

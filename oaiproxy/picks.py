@@ -18,15 +18,20 @@ FRAME_SHAPES: Shapes = {"body": None, "status": "number", "headers": None, "even
 """The names that a Jinja selector sees; any other one is a top-level key of the body."""
 
 
+_NOTHING: Mapping[str, Json] = {}
+
+
 class Envelope:
     """What a selector can know beside the payload: the frame around it and the reply it came in. One per reply."""
 
-    __slots__ = ("_headers", "created", "frame", "status")
+    __slots__ = ("_headers", "created", "frame", "seen", "status")
 
     def __init__(self, status: int = 200, headers: Mapping[str, str] | None = None, created: Json = None) -> None:
         self.status = status
         self._headers = headers or {}
         self.created = created
+        self.seen: Mapping[str, Json] = _NOTHING
+        """What the mapping remembers of the stream, by name."""
         self.frame = Frame(b"")
 
     @property

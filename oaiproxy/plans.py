@@ -59,10 +59,20 @@ class Replies:
             self._check_done(source.get("done"))
             sinks = _catching(self._sinks(source, response))
             choose, every = _always(sinks), [sinks]
+        if remember := source.get("remember"):
+            choose = _remembering(
+                choose, [(key, compile_pick(child, self._compilation)) for key, child in remember.items()]
+            )
         has_end = end is not None or any(sinks.done for sinks in every)
         must_finish = has_end and given.get("require_done", True)
         reading = self._reading(source, response, every)
         return Plan(choose, streamed=True, name=name, end=end, must_finish=must_finish, **reading)
+
+    def step(self, source: Source) -> tuple[Plan, Sinks]:
+        """The plan of a reply around the main one, and its sinks: an entry of `before` or `after`, or `poll`."""
+        own = {key: value for key, value in source.value.items() if key in ("text", "finish_reason", "usage", "error")}
+        sinks = self._sinks(Source(source.document, source.path, own), None)
+        return Plan(_always(sinks), streamed=False, finish_reasons=self._reasons, secrets=self._secrets), sinks
 
     def _check_done(self, done: Source | None) -> None:
         """Every frame of a simple stream has the same sinks: an end that they all tell is none."""
@@ -206,6 +216,21 @@ def _shown(selector: Json) -> str:
 def _always(sinks: Sinks) -> Callable[[Json, Envelope], Sequence[Sinks]]:
     chosen = (sinks,)
     return lambda value, envelope: chosen
+
+
+def _remembering(
+    choose: Callable[[Json, Envelope], Sequence[Sinks]], picks: Sequence[tuple[str, Pick]]
+) -> Callable[[Json, Envelope], Sequence[Sinks]]:
+    """The same choice, which also keeps what the picks find: the last that says something stands."""
+
+    def chosen(value: Json, envelope: Envelope) -> Sequence[Sinks]:
+        for name, pick in picks:
+            found = pick(value, envelope)
+            if found or (found == 0 and found is not False):
+                envelope.seen = {**envelope.seen, name: found}
+        return choose(value, envelope)
+
+    return chosen
 
 
 def _event_name(_value: Json, envelope: Envelope) -> Json:

@@ -18,6 +18,7 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import reads_conversation
+from oaiproxy.rehearsal import requests_of, sample_replies
 from oaiproxy.sandbox import AbsentError, RenderError
 from oaiproxy.source import Source
 from oaiproxy.variants import PLAIN
@@ -164,6 +165,12 @@ class _Probe:
         results = [{"role": "tool", "tool_call_id": f"call_{n}", "content": "found"} for n in (1, 2)]
         yield {"messages": [hi, called, *results], "tools": [_TOOL]}
 
+    def _requests(self, exchange: Exchange) -> list[BackendRequest]:
+        """All that the exchange could send, with the replies of an example for those of earlier calls."""
+        if exchange.flow is None:
+            return [exchange.backend_request()]
+        return requests_of(exchange, sample_replies(self._mapping, self._name, exchange.backend_streams))
+
     def _exchange(self, body: dict[str, Json], headers: Dict[str, str] = EMPTY) -> Exchange:
         door = DOORS[self._name]
         call = door.parse({"model": self._model, **body})
@@ -175,7 +182,7 @@ class _Probe:
         except ClientError:
             return
         try:
-            exchange.backend_request()
+            self._requests(exchange)
         except ApiError as error:
             yield self._failure(error, _used(body))
 
@@ -183,11 +190,11 @@ class _Probe:
         """Text must arrive as it was sent."""
         shown = jsontext.dump(text[:40]).decode()
         try:
-            request = self._exchange(_least(self._name, text) | {"stream": stream}).backend_request()
+            requests = self._requests(self._exchange(_least(self._name, text) | {"stream": stream}))
         except ApiError as error:
             yield self._failure(error, f"the message {shown}")
             return
-        if not _arrives(text, request):
+        if not any(_arrives(text, request) for request in requests):
             message = "the client's text does not arrive as it was sent"
             yield Diagnostic("E402", message, self._altering(), "send it as it is", f"tried with the message {shown}")
 
@@ -199,10 +206,14 @@ class _Probe:
             return  # the last message is what is meant, and the others are read for something else
         messages: Json = [{"role": role, "content": text} for role, text in _CONVERSATION.values()]
         try:
-            request = self._exchange({"messages": messages, "stream": stream}).backend_request()
+            requests = self._requests(self._exchange({"messages": messages, "stream": stream}))
         except ApiError:
             return
-        lost = [key for key, (_, text) in _CONVERSATION.items() if key != "last" and not _arrives(text, request)]
+        lost = [
+            key
+            for key, (_, text) in _CONVERSATION.items()
+            if key != "last" and not any(_arrives(text, request) for request in requests)
+        ]
         if lost:
             message = f"the text of {' and '.join(f'`{role}`' for role in lost)} messages is never sent"
             cases = " and ".join(f"`{role}`" for role in lost if role != "system")

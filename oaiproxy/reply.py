@@ -17,7 +17,7 @@ from oaiproxy.framing import FRAMINGS, Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.picks import Envelope
-from oaiproxy.sinks import Plan
+from oaiproxy.sinks import Plan, Sinks
 from oaiproxy.textfilters import NO_TERMS, Terms
 
 MAX_FRAME = 1024 * 1024
@@ -51,6 +51,8 @@ class Asked:
     token: str
     prompt_texts: Callable[[], tuple[str, ...]]
     terms: Callable[[Plan], Terms] = lambda plan: NO_TERMS
+    created: Json = None
+    """The reply of the call that began what this one ends."""
 
     def reading(self, content_type: str) -> tuple[Operation, bool]:
         """How a successful reply is read: as it was asked for, unless its content type says that it is the other kind.
@@ -101,6 +103,7 @@ class Reply:
         self._failed = not 200 <= status < 300
         self._body = bytearray()
         self._calls = 0
+        self._over = False
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         operation, stream = asked.reading(content_type)
         self.streams = streams = stream and not self._failed
@@ -118,7 +121,7 @@ class Reply:
         self._line = bytearray() if framing == "ndjson" and plan.data == "json" else None
         """The first line of what is to be a JSON value per line, until it is complete."""
         self._framing = FRAMINGS[framing](limit)
-        self._envelope = Envelope(status, headers)
+        self._envelope = Envelope(status, headers, asked.created)
         self._extraction = self._reader(plan)
         try:
             self._decoder = decoder(headers.get("content-encoding", ""), limit if self._failed or not streams else None)
@@ -150,18 +153,40 @@ class Reply:
             self._fail(error)
         return self._taken()
 
+    @property
+    def seen(self) -> Dict[str, Json]:
+        """What the mapping remembers of the stream, by name."""
+        return self._envelope.seen
+
+    def complete(self) -> bytes:
+        """The end of the reply, before others complete it with `add`: the bytes that the rest makes."""
+        if self.fault is None:
+            try:
+                self._read_rest()
+            except BackendError as error:
+                self._fail(error)
+        return self._taken()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the reply, whose rest was read, is complete."""
+        return self.fault is None and self._extraction.ended
+
+    def lacks(self, sinks: Sinks) -> bool:
+        """Whether the answer lacks what these sinks could bring."""
+        return self._extraction.lacks(sinks, usage=self._counts)
+
+    def add(self, plan: Plan, body: bytes) -> bytes:
+        """The bytes for the client that another reply makes, which completes this one. Raises BackendError."""
+        self._take(self._extraction.also(plan, Frame(body)))
+        return self._taken()
+
     def end(self) -> bytes:
         """The end of the reply (or of our interest in it): the bytes that the rest makes, before `close`."""
         if self.fault is not None:
             return b""
         try:
-            if not self.done:
-                self._read(self._decoder.close())
-                if self._failed:
-                    raise self._error()
-                if self._line is not None:
-                    self._frames(self._framing.feed(bytes(self._line)))
-                self._frames(self._framing.close())
+            self._read_rest()
             self._take(self._extraction.close())
         except BackendError as error:
             self._fail(error)
@@ -183,6 +208,18 @@ class Reply:
         """The reply broke off in transport."""
         if self.fault is None:
             self._fail(error)
+
+    def _read_rest(self) -> None:
+        """What the end of the body completes; once."""
+        if self.done or self._over:
+            return
+        self._over = True
+        self._read(self._decoder.close())
+        if self._failed:
+            raise self._error()
+        if self._line is not None:
+            self._frames(self._framing.feed(bytes(self._line)))
+        self._frames(self._framing.close())
 
     def _read(self, data: bytes) -> None:
         if self._failed:

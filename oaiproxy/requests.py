@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+from oaiproxy.addresses import allowed, parse_address
 from oaiproxy.sandbox import RenderError, Sandbox, as_text
 from oaiproxy.source import Source, merge
 from oaiproxy.templates import Compilation, compile_leaf, has_template
@@ -17,6 +18,7 @@ FORBIDDEN_HEADERS = frozenset(
 )
 _CREDENTIALS = ("authorization", "cookie")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_ONE_EXPRESSION = re.compile(r"\s*\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -30,14 +32,32 @@ class RequestTemplate:
     query: Render | None
     body: Render | None
     body_text: Render | None
+    url: Render | None = None
+    """In place of the path: an address that a reply named."""
+    replies: frozenset[str] = frozenset()
+    """The names of earlier replies that it may read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """What a request can follow: the names of earlier replies, and the hosts it may be led to."""
+
+    names: frozenset[str] = frozenset()
+    base: str = ""
+    allow_hosts: tuple[str, ...] = ()
+
+
+NOTHING = Following()
 
 
 class UnfitError(RenderError):
     """A value of this request cannot stand where the mapping puts it; the message is for the client."""
 
 
-def compile_request(source: Source, compilation: Compilation) -> RequestTemplate:
-    """Compile a block; what is wrong in it goes to the compilation's findings."""
+def compile_request(
+    source: Source, compilation: Compilation, following: Following = NOTHING, method: str = "POST"
+) -> RequestTemplate:
+    """Compile a block; what is wrong in it goes to the compilation's findings. `method` is the default."""
     if headers := source.get("headers"):
         _check_headers(headers, compilation)
 
@@ -46,12 +66,14 @@ def compile_request(source: Source, compilation: Compilation) -> RequestTemplate
         return compile_tree(child, compilation) if child else None
 
     return RequestTemplate(
-        method=source.value.get("method", "POST"),
+        method=source.value.get("method", method),
         path=_path(source.get("path"), compilation),
         headers=tree("headers"),
         query=tree("query"),
         body=tree("body"),
         body_text=tree("body_text"),
+        url=_url(source["url"], compilation, following) if source.get("url") else None,
+        replies=following.names,
     )
 
 
@@ -62,6 +84,9 @@ def merge_requests(base: Source, over: Source) -> Source:
         spelling = {name.lower(): name for name in above.value}
         headers = {spelling.get(name.lower(), name): child for name, child in below.items()}
         base = _of(base, {**dict(base.items()), "headers": _of(below, headers)})
+    for key, other in (("path", "url"), ("url", "path")):
+        if over.get(key) and base.get(other):
+            base = _of(base, {name: child for name, child in base.items() if name != other})
     return merge(base, over)
 
 
@@ -140,6 +165,42 @@ def _path(source: Source | None, compilation: Compilation) -> Render:
         return lambda scope: address(_inside(rendered(scope)))
     constant = address(source.value)
     return lambda scope: constant
+
+
+def _url(source: Source, compilation: Compilation, following: Following) -> Render:
+    """An address: one expression that a reply gives whole, or text whose host is written out."""
+    text: str = source.value
+    head, braces, _ = text.partition("{{")
+    found = replace(compilation, reads=set())
+    if whole := bool(_ONE_EXPRESSION.fullmatch(text)):
+        rendered = compile_leaf(source, found, {}).evaluate
+    elif has_template(text):
+        rendered = compile_leaf(source, found, {}, _PATH_SANDBOX).evaluate
+    else:
+        rendered = lambda scope: text  # noqa: E731 - one of three
+    compilation.reads |= found.reads
+    known = following.names | {"vars"}
+    if foreign := sorted({re.split(r"[.\[=]", path)[0] for path in found.reads} - known):
+        names = " and ".join(f"`{name}`" for name in foreign)
+        label = "read a reply of an earlier call, or `vars`; what the client sends stands in `path`, `query` or `body`"
+        compilation.report("E105", f"where `url` leads depends on {names}", source.span(), label=label)
+    elif not whole:
+        _check_host(source, head if braces else text, following, compilation)
+    return rendered
+
+
+def _check_host(source: Source, head: str, following: Following, compilation: Compilation) -> None:
+    """An address whose beginning is written out must lead to a host that is allowed."""
+    address = parse_address(head)
+    document = source.document
+    if address is None or (head != source.value and head.count("/") < 3):
+        label = "write `https://host/path`, one expression that a reply gives whole, or a `path` below `backend.url`"
+        compilation.report("E105", "`url` is not an http address", source.span(), label=label)
+    elif not allowed(address, following.base, following.allow_hosts) and ("backend", "url") not in document.unresolved:
+        host = "a host" if document.written(source.path) else f"`{address.host}`"
+        label = "write it under `backend.allow_hosts`" if host == "a host" else f"add {host} to `backend.allow_hosts`"
+        message = f"`url` leads to {host}, which is not allowed"
+        compilation.report("E105", message, source.span(), label=label)
 
 
 def _check_path(source: Source, compilation: Compilation) -> None:

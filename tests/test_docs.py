@@ -314,7 +314,10 @@ def test_every_top_level_key_is_documented(page):
         ("errors", properties("errors")),
         ("strip", properties("strip")),
         ("example", properties("example")),
-        ("example backend", properties("example")["backend"]["properties"]),
+        ("endpoint", properties("endpoint")),
+        ("around", properties("before") | properties("after")),
+        ("poll", properties("poll")),
+        ("example backend", properties("answer")),
         ("replies", properties("example")["replies"]["properties"]),
     ],
 )
