@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oaiproxy.formats import MAX_DELIMITER, Format, make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 
 ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
 """The sinks of which one must be given: without them no answer comes out."""
-NAMELESS = ("ndjson", "json-array", "json-concat", "text")
-"""Framings whose frames have no names, by which events could be told apart."""
 _ADD = "say where the text stands: `text: <selector>`"
 
 
@@ -50,17 +49,19 @@ class _Check:
     def stream(self, source: Source, response: dict[str, Json]) -> None:
         """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
         given = source.value
+        form = make_format(given["format"])
+        self._format(source["format"])
         if events := source.get("events"):
-            self._events(source, events)
+            self._events(source, events, form)
         elif not _speaks([{**{key: value for key, value in response.items() if key in ANSWERS}, **given}]):
             self.report("`stream` reads no text and no tool calls", source, _ADD, key=True)
         if given.get("end") is not None and not given["end"].strip():
             label = "write the payload that ends the stream, such as `[DONE]`, or leave it out"
             self.report("`end` is blank", source["end"], label)
-        if given["format"] == "text":
+        if form.yields == "text":
             self._text(source)
 
-    def _events(self, source: Source, events: Source) -> None:
+    def _events(self, source: Source, events: Source, form: Format) -> None:
         by = source.get("by")
         if not events.value:
             self.report("`events` is empty", events, "name the kinds of events, or leave it out", key=True)
@@ -71,9 +72,20 @@ class _Check:
             if by:
                 label = "leave it out, or write `events` as a map by kind"
                 self.report("`by` has no effect beside a list of events", by, label, key=True)
-        elif not by and source.value["format"] in NAMELESS:
-            message = f"the events of `{source.value['format']}` have no names to tell them apart"
+        elif not by and not form.named:
+            message = f"the events of `{form.yields}` have no names to tell them apart"
             self.report(message, events, "say with `by` what tells their kinds: `by: type`", key=True)
+
+    def _format(self, source: Source) -> None:
+        stages = list(source) if isinstance(source.value, list) else [source]
+        for stage in stages:
+            settings = stage.value if isinstance(stage.value, dict) else {}
+            if len(settings.get("delimited", "").encode()) > MAX_DELIMITER:
+                label = "write the few characters that stand between two frames"
+                self.report(f"a delimiter has at most {MAX_DELIMITER} bytes", stage["delimited"], label)
+            if stage is stages[0] and "base64" in settings:
+                label = "say what yields the frames, in a list before it: `[sse, {base64: ...}]`"
+                self.report("`base64` is in the frames of another format", stage, label)
 
     def _text(self, source: Source) -> None:
         """Text comes in pieces that the network cuts: nothing can be looked for in one of them."""

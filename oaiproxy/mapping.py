@@ -13,6 +13,7 @@ from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.extraction import Plan
 from oaiproxy.failures import ErrorSelectors
+from oaiproxy.formats import WHOLE, Format, make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
@@ -29,7 +30,7 @@ class Operation:
 
     request: RequestTemplate
     plan: Plan
-    framing: str
+    framing: Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class _Compiler:
             check_constants(variables, compilation)
         self._backend = compile_backend(root["backend"], compilation)
         self._secrets = frozenset(root.document.secrets) | self._backend.secrets
+        self._errors = compile_errors(root.get("errors"), compilation)
 
     def mapping(self, default_name: str) -> Mapping:
         root = self._root.value
@@ -113,7 +115,7 @@ class _Compiler:
             models=self._models(),
             backend=self._backend,
             endpoints={name: self._endpoint(self._root[name]) for name in ENDPOINTS if root.get(name)},
-            errors=compile_errors(self._root.get("errors"), self._compilation),
+            errors=self._errors,
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
@@ -129,15 +131,15 @@ class _Compiler:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
         request = merge_requests(shared_request(self._root["backend"]), source["request"])
         check_replies(source, compilation)
-        replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets)
+        replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets, self._errors)
         whole = stream = None
         if response := source.get("response"):
             template = compile_request(request, compilation)
-            whole = Operation(template, replies.whole(response), "whole")
+            whole = Operation(template, replies.whole(response), WHOLE)
         if streaming := source.get("stream"):
             over = streaming.get("request")
             template = compile_request(merge_requests(request, over) if over else request, compilation)
-            stream = Operation(template, replies.stream(streaming, response), streaming.value["format"])
+            stream = Operation(template, replies.stream(streaming, response), make_format(streaming.value["format"]))
         return Endpoint(whole, stream, frozenset(compilation.reads))
 
     def _example(self, source: Source, index: int) -> Example:

@@ -18,7 +18,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.examples import answer_bytes, answer_headers, parse_example
 from oaiproxy.exchange import Exchange
-from oaiproxy.framing import FRAMINGS
+from oaiproxy.formats import WHOLE, Format
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
 from oaiproxy.probes import IDENTITY
@@ -87,9 +87,9 @@ def _answer(mapping: Mapping, example: Json, read_file: Callable[[str], str]) ->
         request = exchange.backend_request()
     except ApiError:
         return
-    data = answer_bytes(example, read_file)
+    data = answer_bytes(mapping, example, read_file)
     endpoint = mapping.endpoint(example.endpoint)
-    framing = endpoint.stream.framing if endpoint is not None and endpoint.stream is not None else "whole"
+    framing = endpoint.stream.framing if endpoint is not None and endpoint.stream is not None else WHOLE
     path, _, query = request.url.removeprefix(MOCK_URL).partition("?")
     yield Answer(
         method=request.method,
@@ -119,9 +119,9 @@ def _same(wanted: Json, given: Json) -> bool:
     return isinstance(wanted, bool) == isinstance(given, bool) and bool(wanted == given)
 
 
-def _frames(data: bytes, framing: str) -> Iterator[bytes]:
+def _frames(data: bytes, framing: Format) -> Iterator[bytes]:
     """The bytes up to the end of each frame: fed one by one, the framing itself tells where that is."""
-    reader = FRAMINGS[framing](MAX_FRAME)
+    reader = framing.open(MAX_FRAME)
     start = 0
     try:
         for at in range(len(data)):

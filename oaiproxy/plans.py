@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from oaiproxy.error_rules import compile_rules
 from oaiproxy.extraction import FinishReasons, Plan, Sinks, ToolCallPicks
-from oaiproxy.failures import ErrorSelectors
+from oaiproxy.failures import NO_ERRORS, ErrorSelectors
 from oaiproxy.filters import text as as_text
+from oaiproxy.formats import make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
 from oaiproxy.source import Source
@@ -20,17 +22,28 @@ def compile_errors(source: Source | None, compilation: Compilation) -> ErrorSele
     """Where an error body holds its parts: an `errors` block, or an `error` sink in parts."""
     if source is None:
         return ErrorSelectors()
-    picks = {key: compile_pick(source[key], compilation) for key in ("message", "type", "code") if source.get(key)}
-    return ErrorSelectors(**picks)
+    picks = {key: compile_pick(source[key], compilation) for key in _ERROR_PARTS if source.get(key)}
+    rules = source.get("rules")
+    return ErrorSelectors(**picks, rules=compile_rules(rules, compilation) if rules else ())
+
+
+_ERROR_PARTS = ("message", "type", "code", "status", "retry_after", "when")
 
 
 class Replies:
     """The compiler of one mapping's plans. What is wrong goes to the compilation's findings."""
 
-    def __init__(self, compilation: Compilation, finish_reasons: Source | None, secrets: frozenset[str]) -> None:
+    def __init__(
+        self,
+        compilation: Compilation,
+        finish_reasons: Source | None,
+        secrets: frozenset[str],
+        errors: ErrorSelectors = NO_ERRORS,
+    ) -> None:
         self._compilation = compilation
         self._reasons = FinishReasons(dict(finish_reasons.value) if finish_reasons else {})
         self._secrets = secrets
+        self._errors = errors
 
     def whole(self, source: Source) -> Plan:
         """The plan of a `response` block."""
@@ -42,7 +55,8 @@ class Replies:
         end = given["end"].strip().encode() if given.get("end") is not None else None
         if events := source.get("events"):
             by = source.get("by")
-            name = compile_pick(by, self._compilation) if by else _NAMES.get(given["format"], _event_name)
+            default = _NAMES.get(make_format(given["format"]).yields, _event_name)
+            name = compile_pick(by, self._compilation) if by else default
             choose, has_done = self._events(events, name)
         else:
             name = None
@@ -68,10 +82,11 @@ class Replies:
     def _reading(self, source: Source) -> dict[str, Any]:
         """The parts of a plan that both forms of a reply have."""
         return {
-            "data": source.value.get("data", "text" if source.value.get("format") == "text" else "json"),
+            "data": source.value.get("data", "text" if _yields_text(source.value.get("format")) else "json"),
             "cumulative": source.value.get("text_mode") == "cumulative",
             "finish_reasons": self._reasons,
             "secrets": self._secrets,
+            "errors": self._errors,
         }
 
     def _events(self, events: Source, discriminate: Pick) -> tuple[Callable[[Json, Envelope], Sequence[Sinks]], bool]:
@@ -147,6 +162,10 @@ class Replies:
 
     def _tool_call(self, source: Source) -> ToolCallPicks:
         return ToolCallPicks(**{key: compile_pick(child, self._compilation) for key, child in source.items()})
+
+
+def _yields_text(written: Json) -> bool:
+    return written is not None and make_format(written).yields == "text"
 
 
 def _shown(selector: Json) -> str:

@@ -244,7 +244,10 @@ def test_the_answers_bytes_are_those_of_the_example() -> None:
     mapping = compiled(
         example(WHOLE, ASK, "backend: {json: {out: é, n: 1.0}}") + f"  - {ASK}\n    backend: {{text: é}}\n"
     )
-    assert [answer_bytes(each, no_file) for each in mapping.examples] == ['{"out":"é","n":1.0}'.encode(), b"\xc3\xa9"]
+    assert [answer_bytes(mapping, each, no_file) for each in mapping.examples] == [
+        '{"out":"é","n":1.0}'.encode(),
+        b"\xc3\xa9",
+    ]
 
 
 @pytest.mark.parametrize("size", [100_000, 1_000_000])

@@ -30,7 +30,7 @@ BODIES: dict[str, tuple[Any, str]] = {
     "plain": ({"message": "m"}, "m"),
     "text": ({"error": "m"}, "m"),
     "detail": ({"detail": "m"}, "m"),
-    "list of details": ({"detail": [{"msg": "m"}]}, ""),
+    "list of details": ({"detail": [{"msg": "m"}]}, "m"),
     "errors": ({"errors": [{"message": "m"}]}, "m"),
     "list": ([{"error": {"message": "m"}}], "m"),
     "scalar": ("m", "m"),

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from support import FRAMINGS
 
 from oaiproxy.errors import BackendError
-from oaiproxy.framing import EMPTY, FRAMINGS, Frame
+from oaiproxy.framing import EMPTY, Frame
 
 WIRE = Path(__file__).parents[2] / "shared" / "wire"  # recorded streams, on the machines that have them
 LARGE = 1 << 20

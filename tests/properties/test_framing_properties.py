@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import FRAMINGS
 
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
-from oaiproxy.framing import FRAMINGS, Frame
+from oaiproxy.framing import Frame
 
 LARGE = 1 << 20
 unhurried = settings(deadline=None)  # a busy machine is no failure
