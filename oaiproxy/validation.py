@@ -183,7 +183,9 @@ class _Explanation:
         value, given = error.validator_value, self._shown(error.instance, path)
         match error.validator:
             case "minItems" | "minProperties" | "minLength":
-                return "is empty"
+                return "holds too little" if error.instance else "is empty"
+            case "maxItems" | "maxProperties" | "maxLength":
+                return "holds too much"
             case "minimum":
                 return f"is {given}, which is less than {value}"
             case "exclusiveMinimum":

@@ -311,6 +311,8 @@ def test_every_top_level_key_is_documented(page):
         ("timeouts", properties("backend")["timeouts"]["properties"]),
         ("request", properties("request")),
         ("errors", properties("errors")),
+        ("error rules", properties("errors")["rules"]["items"]["properties"]),
+        ("frame", properties("frame")),
         ("example", properties("example")),
         ("example backend", properties("example")["backend"]["properties"]),
         ("replies", properties("example")["replies"]["properties"]),
