@@ -87,7 +87,9 @@ def test_end_and_done_are_those_of_the_inner_frames() -> None:
     mapping = chat(stream="{format: [aws-eventstream, sse], text: t, end: '[DONE]'}")
     body = b"".join(make_format(["aws-eventstream", "sse"]).write([Frame(b'{"t":"a"}'), Frame(b"[DONE]")]))
     assert play(mapping, body, stream=True).outcome.text == "a"
-    fault = play(mapping, b"".join(FORMATS["aws-eventstream"].write([Frame(b'data: {"t":"a"}\n\n')])), stream=True).fault
+    fault = play(
+        mapping, b"".join(FORMATS["aws-eventstream"].write([Frame(b'data: {"t":"a"}\n\n')])), stream=True
+    ).fault
     assert fault is not None
     assert fault.code == "upstream_incomplete"
 

@@ -13,9 +13,9 @@ from oaiproxy.stages import encode_length
 def test_server_sent_events() -> None:
     """All their fields; a comment stands under the empty name, data over as many lines as it has."""
     frame = Frame(b"a\nb", "delta", "7", {"": "HTTP_STATUS/400", "meta": "m"})
-    assert list(write_sse([frame])) == [b"event: delta\nid: 7\nmeta: m\ndata: a\ndata: b\n\n".replace(
-        b"meta", b":HTTP_STATUS/400\nmeta"
-    )]
+    assert list(write_sse([frame])) == [
+        b"event: delta\nid: 7\nmeta: m\ndata: a\ndata: b\n\n".replace(b"meta", b":HTTP_STATUS/400\nmeta")
+    ]
     assert list(write_sse([Frame(b"", "ping"), Frame(b"")])) == [b"event: ping\n\n", b"data: \n\n"]
     assert list(write_sse_unspaced([Frame(b" a")])) == [b"data: a\n\n"]
 
