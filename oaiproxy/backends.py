@@ -39,12 +39,14 @@ class Backend:
     query: Dict[str, str] = field(default_factory=dict, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    websocket: bool = False
+    """Whether requests open a websocket."""
 
 
 def compile_backend(source: Source, compilation: Compilation) -> Backend:
     """Compile the block; what is wrong in it goes to the compilation's findings."""
     compiler = _Compiler(compilation)
-    url = compiler.url(source["url"])
+    url = compiler.url(source["url"], websocket=source.value.get("transport") == "websocket")
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     secrets: set[str] = set()
@@ -52,7 +54,12 @@ def compile_backend(source: Source, compilation: Compilation) -> Backend:
         secrets = compiler.auth(auth, headers, query)
     timeouts = source.get("timeouts")
     return Backend(
-        url, headers, query, compiler.timeouts(timeouts) if timeouts else Timeouts(), frozenset(filter(None, secrets))
+        url,
+        headers,
+        query,
+        compiler.timeouts(timeouts) if timeouts else Timeouts(),
+        frozenset(filter(None, secrets)),
+        source.value.get("transport") == "websocket",
     )
 
 
@@ -75,7 +82,7 @@ class _Compiler:
     def __init__(self, compilation: Compilation) -> None:
         self._compilation = compilation
 
-    def url(self, source: Source) -> str:
+    def url(self, source: Source, *, websocket: bool = False) -> str:
         """The base address, in the characters that an address is made of."""
         text: str = source.value
         if text == MOCK_URL:
@@ -92,11 +99,15 @@ class _Compiler:
             return text
         try:
             parts = urlsplit(text)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not False
+            schemes = ("http", "https", "ws", "wss") if websocket else ("http", "https")
+            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port is not False
         except ValueError:
             valid = False
         if not valid:
-            self._report("`backend.url` is not an http or https address", source, "write `https://host/path`")
+            label = "write `https://host/path`"
+            if text.startswith(("ws:", "wss:")) and not websocket:
+                label = "add `transport: websocket` beside it"
+            self._report("`backend.url` is not an http or https address", source, label)
             return text
         return self._encoded(parts, source)
 

@@ -14,12 +14,15 @@ ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
 _ADD = "say where the text stands: `text: <selector>`"
 
 
-def check_replies(endpoint: Source, compilation: Compilation) -> None:
+def check_replies(endpoint: Source, compilation: Compilation, *, websocket: bool = False) -> None:
     """Report what could only fail when an answer comes."""
-    check = _Check(compilation)
+    check = _Check(compilation, websocket)
     response, stream = endpoint.get("response"), endpoint.get("stream")
     if response and _is_written(response) and not _speaks([response.value]):
         check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
+    if response and websocket:
+        label = "give `stream` alone: it serves clients that do not stream too"
+        check.report("`response` is never read: a websocket sends messages", response, label, key=True)
     if stream and _is_written(stream):
         check.stream(stream, response.value if response else {})
 
@@ -43,8 +46,9 @@ def _kinds(events: Source) -> list[Source]:
 
 
 class _Check:
-    def __init__(self, compilation: Compilation) -> None:
+    def __init__(self, compilation: Compilation, websocket: bool) -> None:
         self._compilation = compilation
+        self._websocket = websocket
 
     def stream(self, source: Source, response: dict[str, Json]) -> None:
         """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
@@ -78,11 +82,19 @@ class _Check:
 
     def _format(self, source: Source) -> None:
         stages = list(source) if isinstance(source.value, list) else [source]
+        messages = stages[0].value == "messages"
+        if self._websocket and not messages:
+            label = "write `messages`, or what reads them: `[messages, sse]`"
+            self.report("a websocket sends messages", source, label)
+        elif messages and not self._websocket:
+            self.report("only a websocket sends messages", stages[0], "add `transport: websocket` to `backend`")
         for stage in stages:
             settings = stage.value if isinstance(stage.value, dict) else {}
             if len(settings.get("delimited", "").encode()) > MAX_DELIMITER:
                 label = "write the few characters that stand between two frames"
                 self.report(f"a delimiter has at most {MAX_DELIMITER} bytes", stage["delimited"], label)
+            if stage.value == "messages" and stage is not stages[0]:
+                self.report("`messages` are never in the frames of another format", stage, "put it first")
             if stage is stages[0] and "base64" in settings:
                 label = "say what yields the frames, in a list before it: `[sse, {base64: ...}]`"
                 self.report("`base64` is in the frames of another format", stage, label)

@@ -27,6 +27,7 @@ from oaiproxy.logs import Log
 from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, report_bug, too_large
 from oaiproxy.reply import Reply
 from oaiproxy.routes import Routes
+from oaiproxy.sockets import SocketReply
 from oaiproxy.tokens import Tokenizer
 
 DROPPED = "x-oaiproxy-dropped"
@@ -286,7 +287,7 @@ class _Relay:
             self._state.clocks.discard(clock)
         return reply
 
-    async def _pump(self, incoming: BackendReply, reply: Reply, clock: _Clock) -> None:
+    async def _pump(self, incoming: BackendReply | SocketReply, reply: Reply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():

@@ -130,7 +130,7 @@ class _Compiler:
     def _endpoint(self, source: Source) -> Endpoint:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
         request = merge_requests(shared_request(self._root["backend"]), source["request"])
-        check_replies(source, compilation)
+        check_replies(source, compilation, websocket=self._backend.websocket)
         replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets, self._errors)
         whole = stream = None
         if response := source.get("response"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from oaiproxy import jsontext
 from oaiproxy.backends import MOCK_URL
@@ -23,6 +23,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
 from oaiproxy.probes import IDENTITY
 from oaiproxy.reply import MAX_FRAME
+from oaiproxy.stages import Messages
 
 MAX_BODY = 64 * 1024 * 1024
 
@@ -61,6 +62,8 @@ def mock_app(known: list[Answer]) -> web.Application:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         target = request.rel_url.raw_path_qs
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await _talk(request, target, known)
         answer = choose(known, request.method, target, _body(await request.read()))
         if answer is None:
             there = ", ".join(sorted({f"{one.method} {one.path}" for one in known}))
@@ -78,6 +81,22 @@ def mock_app(known: list[Answer]) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_route("*", "/{path:.*}", handle)
     return app
+
+
+async def _talk(request: web.Request, target: str, known: Sequence[Answer]) -> web.WebSocketResponse:
+    """Answer the first message of a websocket, frame by frame; what cannot be answered so closes it with an error."""
+    socket = web.WebSocketResponse(max_msg_size=MAX_BODY)
+    await socket.prepare(request)
+    first = await socket.receive()
+    body = first.data.encode() if isinstance(first.data, str) else bytes(first.data or b"")
+    answer = choose(known, "GET", target, _body(body))
+    if answer is None or answer.status >= 400:
+        await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"no example answers this")
+        return socket
+    for frame in Messages(MAX_FRAME).feed(b"".join(answer.pieces)):
+        await socket.send_str(frame.data.decode("utf-8", "replace"))
+    await socket.close()
+    return socket
 
 
 def _answer(mapping: Mapping, example: Json, read_file: Callable[[str], str]) -> Iterator[Answer]:
