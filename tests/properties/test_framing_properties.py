@@ -18,7 +18,7 @@ from oaiproxy.framing import Frame
 
 LARGE = 1 << 20
 unhurried = settings(deadline=None)  # a busy machine is no failure
-CODES = {None, "upstream_event_too_large", "upstream_truncated", "upstream_invalid_json"}
+CODES = {None, "upstream_event_too_large", "upstream_truncated", "upstream_invalid_json", "upstream_invalid_frame"}
 
 # Bytes that matter to one framing or another come often, all others now and then.
 PIECES = [
