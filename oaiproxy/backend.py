@@ -17,6 +17,7 @@ from yarl import URL
 
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
+from oaiproxy.sockets import RefusedError, SocketReply, Sockets
 
 READ_BUFFER = 32 * 1024
 """Bytes read from a backend at once."""
@@ -98,6 +99,7 @@ class BackendClient:
 
     def __init__(self, connections: int) -> None:
         self._urls: dict[str, URL] = {}
+        self._sockets = Sockets()
         self._session = ClientSession(
             connector=_Connector(
                 limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
@@ -111,11 +113,13 @@ class BackendClient:
             requote_redirect_url=False,
         )
 
-    async def send(self, request: BackendRequest, connect_timeout: float) -> BackendReply:
+    async def send(self, request: BackendRequest, connect_timeout: float) -> BackendReply | SocketReply:
         """Send a request and wait for the reply's headers.
 
         A connection that was kept and dies without a byte of reply is replaced once. Raises BackendError.
         """
+        if request.websocket:
+            return await self._open(request, connect_timeout)
         for last in (False, True):
             attempt = _Attempt()
             _attempt.set(attempt)
@@ -128,7 +132,20 @@ class BackendClient:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self._sockets.close()
         await self._session.close()
+
+    async def _open(self, request: BackendRequest, connect_timeout: float) -> BackendReply | SocketReply:
+        """A socket; or the reply to a handshake that failed, which is read as any other one."""
+        try:
+            return await self._sockets.open(request, connect_timeout)
+        except RefusedError as refused:
+            if not 200 <= refused.response.status < 300:
+                return BackendReply(refused.response)
+            refused.response.close()
+            raise BackendError("the backend opened no websocket", code="upstream_protocol_error", retry=False) from None
+        except _HTTP_ERRORS as error:
+            raise _translated(error) from error
 
     async def _send(self, request: BackendRequest, connect_timeout: float) -> BackendReply:
         response = await self._session.request(

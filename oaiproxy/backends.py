@@ -43,12 +43,14 @@ class Backend:
     """Other hosts that a reply may lead to: names, with `:port` where it is not the scheme's own; or `*.suffix`."""
     local: bool = False
     """Whether the address is that of the mapping's own examples, which stand for all hosts."""
+    websocket: bool = False
+    """Whether requests open a websocket."""
 
 
 def compile_backend(source: Source, compilation: Compilation) -> Backend:
     """Compile the block; what is wrong in it goes to the compilation's findings."""
     compiler = _Compiler(compilation)
-    url = compiler.url(source["url"])
+    url = compiler.url(source["url"], websocket=source.value.get("transport") == "websocket")
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
     secrets: set[str] = set()
@@ -62,6 +64,7 @@ def compile_backend(source: Source, compilation: Compilation) -> Backend:
         compiler.timeouts(timeouts) if timeouts else Timeouts(),
         frozenset(filter(None, secrets)),
         allow_hosts=tuple(source.value.get("allow_hosts") or ()),
+        websocket=source.value.get("transport") == "websocket",
     )
 
 
@@ -84,7 +87,7 @@ class _Compiler:
     def __init__(self, compilation: Compilation) -> None:
         self._compilation = compilation
 
-    def url(self, source: Source) -> str:
+    def url(self, source: Source, *, websocket: bool = False) -> str:
         """The base address, in the characters that an address is made of."""
         text: str = source.value
         if text == MOCK_URL:
@@ -101,11 +104,15 @@ class _Compiler:
             return text
         try:
             parts = urlsplit(text)
-            valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port is not False
+            schemes = ("http", "https", "ws", "wss") if websocket else ("http", "https")
+            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port is not False
         except ValueError:
             valid = False
         if not valid:
-            self._report("`backend.url` is not an http or https address", source, "write `https://host/path`")
+            label = "write `https://host/path`"
+            if text.startswith(("ws:", "wss:")) and not websocket:
+                label = "add `transport: websocket` beside it"
+            self._report("`backend.url` is not an http or https address", source, label)
             return text
         return self._encoded(parts, source)
 

@@ -172,7 +172,7 @@ class Calls:
         self._log.write(level, event, request_id=self._exchange.identity.request_id, **fields, **more)
 
 
-async def _whole(incoming: BackendReply) -> bytes:
+async def _whole(incoming: BackendReply | SocketReply) -> bytes:
     """The body of a reply, as far as one may be long."""
     body = bytearray()
     while data := await incoming.read():

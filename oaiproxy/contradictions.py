@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oaiproxy.formats import MAX_DELIMITER, Format, make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 
 ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
 """The sinks of which one must be given: without them no answer comes out."""
-NAMELESS = ("ndjson", "json-array", "json-concat", "text")
-"""Framings whose frames have no names, by which events could be told apart."""
 _ADD = "say where the text stands: `text: <selector>`"
 
 
-def check_replies(endpoint: Source, compilation: Compilation) -> None:
+def check_replies(endpoint: Source, compilation: Compilation, *, websocket: bool = False) -> None:
     """Report what could only fail when an answer comes."""
-    check = _Check(compilation)
+    check = _Check(compilation, websocket)
     response, stream = endpoint.get("response"), endpoint.get("stream")
     elsewhere = any(step.get("text") for step in endpoint.value.get("after") or ())
     if response and _is_written(response):
         if not elsewhere and not _speaks([response.value]):
             check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
         check.numbers(response, {})
+    if response and websocket:
+        label = "give `stream` alone: it serves clients that do not stream too"
+        check.report("`response` is never read: a websocket sends messages", response, label, key=True)
     if stream and _is_written(stream):
         check.stream(stream, {"text": "@"} if elsewhere else response.value if response else {})
 
@@ -47,8 +49,9 @@ def _kinds(events: Source) -> list[Source]:
 
 
 class _Check:
-    def __init__(self, compilation: Compilation) -> None:
+    def __init__(self, compilation: Compilation, websocket: bool) -> None:
         self._compilation = compilation
+        self._websocket = websocket
 
     def stream(self, source: Source, response: dict[str, Json]) -> None:
         """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
@@ -57,16 +60,18 @@ class _Check:
         if (rewrite := source.get("on_rewrite")) and given.get("text_mode") != "cumulative":
             label = "leave it out, or say `text_mode: cumulative`"
             self.report("`on_rewrite` is about cumulative text", rewrite, label, key=True)
+        form = make_format(given["format"])
+        self._format(source["format"])
         if events := source.get("events"):
             for kind in _kinds(events):
                 self._kind(kind)
-            self._events(source, events)
+            self._events(source, events, form)
         elif not _speaks([{**{key: value for key, value in response.items() if key in ANSWERS}, **given}]):
             self.report("`stream` reads no text and no tool calls", source, _ADD, key=True)
         if given.get("end") is not None and not given["end"].strip():
             label = "write the payload that ends the stream, such as `[DONE]`, or leave it out"
             self.report("`end` is blank", source["end"], label)
-        if given["format"] == "text":
+        if form.yields == "text":
             self._text(source)
 
     def numbers(self, source: Source, base: dict[str, Json]) -> None:
@@ -85,7 +90,7 @@ class _Check:
             label = "leave it out, or give the rule a `text` or `tool_calls`"
             self.report("`fallback` is about what a rule says", source["fallback"], label, key=True)
 
-    def _events(self, source: Source, events: Source) -> None:
+    def _events(self, source: Source, events: Source, form: Format) -> None:
         by = source.get("by")
         if not events.value:
             self.report("`events` is empty", events, "name the kinds of events, or leave it out", key=True)
@@ -96,9 +101,28 @@ class _Check:
             if by:
                 label = "leave it out, or write `events` as a map by kind"
                 self.report("`by` has no effect beside a list of events", by, label, key=True)
-        elif not by and source.value["format"] in NAMELESS:
-            message = f"the events of `{source.value['format']}` have no names to tell them apart"
+        elif not by and not form.named:
+            message = f"the events of `{form.yields}` have no names to tell them apart"
             self.report(message, events, "say with `by` what tells their kinds: `by: type`", key=True)
+
+    def _format(self, source: Source) -> None:
+        stages = list(source) if isinstance(source.value, list) else [source]
+        messages = stages[0].value == "messages"
+        if self._websocket and not messages:
+            label = "write `messages`, or what reads them: `[messages, sse]`"
+            self.report("a websocket sends messages", source, label)
+        elif messages and not self._websocket:
+            self.report("only a websocket sends messages", stages[0], "add `transport: websocket` to `backend`")
+        for stage in stages:
+            settings = stage.value if isinstance(stage.value, dict) else {}
+            if len(settings.get("delimited", "").encode()) > MAX_DELIMITER:
+                label = "write the few characters that stand between two frames"
+                self.report(f"a delimiter has at most {MAX_DELIMITER} bytes", stage["delimited"], label)
+            if stage.value == "messages" and stage is not stages[0]:
+                self.report("`messages` are never in the frames of another format", stage, "put it first")
+            if stage is stages[0] and "base64" in settings:
+                label = "say what yields the frames, in a list before it: `[sse, {base64: ...}]`"
+                self.report("`base64` is in the frames of another format", stage, label)
 
     def _text(self, source: Source) -> None:
         """Text comes in pieces that the network cuts: nothing can be looked for in one of them."""

@@ -14,6 +14,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.formats import WHOLE
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.modellist import ModelList
@@ -141,7 +142,7 @@ class Discovery:
 
 def request_of(mapping: Mapping, models: ModelList) -> BackendRequest:
     """What asks for the list: made as other requests are, of names that are absent. Raises ApiError."""
-    endpoint = Endpoint(Operation(models.request, _PLAN, "whole"), None, frozenset(("request.*",)))
+    endpoint = Endpoint(Operation(models.request, _PLAN, WHOLE), None, frozenset(("request.*",)))
     token = os.urandom(16).hex()
     uuid = f"{token[:8]}-{token[8:12]}-4{token[13:16]}-a{token[17:20]}-{token[20:]}"
     identity = Identity(f"req_{token}", token, uuid, time.time())

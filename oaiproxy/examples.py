@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from urllib.parse import quote
@@ -16,6 +17,8 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.formats import FORMATS, Format
+from oaiproxy.framing import EMPTY, Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
@@ -35,17 +38,14 @@ MAX_PIECES = 4096
 MAX_FED = 4 << 20
 """Bytes that all the cut answers of one example may come to."""
 
-CONTENT_TYPES = {
-    "sse": "text/event-stream",
-    "ndjson": "application/x-ndjson",
-    "json-array": "application/json",
-    "json-concat": "application/json",
-    "text": "text/plain; charset=utf-8",
-}
-"""What a backend that streams in a framing says its answer is."""
 FIELDS = {"chat": CHAT, "completions": COMPLETIONS}
 """The fields of OpenAI's request, by endpoint."""
-_SUFFIXES = {"json": "application/json", "sse": "text/event-stream", "ndjson": "application/x-ndjson"}
+_SUFFIXES = {
+    "json": "application/json",
+    "sse": FORMATS["sse"].content_type,
+    "ndjson": FORMATS["ndjson"].content_type,
+    "bin": FORMATS["aws-eventstream"].content_type,
+}
 
 
 def run_examples(mapping: Mapping, read_file: Callable[[str], str], *, thorough: bool = True) -> list[Diagnostic]:
@@ -64,14 +64,19 @@ def rounds(example: Example) -> list[Example]:
 
 
 def answer_of(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> Answer:
-    """The backend's one answer in an example. Raises OSError, UnicodeError or ValueError for a file."""
+    """The backend's one answer in an example. Raises OSError, UnicodeError, ValueError or FrameError."""
     status = example.backend.get("status", 200)
-    return Answer(status, answer_headers(mapping, example), answer_bytes(example, read_file))
+    return Answer(status, answer_headers(mapping, example), answer_bytes(mapping, example, read_file))
 
 
-def answer_bytes(example: Example, read_file: Callable[[str], str]) -> bytes:
-    """The backend's answer in an example, as bytes. Raises OSError, UnicodeError or ValueError for a file."""
+def answer_bytes(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> bytes:
+    """The backend's answer in an example, as bytes. Raises OSError, UnicodeError or ValueError for a file.
+
+    And FrameError for frames that the format of the stream cannot carry.
+    """
     backend = example.backend
+    if isinstance(backend.get("stream"), list):
+        return _written(_framing(mapping, example), backend["stream"])
     if "json" in backend:
         return jsontext.dump(backend["json"])
     if "file" in backend:
@@ -92,23 +97,45 @@ def parse_example(mapping: Mapping, example: Example) -> Call:
 
 
 def _content_type(mapping: Mapping, example: Example) -> str:
-    if _framing(mapping, example):
-        return CONTENT_TYPES.get(_framing(mapping, example), "application/octet-stream")
+    if framing := _framing(mapping, example):
+        return framing.content_type
     return "text/plain; charset=utf-8" if "text" in example.backend else "application/json"
 
 
-def _framing(mapping: Mapping, example: Example) -> str:
-    """The framing of an example's answer; "" when the answer is whole."""
+class FrameError(ValueError):
+    """Frames that an example gives, and that its stream cannot carry."""
+
+
+def _written(framing: Format | None, frames: Sequence[Dict[str, Json]]) -> bytes:
+    """The bytes of frames that an example gives one by one."""
+    if framing is None:
+        raise FrameError("the endpoint has no `stream` whose format says how frames are written")
+    try:
+        return b"".join(framing.write(map(_frame, frames)))
+    except ValueError as error:
+        raise FrameError(str(error)) from error
+
+
+def _frame(given: Dict[str, Json]) -> Frame:
+    """A frame of an example: data that is text stands for itself, all else for its JSON."""
+    data = given.get("data", "")
+    payload = data.encode() if isinstance(data, str) else jsontext.dump(data)
+    headers = {name.lower(): value for name, value in given.get("headers", {}).items()}
+    return Frame(payload, given.get("event", ""), given.get("id", ""), given.get("fields", EMPTY), headers or EMPTY)
+
+
+def _framing(mapping: Mapping, example: Example) -> Format | None:
+    """The framing of an example's answer; None when the answer is whole."""
     endpoint, backend = mapping.endpoint(example.endpoint), example.backend
     if endpoint is None or endpoint.stream is None:
-        return ""
+        return None
     framing = endpoint.stream.framing
     if "file" not in backend:
-        return framing if "stream" in backend else ""
+        return framing if "stream" in backend else None
     suffix = backend["file"].rpartition(".")[2]
     variant = mapping.variants.get(example.request.get("model", next(iter(mapping.models), "")), PLAIN)
     streams = endpoint.operation(example.request.get("stream") is True, variant.stream)[1]
-    return framing if streams and _SUFFIXES.get(suffix, CONTENT_TYPES.get(framing)) == CONTENT_TYPES[framing] else ""
+    return framing if streams and _SUFFIXES.get(suffix, framing.content_type) == framing.content_type else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +169,17 @@ class _Run:
             yield self._finding("E503", f"no model is called `{call.model}`", self._at("request", "model"), label)
             return
         for index, each in enumerate(rounds(example)):
+            place = ("backend", index) if each is not example else ("backend",)
             try:
                 self._answers.append(answer_of(self._mapping, each, read_file))
+            except FrameError as error:
+                yield self._finding("E503", f"its frames cannot be sent: {error}", self._at(*place, "stream"), _FRAMES)
+                return
             except (OSError, ValueError) as error:
                 reason = (getattr(error, "strerror", None) or "it is not UTF-8 text").lower()
                 message = f"the file `{each.backend['file']}` cannot be read: {reason}"
                 help_ = "the path is relative to the mapping"
-                place = ("backend", index, "file") if each is not example else ("backend", "file")
-                yield self._finding("E602", message, self._at(*place), help_=help_)
+                yield self._finding("E602", message, self._at(*place, "file"), help_=help_)
                 return
         for name in example.headers.keys() - self._mapping.client_headers:
             label = did_you_mean(name, self._mapping.client_headers) or "list it under `backend.client_headers`"
@@ -264,7 +294,7 @@ class _Run:
         small = "cut into single bytes" if size == 1 else f"cut into pieces of {size} bytes"
         yield small, call.stream, [data[at : at + size] for at in range(0, len(data), size)]
         framing = _framing(self._mapping, self._example)
-        if framing not in ("", "text") and b"\n" in data and b"\r" not in data:
+        if framing is not None and framing.lines and b"\n" in data and b"\r" not in data:
             yield "sent with CRLF line ends", call.stream, [data.replace(b"\n", b"\r\n")]
         most = MAX_CUTS if framing else MAX_WHOLE_CUTS
         cuts = max(1, min(most, MAX_FED // max(1, len(data))))
@@ -323,6 +353,7 @@ class _Run:
 
 
 _EXPECT_ERROR = "if it is meant to fail, say so: `replies: {status: ..., error: {code: ...}}`"
+_FRAMES = "write the stream as text, byte for byte, or change the frames"
 _ENGINE = "where an answer is cut must not change what it says"
 
 

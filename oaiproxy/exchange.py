@@ -43,6 +43,8 @@ class BackendRequest:
     url: str
     headers: Dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
+    websocket: bool = False
+    """Whether the body is the first message of a websocket."""
 
 
 class Exchange:
@@ -121,12 +123,19 @@ class Exchange:
             raise _told_by_reply(error, template) or self._absent(error) from error
         except RenderError as error:
             raise _unbuildable(f"{mapping.file}: {error}") from error
-        if template.body is not None and "content-type" not in map(str.lower, headers):
+        websocket = mapping.backend.websocket
+        if websocket:
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+        elif template.body is not None and "content-type" not in map(str.lower, headers):
             headers["Content-Type"] = "application/json"
         elif template.body_text is not None and "content-type" not in map(str.lower, headers):
             headers["Content-Type"] = "text/plain; charset=utf-8"
         return BackendRequest(
-            template.method, _with_query(url, query), _with_credentials(headers, mapping.backend.headers), body
+            "GET" if websocket else template.method,
+            _with_query(url, query),
+            _with_credentials(headers, mapping.backend.headers),
+            body,
+            websocket,
         )
 
     def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reply:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from oaiproxy import jsontext
 from oaiproxy.choices import Choice
+from oaiproxy.error_rules import failure, tells
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Event, Fault, Head, Kind, Usage
-from oaiproxy.failures import ErrorSelectors, describe, from_frame, from_value, from_words, tells_failure
+from oaiproxy.failures import ErrorSelectors, tells_failure, told_by, told_by_frame
 from oaiproxy.filters import kind as kind_of
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -306,13 +307,13 @@ class Extraction:
         return Usage(**counts)
 
     def _check_error(self, error: Pick | ErrorSelectors, value: Json) -> None:
-        envelope = self._envelope
+        envelope, plan = self._envelope, self.plan
         if not isinstance(error, ErrorSelectors):
             found = error(value, envelope)
             if found:
-                raise from_value(found, self.plan.secrets)
-        elif any(pick(value, envelope) for pick in (error.message, error.type, error.code) if pick):
-            raise from_words(*describe(value, envelope, error), self.plan.secrets)
+                raise failure(plan.errors, value, envelope, plan.secrets, found=told_by(found))
+        elif tells(error, value, envelope):
+            raise failure(plan.errors, value, envelope, plan.secrets, sink=error)
 
     def _check_frame(self, frame: Frame) -> None:
         """A frame whose own name or headers say that it tells of a failure, unless the mapping says what it is."""
@@ -327,7 +328,8 @@ class Extraction:
             if sinks.catches:
                 if sinks.error is not None and readable:
                     self._check_error(sinks.error, value)
-                raise from_frame(frame, body, self.plan.secrets)
+                found = told_by_frame(frame, body)
+                raise failure(self.plan.errors, body, self._envelope, self.plan.secrets, found=found)
 
     def _note_unlisted(self, value: Json) -> None:
         name = self.plan.name(value, self._envelope) if self.plan.name else self._envelope.event

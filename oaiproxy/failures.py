@@ -6,6 +6,8 @@ import base64
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote, quote_plus
 
 from oaiproxy.errors import BackendError
@@ -34,16 +36,55 @@ _PAGE = re.compile(
     re.IGNORECASE,
 )
 """What tells a web page or a stack trace from a message."""
-_DEFAULT_MESSAGE = ("message", "detail", "error_description", "msg", "error")
+_DEFAULT_MESSAGE = ("message", "Message", "detail", "error_description", "msg", "error", "title")
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?\s*(?:ms|[smhd])\s*)+")
+_STEP = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhd])")
+_STATUS = re.compile(r"(?<![0-9.])([45][0-9][0-9])(?![0-9.])")
+_QUALIFIED = re.compile(r"(?:[\w.]+#)?(\w+)(?::https?:.*)?")
+"""An error's type as some services tell it: behind a namespace, before an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a failure that `when` tells is to the client; what is None stays as it is."""
+
+    when: Pick
+    type: str | None = None
+    code: str | None = None
+    status: int | None = None
+    param: str | None = None
+    message: Pick | None = None
+    retry: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorSelectors:
-    """Where an error body holds its parts (the mapping's `errors`)."""
+    """Where an error body holds its parts (the mapping's `errors`, or an `error` sink in parts)."""
 
     message: Pick | None = None
     type: Pick | None = None
     code: Pick | None = None
+    status: Pick | None = None
+    retry_after: Pick | None = None
+    when: Pick | None = None
+    """What tells a failure from an answer; in a sink."""
+    rules: tuple[Rule, ...] = ()
+
+
+NO_ERRORS = ErrorSelectors()
+"""What a mapping without `errors` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a backend tells of a failure. `retry_after` is in seconds."""
+
+    message: str = ""
+    type: str | None = None
+    code: str | None = None
+    status: int | None = None
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +149,7 @@ def find_message(body: Json) -> str:
         return body
     if not isinstance(body, dict):
         return ""
-    for key in ("error", "errors"):
+    for key in ("error", "errors", "detail"):
         if isinstance(body.get(key), dict | list) and (inner := find_message(body[key])):
             return inner
     for key in _DEFAULT_MESSAGE:
@@ -122,7 +163,7 @@ def describe(body: Json, envelope: Envelope, selectors: ErrorSelectors) -> tuple
     message, kind, code = (
         pick(body, envelope) if pick else None for pick in (selectors.message, selectors.type, selectors.code)
     )
-    return find_message(message) or find_message(body), _word(kind), _word(code)
+    return find_message(message) or find_message(body), word(kind), word(code)
 
 
 def from_status(
@@ -133,11 +174,15 @@ def from_status(
     type: str | None = None,  # noqa: A002 - OpenAI's word
     code: str | None = None,
     secrets: Iterable[str] = (),
+    answered: int | None = None,
 ) -> BackendError:
-    """The error for a backend's status of 300 or more and the message in its body."""
+    """The error for a backend's status of 300 or more and the message in its body.
+
+    `answered` is the status that it answered, where the mapping takes that for another one.
+    """
     told = tell(message, secrets)
-    said = f"the backend answered {status}" + (f": {told}" if told else "")
-    detail = f"the backend answered {status}: {told or '(no message)'}"
+    said = f"the backend answered {answered or status}" + (f": {told}" if told else "")
+    detail = f"the backend answered {answered or status}: {told or '(no message)'}"
     if status in (400, 413, 422, 500) and _CONTEXT.search(message):
         return _too_long(told, detail)
     if status == 429:
@@ -161,14 +206,33 @@ def from_status(
 
 def from_value(found: Json, secrets: Iterable[str]) -> BackendError:
     """The error for a value that tells of a failure although the status is 200: a message, or an object with one."""
+    return from_told(told_by(found), secrets)
+
+
+def told_by(found: Json) -> Told:
+    """What a value tells that is a failure: a message, or an object with one."""
     if not isinstance(found, dict):
-        return from_words(find_message(found), None, None, secrets)
+        return Told(find_message(found))
     keys = ("status", "status_code", "code", "httpCode", "http_code")
     status = next((number for key in keys if (number := _status(found.get(key)))), None)
-    kind, code = (_word(found.get(key)) for key in ("type", "code"))
-    if status is not None:
-        return from_status(status, find_message(found), type=kind, code=code, secrets=secrets)
-    return from_words(find_message(found), kind, code, secrets)
+    return Told(find_message(found), word(found.get("type")), word(found.get("code")), status)
+
+
+def from_told(told: Told, secrets: Iterable[str]) -> BackendError:
+    """The error for what was told of a failure; without a status, words and then 502 stand for it."""
+    if told.status is None:
+        error = from_words(told.message, told.type, told.code, secrets)
+        if error.retry_after is None and told.retry_after is not None and error.status >= 429:
+            error.retry_after = _clamped(told.retry_after)
+        return error
+    return from_status(
+        told.status,
+        told.message,
+        retry_after=told.retry_after,
+        type=told.type,
+        code=told.code,
+        secrets=secrets,
+    )
 
 
 def from_words(message: str, kind: str | None, code: str | None, secrets: Iterable[str]) -> BackendError:
@@ -180,7 +244,7 @@ def from_words(message: str, kind: str | None, code: str | None, secrets: Iterab
     if status is not None:
         return from_status(status, message, type=kind, code=code, secrets=secrets)
     told = tell(message, secrets)
-    own_type, own_code = (redact(word, secrets) if word else None for word in (kind, code))
+    own_type, own_code = (redact(own, secrets) if own else None for own in (kind, code))
     return BackendError(told or "the backend reported a failure", type=own_type, code=own_code, detail=told)
 
 
@@ -191,27 +255,47 @@ def tells_failure(frame: Frame) -> bool:
 
 def from_frame(frame: Frame, body: Json, secrets: Iterable[str]) -> BackendError:
     """The error for a frame that calls itself one; `body` is its payload, as text where it is not JSON."""
+    return from_told(told_by_frame(frame, body), secrets)
+
+
+def told_by_frame(frame: Frame, body: Json) -> Told:
+    """What a frame tells that calls itself an error; its payload may be empty."""
     headers = frame.headers
-    kind, code = (_word(headers.get(name)) for name in (":exception-type", ":error-code"))
+    kind, code = (word(headers.get(name)) for name in (":exception-type", ":error-code"))
     if kind or code or ":error-message" in headers:
-        return from_words(find_message(body) or headers.get(":error-message", ""), kind or code, code, secrets)
-    return from_value(body["error"] if isinstance(body, dict) and body.get("error") else body, secrets)
+        return Told(find_message(body) or headers.get(":error-message", ""), kind or code, code)
+    return told_by(body["error"] if isinstance(body, dict) and body.get("error") else body)
 
 
-def retry_seconds(value: str | None, now: float) -> float | None:
-    """A `Retry-After` header (RFC 9110, 10.2.3) in seconds from `now`, which is in seconds since 1970."""
-    if not value:
+def retry_seconds(value: Json, now: float) -> float | None:
+    """How long to wait, in seconds: a number of them, text such as `34.4s` or `1m30s`, or a date to come.
+
+    Dates are those of HTTP (RFC 9110, 5.6.7) and of RFC 3339; `now` is in seconds since 1970.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if 0 <= value < float("inf") else None
+    if not isinstance(value, str):
         return None
-    if found := re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*s?", value.strip()):
-        return float(found[1])
-    from datetime import UTC
-    from email.utils import parsedate_to_datetime
-
+    value = value.strip()
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", value):
+        return float(value)
+    if len(value) > MAX_WORD:
+        return None
+    if _DURATION.fullmatch(value):
+        return sum(float(number) * _UNITS[unit] for number, unit in _STEP.findall(value))
     try:
-        date = parsedate_to_datetime(value)
+        date = datetime.fromisoformat(value) if value[:1].isdigit() else parsedate_to_datetime(value)
         return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def status_in(value: Json) -> int | None:
+    """The HTTP status of failure that a selector found: a number, or the first one in a short text."""
+    if isinstance(value, str):
+        found = _STATUS.search(value[:MAX_WORD])
+        return int(found[1]) if found else None
+    return _status(value)
 
 
 def _too_long(told: str, detail: str) -> BackendError:
@@ -244,13 +328,15 @@ def _clamped(seconds: float | None) -> float | None:
     return None if seconds is None else min(seconds, MAX_RETRY_AFTER)
 
 
-def _word(value: Json) -> str | None:
+def word(value: Json) -> str | None:
     """A type or a code as a short word; None for what is none."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     if isinstance(value, int) and not 0 < abs(value) < 10**9:
         return None
-    return str(value)[:MAX_WORD] or None
+    text = str(value)
+    found = _QUALIFIED.fullmatch(text)
+    return (found[1] if found else text)[:MAX_WORD] or None
 
 
 def _status(value: Json) -> int | None:

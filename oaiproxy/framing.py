@@ -54,13 +54,14 @@ class Sse:
     Beyond https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation: events without
     data are yielded when they have a name or an unknown field, the last event needs no blank line, and `id` belongs to
     its own event. `max_frame` bounds the lines of an event as they were sent; comments, which are not collected, count
-    one by one.
+    one by one. With `keep_space` a space behind `data:` belongs to the data.
     """
 
     _MAX_FIELDS = 64  # a field costs far more memory than the few bytes it is sent in
 
-    def __init__(self, max_frame: int) -> None:
+    def __init__(self, max_frame: int, *, keep_space: bool = False) -> None:
         self._max = max_frame
+        self._space = b"data:" if keep_space else b"data: "
         self._head = _Head()
         self._line = bytearray()
         self._after_cr = False
@@ -98,14 +99,14 @@ class Sse:
                     yield frame
                 continue
             if self._size + len(line) > self._max:
-                raise _too_large(self._max)
+                raise too_large(self._max)
             if line.startswith(b"data:"):
                 self._size += len(line)
-                self._data.append(line[6:] if line.startswith(b"data: ") else line[5:])
+                self._data.append(line[len(self._space) :] if line.startswith(self._space) else line[5:])
             else:
                 self._field(line)
         if self._size + len(self._line) > self._max:
-            raise _too_large(self._max)
+            raise too_large(self._max)
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.decode("utf-8", "replace").partition(":")
@@ -166,12 +167,12 @@ class Ndjson:
     def _values(self, lines: list[bytes]) -> Iterator[Frame]:
         for line in lines:
             if len(line) > self._max:
-                raise _too_large(self._max)
+                raise too_large(self._max)
             value = line.strip(self._AROUND)
             if value:
                 yield Frame(value)
         if len(self._line) > self._max:
-            raise _too_large(self._max)
+            raise too_large(self._max)
 
 
 class JsonConcat:
@@ -279,24 +280,13 @@ class Whole:
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         if len(self._body) + len(data) > self._max:
-            raise _too_large(self._max)
+            raise too_large(self._max)
         self._body += data
         yield from ()
 
     def close(self) -> Iterator[Frame]:
         if self._body and not self._body.isspace():
             yield Frame(bytes(self._body))
-
-
-FRAMINGS: Mapping[str, Callable[[int], Framing]] = {
-    "sse": Sse,
-    "ndjson": Ndjson,
-    "json-array": JsonArray,
-    "json-concat": JsonConcat,
-    "text": Text,
-    "whole": Whole,
-}
-"""Constructors by the name that a mapping gives in `stream.format`; each takes `max_frame` in bytes."""
 
 
 class _Head:
@@ -356,7 +346,7 @@ class _Value:
         end = self._scalar_end(data, at) if self._scalar else self._nested_end(data, at)
         stop = len(data) if end is None else end
         if len(self._pending) + stop - at > self._max:
-            raise _too_large(self._max)
+            raise too_large(self._max)
         if end is None:
             self._pending += data[at:]
             return stop, None
@@ -450,7 +440,8 @@ def _is_cut_short(text: bytes) -> bool:
     return value.open
 
 
-def _too_large(max_frame: int) -> BackendError:
+def too_large(max_frame: int) -> BackendError:
+    """The error for a frame of more bytes than are allowed."""
     message = f"the backend sent an event larger than the {max_frame} bytes that are allowed; ask for a shorter answer"
     return BackendError(message, code="upstream_event_too_large", retry=False)
 

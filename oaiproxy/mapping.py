@@ -12,6 +12,7 @@ from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.flows import Flow, Flows
+from oaiproxy.formats import WHOLE, Format, make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
@@ -39,7 +40,7 @@ class Operation:
 
     request: RequestTemplate
     plan: Plan
-    framing: str
+    framing: Format
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class _Compiler:
         self._backend = compile_backend(root["backend"], compilation)
         self._following = Following(frozenset(), self._backend.url, self._backend.allow_hosts)
         self._secrets = frozenset(root.document.secrets) | self._backend.secrets
+        self._errors = compile_errors(root.get("errors"), compilation)
 
     def mapping(self, default_name: str) -> Mapping:
         root = self._root.value
@@ -151,7 +153,7 @@ class _Compiler:
             models=model_names(models),
             backend=self._backend,
             endpoints=endpoints,
-            errors=compile_errors(self._root.get("errors"), self._compilation),
+            errors=self._errors,
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
@@ -171,18 +173,20 @@ class _Compiler:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
         shared = shared_request(self._root["backend"])
         request = merge_requests(shared, source["request"])
-        check_replies(source, compilation)
-        replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes)
+        check_replies(source, compilation, websocket=self._backend.websocket)
+        replies = Replies(
+            self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes, self._errors
+        )
         flows = Flows(source, shared, compilation, replies, self._following)
         following, compilation = flows.following(flows.before), flows.compilation(flows.before)
         whole = stream = None
         if response := source.get("response"):
             template = compile_request(request, compilation, following)
-            whole = Operation(template, replies.whole(response), "whole")
+            whole = Operation(template, replies.whole(response), WHOLE)
         if streaming := source.get("stream"):
             over = streaming.get("request")
             template = compile_request(merge_requests(request, over) if over else request, compilation, following)
-            stream = Operation(template, replies.stream(streaming, response), streaming.value["format"])
+            stream = Operation(template, replies.stream(streaming, response), make_format(streaming.value["format"]))
         flow = flows.flow()
         return Endpoint(whole, stream, frozenset(compilation.reads), flow)
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 
 from oaiproxy import jsontext
 from oaiproxy.addresses import local_pattern, target
@@ -21,12 +21,13 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.examples import answer_of, parse_example, rounds
 from oaiproxy.exchange import Exchange
-from oaiproxy.framing import FRAMINGS
+from oaiproxy.formats import WHOLE, Format
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.probes import IDENTITY
 from oaiproxy.rehearsal import rehearse
 from oaiproxy.reply import MAX_FRAME
+from oaiproxy.stages import Messages
 
 MAX_BODY = 64 * 1024 * 1024
 
@@ -90,7 +91,10 @@ def mock_app(known: list[Answer]) -> web.Application:
     asked: Counter[int] = Counter()
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        answer = choose(known, request.method, request.rel_url.raw_path_qs, _body(await request.read()))
+        target = request.rel_url.raw_path_qs
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await _talk(request, target, known)
+        answer = choose(known, request.method, target, _body(await request.read()))
         if answer is not None:
             turns = in_turn(known, answer)
             answer = turns[asked[id(turns[0])] % len(turns)].at(str(request.url.origin()).encode())
@@ -113,6 +117,22 @@ def mock_app(known: list[Answer]) -> web.Application:
     return app
 
 
+async def _talk(request: web.Request, target: str, known: Sequence[Answer]) -> web.WebSocketResponse:
+    """Answer the first message of a websocket, frame by frame; what cannot be answered so closes it with an error."""
+    socket = web.WebSocketResponse(max_msg_size=MAX_BODY)
+    await socket.prepare(request)
+    first = await socket.receive()
+    body = first.data.encode() if isinstance(first.data, str) else bytes(first.data or b"")
+    answer = choose(known, "GET", target, _body(body))
+    if answer is None or answer.status >= 400:
+        await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"no example answers this")
+        return socket
+    for frame in Messages(MAX_FRAME).feed(b"".join(answer.pieces)):
+        await socket.send_str(frame.data.decode("utf-8", "replace"))
+    await socket.close()
+    return socket
+
+
 def _answers(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> Iterator[Answer]:
     given = [answer_of(mapping, each, read_file) for each in rounds(example)]
     try:
@@ -122,7 +142,7 @@ def _answers(mapping: Mapping, example: Example, read_file: Callable[[str], str]
     except ApiError:
         return
     endpoint = mapping.endpoint(example.endpoint)
-    framing = endpoint.stream.framing if endpoint is not None and endpoint.stream is not None else "whole"
+    framing = endpoint.stream.framing if endpoint is not None and endpoint.stream is not None else WHOLE
     backend = mapping.backend
     elsewhere = None if exchange.flow is None else local_pattern(backend.url, backend.allow_hosts)
     for each, answer, request in zip(rounds(example), given, requests, strict=False):
@@ -156,9 +176,9 @@ def _same(wanted: Json, given: Json) -> bool:
     return isinstance(wanted, bool) == isinstance(given, bool) and bool(wanted == given)
 
 
-def _frames(data: bytes, framing: str) -> Iterator[bytes]:
+def _frames(data: bytes, framing: Format) -> Iterator[bytes]:
     """The bytes up to the end of each frame: fed one by one, the framing itself tells where that is."""
-    reader = FRAMINGS[framing](MAX_FRAME)
+    reader = framing.open(MAX_FRAME)
     start = 0
     try:
         for at in range(len(data)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from oaiproxy.analysis import Shapes
@@ -12,27 +13,38 @@ from oaiproxy.jsontext import Json
 from oaiproxy.sandbox import ABSENT, Absent, RenderError, Scope
 from oaiproxy.selectors import SelectorError, compile_selector
 from oaiproxy.source import Source
-from oaiproxy.templates import Compilation, compile_leaf, has_template
+from oaiproxy.templates import Compilation, compile_expression, compile_leaf, has_template
 
 FRAME_SHAPES: Shapes = {"body": None, "status": "number", "headers": None, "event": "text", "created": None, "*": None}
 """The names that a Jinja selector sees; any other one is a top-level key of the body."""
 
 
 _NOTHING: Mapping[str, Json] = {}
+FAILURE_NAMES = ("status", "headers", "body", "event")
+"""The names that a condition on a failure sees; any other one is a top-level key of the body."""
 
 
 class Envelope:
     """What a selector can know beside the payload: the frame around it and the reply it came in. One per reply."""
 
-    __slots__ = ("_headers", "created", "frame", "seen", "status")
+    __slots__ = ("_headers", "created", "frame", "now", "seen", "status")
 
-    def __init__(self, status: int = 200, headers: Mapping[str, str] | None = None, created: Json = None) -> None:
+    def __init__(
+        self, status: int = 200, headers: Mapping[str, str] | None = None, created: Json = None, now: float = 0.0
+    ) -> None:
         self.status = status
+        self.now = now
         self._headers = headers or {}
         self.created = created
         self.seen: Mapping[str, Json] = _NOTHING
         """What the mapping remembers of the stream, by name."""
         self.frame = Frame(b"")
+
+    def with_status(self, status: int) -> Envelope:
+        """The same around the same frame, but for the status."""
+        made = Envelope(status, self._headers, self.created, self.now)
+        made.frame = self.frame
+        return made
 
     @property
     def event(self) -> str:
@@ -105,6 +117,29 @@ def _jinja(source: Source, compilation: Compilation) -> Pick:
         return None if isinstance(found, Absent) else found
 
     return pick
+
+
+def compile_condition(source: Source, compilation: Compilation) -> Pick:
+    """Compile a bare Jinja expression over a failed reply; one that cannot be evaluated does not hold."""
+    strict = Compilation(dict.fromkeys(FAILURE_NAMES), compilation.sandbox)
+    compile_expression(source, strict, {})
+    likely = [found for found in strict.findings if found.code == "E203" and found.label]
+    shapes = {name: shape for name, shape in FRAME_SHAPES.items() if name in (*FAILURE_NAMES, "*")}
+    frames = Compilation(shapes, compilation.sandbox, compilation.findings)
+    evaluate = compile_expression(source, frames, {})
+    compilation.findings += [replace(found, help=_KEY_OF_BODY) for found in likely]
+
+    def holds(value: Json, envelope: Envelope) -> bool:
+        try:
+            found = evaluate(Scope(_FrameNames(value, envelope)))
+        except RenderError:
+            return False
+        return bool(found) and not isinstance(found, Absent)
+
+    return holds
+
+
+_KEY_OF_BODY = "if it is a key of the body, write `body.` before it"
 
 
 class _FrameNames:

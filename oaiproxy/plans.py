@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from oaiproxy.analysis import Shapes
-from oaiproxy.failures import ErrorSelectors
+from oaiproxy.error_rules import compile_rules
+from oaiproxy.failures import NO_ERRORS, ErrorSelectors
 from oaiproxy.filters import text as as_text
+from oaiproxy.formats import make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
 from oaiproxy.sinks import FinishReasons, Plan, Render, Sinks, ToolCallPicks
@@ -21,8 +23,12 @@ def compile_errors(source: Source | None, compilation: Compilation) -> ErrorSele
     """Where an error body holds its parts: an `errors` block, or an `error` sink in parts."""
     if source is None:
         return ErrorSelectors()
-    picks = {key: compile_pick(source[key], compilation) for key in ("message", "type", "code") if source.get(key)}
-    return ErrorSelectors(**picks)
+    picks = {key: compile_pick(source[key], compilation) for key in _ERROR_PARTS if source.get(key)}
+    rules = source.get("rules")
+    return ErrorSelectors(**picks, rules=compile_rules(rules, compilation) if rules else ())
+
+
+_ERROR_PARTS = ("message", "type", "code", "status", "retry_after", "when")
 
 
 class Replies:
@@ -34,12 +40,14 @@ class Replies:
         finish_reasons: Source | None,
         secrets: frozenset[str],
         shapes: Shapes | None = None,
+        errors: ErrorSelectors = NO_ERRORS,
     ) -> None:
         self._compilation = compilation
         self._request = Compilation(shapes or compilation.shapes, compilation.sandbox, compilation.findings)
         """Of what `strip` reads of the request: nothing of it is sent, so it does not count as read."""
         self._reasons = FinishReasons(dict(finish_reasons.value) if finish_reasons else {})
         self._secrets = secrets
+        self._errors = errors
 
     def whole(self, source: Source) -> Plan:
         """The plan of a `response` block."""
@@ -52,7 +60,8 @@ class Replies:
         end = given["end"].strip().encode() if given.get("end") is not None else None
         if events := source.get("events"):
             by = source.get("by")
-            name = compile_pick(by, self._compilation) if by else _NAMES.get(given["format"], _event_name)
+            default = _NAMES.get(make_format(given["format"]).yields, _event_name)
+            name = compile_pick(by, self._compilation) if by else default
             choose, every = self._events(events, name)
         else:
             name = None
@@ -96,10 +105,11 @@ class Replies:
             "continues": source.value.get("on_rewrite") == "continue",
             "many": any(sinks.choices for sinks in every),
             "keeps_state": any(sinks.state for sinks in every),
-            "data": source.value.get("data", "text" if source.value.get("format") == "text" else "json"),
+            "data": source.value.get("data", "text" if _yields_text(source.value.get("format")) else "json"),
             "cumulative": source.value.get("text_mode") == "cumulative",
             "finish_reasons": self._reasons,
             "secrets": self._secrets,
+            "errors": self._errors,
         }
 
     def _strip(self, source: Source | None) -> dict[str, Any]:
@@ -207,6 +217,10 @@ class Replies:
 def _inherited(key: str, source: Source, base: Source | None) -> Source | None:
     """What the block gives; where it gives nothing, what its base does."""
     return source.get(key) if key in source.value or base is None else base.get(key)
+
+
+def _yields_text(written: Json) -> bool:
+    return written is not None and make_format(written).yields == "text"
 
 
 def _shown(selector: Json) -> str:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from oaiproxy import jsontext
 from oaiproxy.decoding import decoder
 from oaiproxy.endpoints.encoding import Encoder
+from oaiproxy.error_rules import failure
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
 from oaiproxy.extraction import Extraction
-from oaiproxy.failures import describe, from_status, from_value, retry_seconds
-from oaiproxy.framing import FRAMINGS, Frame
+from oaiproxy.failures import Told, retry_seconds, told_by
+from oaiproxy.formats import FORMATS, WHOLE
+from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.picks import Envelope
@@ -24,11 +26,8 @@ MAX_FRAME = 1024 * 1024
 MAX_REPLY = 32 * 1024 * 1024
 MAX_ERROR = 256 * 1024
 """Bytes: of one streamed frame, of a whole reply, and of an error body that is read for its message."""
-JSON_FRAMINGS = ("ndjson", "json-array", "json-concat")
-"""Framings whose content type is often that of a whole answer, so that only the first value tells which it is."""
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _AROUND = _BLANK + b"\x1e"
-_STREAM_TYPES = {"text/event-stream": "sse", "application/x-ndjson": "ndjson"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,9 @@ class Asked:
         A stream that was asked for may come as one JSON document, and a whole answer as a stream.
         """
         asked, whole, stream = self.operation, self.endpoint.whole, self.endpoint.stream
-        if self.streams and whole and asked.framing not in JSON_FRAMINGS and _is_json(content_type):
+        if self.streams and whole and not asked.framing.json and _is_json(content_type):
             return whole, False
-        if not self.streams and stream and stream.framing == _STREAM_TYPES.get(content_type):
+        if not self.streams and stream and stream.framing.telling and content_type == stream.framing.content_type:
             return stream, True
         return asked, self.streams
 
@@ -108,20 +107,20 @@ class Reply:
         operation, stream = asked.reading(content_type)
         self.streams = streams = stream and not self._failed
         """Whether it is read as a stream, whatever was asked for."""
-        framing = operation.framing if streams else "whole"
+        framing = operation.framing if streams else WHOLE
         plan = operation.plan
         limit = MAX_ERROR if self._failed else MAX_FRAME if streams else MAX_REPLY
-        self._undecided = framing in JSON_FRAMINGS
+        self._undecided = framing.json
         self._blank = True
         """Whether nothing but white space came so far."""
-        self._no_text = framing == "sse" or (framing != "text" and plan.data == "json")
+        self._no_text = framing.named or (framing.name != "text" and plan.data == "json")
         """Whether JSON or events must come, so that a page is none."""
-        self._maybe_whole = streams and framing not in JSON_FRAMINGS and _is_json(content_type)
+        self._maybe_whole = streams and not framing.json and _is_json(content_type)
         """Whether a stream may come as one JSON document, and the mapping has no other words for that."""
-        self._line = bytearray() if framing == "ndjson" and plan.data == "json" else None
+        self._line = bytearray() if framing.name == "ndjson" and framing.json and plan.data == "json" else None
         """The first line of what is to be a JSON value per line, until it is complete."""
-        self._framing = FRAMINGS[framing](limit)
-        self._envelope = Envelope(status, headers, asked.created)
+        self._framing = framing.open(limit)
+        self._envelope = Envelope(status, headers, asked.created, now=now)
         self._extraction = self._reader(plan)
         try:
             self._decoder = decoder(headers.get("content-encoding", ""), limit if self._failed or not streams else None)
@@ -243,7 +242,7 @@ class Reply:
             )
         self._maybe_whole = self._maybe_whole and first in (b"{", b"[")
         if self._maybe_whole:
-            self._framing = FRAMINGS["whole"](MAX_REPLY)
+            self._framing = WHOLE.open(MAX_REPLY)
             plan = replace(self._extraction.plan, must_finish=False)
             self._extraction = self._reader(plan)
 
@@ -259,7 +258,7 @@ class Reply:
         if line:
             self._line = None
             if _is_cut(line):
-                self._framing = FRAMINGS["json-concat"](MAX_FRAME)
+                self._framing = FORMATS["json-concat"].open(MAX_FRAME)
         return held
 
     def _check_document(self, frame: Frame) -> None:
@@ -271,7 +270,7 @@ class Reply:
             return
         off = not any(sinks.catches for sinks in plan.choose("", self._envelope))
         if isinstance(body, dict) and body.get("error") and not off:
-            raise from_value(body["error"], plan.secrets)
+            raise failure(plan.errors, body, self._envelope, plan.secrets, found=told_by(body["error"]))
 
     def _frames(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
@@ -327,9 +326,8 @@ class Reply:
         except jsontext.JsonError:
             body = raw.decode("utf-8", "replace")
         mapping = self._asked.mapping
-        message, kind, code = describe(body, self._envelope, mapping.errors)
-        after = retry_seconds(self._headers.get("retry-after"), self._now)
-        return from_status(self._status, message, retry_after=after, type=kind, code=code, secrets=mapping.secrets)
+        found = Told(status=self._status, retry_after=retry_seconds(self._headers.get("retry-after"), self._now))
+        return failure(mapping.errors, body, self._envelope, mapping.secrets, found=found)
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from oaiproxy import jsontext
 from oaiproxy.events import FinishReason
-from oaiproxy.failures import ErrorSelectors
+from oaiproxy.failures import NO_ERRORS, ErrorSelectors
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick
 from oaiproxy.scopes import Scope
@@ -134,3 +134,5 @@ class Plan:
     must_finish: bool = False
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    errors: ErrorSelectors = NO_ERRORS
+    """The mapping's `errors`, which failures in an answer are read with too."""

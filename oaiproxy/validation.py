@@ -185,7 +185,9 @@ class _Explanation:
             case "minItems" | "maxItems" if error.instance:
                 return f"has {len(error.instance)} items, not {value}"
             case "minItems" | "minProperties" | "minLength":
-                return "is empty"
+                return "holds too little" if error.instance else "is empty"
+            case "maxItems" | "maxProperties" | "maxLength":
+                return "holds too much"
             case "minimum":
                 return f"is {given}, which is less than {value}"
             case "exclusiveMinimum":

@@ -18,6 +18,7 @@ from oaiproxy.document import Document, load_document
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import Exchange
+from oaiproxy.formats import FORMATS, WHOLE
 from oaiproxy.layers import Base, Bases
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.outcomes import Outcome, from_object, from_stream
@@ -30,6 +31,8 @@ ROOT = Path(__file__).parents[1]
 STRICT = ROOT.parent / "shared" / "openai" / "strict"  # OpenAI's own schemas, on the machines that have them
 IDENTITY = Identity("req_1", "t" * 24, "6f1c1c1e-0000-4000-8000-000000000000", 1_700_000_000.5)
 ENVIRONMENT = {"YOUR_API_BASE_URL": "https://backend.test/api", "YOUR_API_KEY": "key-of-the-operator"}
+FRAMINGS = {form.name: form.open for form in (*FORMATS.values(), WHOLE)}
+"""Constructors of framings, by name."""
 HI: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 needs_strict = pytest.mark.skipif(not STRICT.is_dir(), reason="OpenAI's schemas are not on this machine")

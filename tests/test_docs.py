@@ -27,7 +27,8 @@ from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.document import load_document
 from oaiproxy.endpoints import chat
-from oaiproxy.framing import FRAMINGS, Frame
+from oaiproxy.formats import FORMATS
+from oaiproxy.framing import Frame
 from oaiproxy.loader import mapping_schema
 from oaiproxy.parameters import CHAT, COMPLETIONS, Unread
 from oaiproxy.picks import FRAME_SHAPES, Envelope
@@ -265,8 +266,11 @@ def test_functions_give_what_the_docs_say(row):
 def test_every_framing_is_documented():
     """All but the one for whole bodies, which has no name in mappings; and the schema knows the same."""
     names = first_column(LANGUAGE, "framings")
-    exactly(names, FRAMINGS.keys() - {"whole"})
-    exactly(names, properties("stream")["format"]["enum"])
+    exactly(names, [*FORMATS, "delimited", "base64"])
+    for name, more in (("format", set()), ("stage", {"base64"})):
+        schema = MAPPINGS["$defs"][name]
+        exactly(schema["then"]["enum"], FORMATS)
+        assert schema["properties"].keys() == {"sse", "delimited"} | more
 
 
 @pytest.mark.parametrize("row", table(LANGUAGE, "framings"), ids=lambda row: row[0])
@@ -274,9 +278,10 @@ def test_framings_cut_what_the_docs_say(row):
     """The two frames of each example."""
     if not row[2]:
         return
-    framing = FRAMINGS[spans(row[0])[0]](1000) if spans(row[2]) else None
-    if framing is None:
+    name = spans(row[0])[0]
+    if name not in FORMATS or not spans(row[2]):
         return
+    framing = FORMATS[name].open(1000)
     wire = spans(row[2])[0].replace("\\n", "\n").encode()
     frames = [*framing.feed(wire), *framing.close()]
     if spans(row[0]) != ["text"]:
@@ -313,6 +318,8 @@ def test_every_top_level_key_is_documented(page):
         ("models_list", MAPPINGS["properties"]["models_list"]["properties"]),
         ("errors", properties("errors")),
         ("strip", properties("strip")),
+        ("error rules", properties("errors")["rules"]["items"]["properties"]),
+        ("frame", properties("frame")),
         ("example", properties("example")),
         ("endpoint", properties("endpoint")),
         ("around", properties("before") | properties("after")),

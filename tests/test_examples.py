@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -239,12 +240,44 @@ def test_line_ends_of_plain_text_stay_as_they_are() -> None:
     assert not ran(head, ASK_STREAM, 'backend: {stream: "a\\nb\\n"}', 'replies: {text: "a\\nb\\n"}')
 
 
+FORMATS = (
+    "sse, ndjson, json-array, json-concat, aws-eventstream, {sse: {keep_space: true}}, {delimited: '--'}, "
+    "[aws-eventstream, sse], [aws-eventstream, {base64: bytes}], [sse, ndjson], [{delimited: ';'}, {base64: b}, sse]"
+)
+
+
+@pytest.mark.parametrize("form", re.findall(r"\[.*?\]|\{.*?\}(?=,|$)|[\w-]+", FORMATS))
+def test_a_stream_can_be_a_list_of_frames(form: str) -> None:
+    """In any format, delivered in all the ways that must not matter."""
+    head = HEAD + f"  stream: {{format: {form}, text: t, done: d}}\n"
+    backend = 'backend: {stream: [{data: {t: Hé}}, {data: \'{"t": "llo"}\'}, {data: {d: true}}]}'
+    assert not ran(head, ASK_STREAM, backend, "replies: {text: Héllo}")
+
+
+@pytest.mark.parametrize(
+    ("stream", "frame", "message"),
+    [
+        ("{format: ndjson, text: t}", "{event: a, data: {t: a}}", "have no `event`"),
+        ("{format: ndjson, text: t}", '{data: "{}\\n{}"}', "what ends a frame"),
+        ("{format: sse, text: t}", '{event: "a\\nb"}', "one line each"),
+    ],
+)
+def test_frames_that_a_format_cannot_carry(stream: str, frame: str, message: str) -> None:
+    """They are never sent as something else."""
+    found = only(HEAD + f"  stream: {stream}\n", ASK_STREAM, f"backend: {{stream: [{frame}]}}", "replies: {text: a}")
+    assert found.code == "E503"
+    assert message in found.message
+
+
 def test_the_answers_bytes_are_those_of_the_example() -> None:
     """JSON is compact, text is UTF-8."""
     mapping = compiled(
         example(WHOLE, ASK, "backend: {json: {out: é, n: 1.0}}") + f"  - {ASK}\n    backend: {{text: é}}\n"
     )
-    assert [answer_bytes(each, no_file) for each in mapping.examples] == ['{"out":"é","n":1.0}'.encode(), b"\xc3\xa9"]
+    assert [answer_bytes(mapping, each, no_file) for each in mapping.examples] == [
+        '{"out":"é","n":1.0}'.encode(),
+        b"\xc3\xa9",
+    ]
 
 
 @pytest.mark.parametrize("size", [100_000, 1_000_000])

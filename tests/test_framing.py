@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from support import FRAMINGS
 
 from oaiproxy.errors import BackendError
-from oaiproxy.framing import EMPTY, FRAMINGS, Frame
+from oaiproxy.framing import EMPTY, Frame, Sse
 
 WIRE = Path(__file__).parents[2] / "shared" / "wire"  # recorded streams, on the machines that have them
 LARGE = 1 << 20
@@ -98,6 +99,13 @@ SSE = {
 def test_sse(body: bytes, frames: list[Frame]) -> None:
     """Server-sent events are read as the specification says, and as tolerantly as backends need."""
     check("sse", body, frames)
+
+
+def test_sse_that_keeps_the_space() -> None:
+    """Behind `data:` it belongs to the data, behind other names it never does."""
+    framing = Sse(LARGE, keep_space=True)
+    body = b"event: part\nid: 1\ndata: world\n\ndata:x\n\n"
+    assert list(framing.feed(body)) == [Frame(b" world", "part", "1"), Frame(b"x")]
 
 
 def test_sse_yields_an_event_at_the_cr_that_ends_it() -> None:

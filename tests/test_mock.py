@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from support import ROOT, load
+from support import FRAMINGS, ROOT, load
 
-from oaiproxy.framing import FRAMINGS
 from oaiproxy.loader import file_reader
 from oaiproxy.mock import Answer, answers, choose, mock_app
 from oaiproxy.reply import MAX_FRAME

@@ -9,7 +9,7 @@ import pytest
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.document import load_document
 from oaiproxy.framing import Frame
-from oaiproxy.picks import FRAME_SHAPES, Envelope, Pick, compile_pick
+from oaiproxy.picks import FRAME_SHAPES, Envelope, Pick, compile_condition, compile_pick
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 
@@ -120,3 +120,48 @@ def test_a_footgun_is_a_warning() -> None:
     """`true` without back-ticks is a field; the selector still works."""
     _, findings = compiled("done == true")
     assert [finding.code for finding in findings] == ["W301"]
+
+
+def condition(text: str, body: Any = BODY, envelope: Envelope | None = None) -> bool:
+    """Whether a condition holds."""
+    document, _ = load_document(f"when: {text}\n", file="m.yaml", environment={}, read_file=str)
+    assert document is not None
+    compilation = Compilation(FRAME_SHAPES)
+    holds = compile_condition(Source(document, ("when",), document.data["when"]), compilation)
+    assert compilation.findings == []
+    return bool(holds(body, envelope or Envelope(529, {"x-kind": "busy"})))
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("status == 529", True),
+        ("status == 500", False),
+        ("headers['x-kind'] == 'busy' and event == ''", True),
+        ("body is mapping", True),
+        ("nowhere", False),
+        ("nowhere.at.all == 1", False),
+        ("nowhere < 3", False),
+        ("'a' in nowhere", False),
+        ("body < 3", False),
+        ("0", False),
+    ],
+)
+def test_a_condition_on_a_failure(text: str, held: bool) -> None:
+    """What cannot be evaluated does not hold."""
+    assert condition(f'"{text}"') is held
+
+
+def test_an_envelope_with_another_status() -> None:
+    """All else is the same."""
+    envelope = Envelope(200, {"a": "b"}, {"id": 1}, now=5.0)
+    envelope.frame = Frame(b"x", "delta")
+    other = envelope.with_status(400)
+    assert (other.status, other.headers, other.created, other.now, other.frame) == (
+        400,
+        {"a": "b"},
+        {"id": 1},
+        5.0,
+        envelope.frame,
+    )
+    assert envelope.status == 200

@@ -70,7 +70,7 @@ contents = st.sampled_from(["", "application/json", "text/event-stream", "applic
 def wire(mapping: Mapping, values_: list[dict[str, Any]], end: bool) -> bytes:
     """Frames in the mapping's own framing."""
     stream = mapping.endpoints["chat"].stream
-    form = stream.framing if stream else "whole"
+    form = stream.framing.name if stream else "whole"
     written = [json.dumps(value) for value in values_]
     if form == "sse":
         return "".join(f"data: {line}\r\n\r\n" for line in [*written, *["[DONE]"] * end]).encode()
@@ -136,7 +136,7 @@ def test_whole_and_streamed_answers_are_one(
     body, headers = wire(mapping, values_, end), {"content-type": content}
     if mapping.endpoints["chat"].whole is not None:
         headers = {"content-type": "text/event-stream"}  # the same kind of reply to both
-        if mapping.endpoints["chat"].stream is None or mapping.endpoints["chat"].stream.framing != "sse":
+        if mapping.endpoints["chat"].stream is None or mapping.endpoints["chat"].stream.framing.name != "sse":
             return
     one, other = (play(mapping, body, stream=streams, headers=headers) for streams in (False, True))
     assert (one.fault and one.fault.code) == (other.fault and other.fault.code)

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import FRAMINGS
 
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
-from oaiproxy.framing import FRAMINGS, Frame
+from oaiproxy.framing import Frame
 
 LARGE = 1 << 20
 unhurried = settings(deadline=None)  # a busy machine is no failure
-CODES = {None, "upstream_event_too_large", "upstream_truncated", "upstream_invalid_json"}
+CODES = {None, "upstream_event_too_large", "upstream_truncated", "upstream_invalid_json", "upstream_invalid_frame"}
 
 # Bytes that matter to one framing or another come often, all others now and then.
 PIECES = [

@@ -1,0 +1,319 @@
+"""Promises of backends behind a websocket, with real sockets at both ends: what is sent, and how each end reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import WSCloseCode, WSMsgType, web
+from scripted import GONE, PATIENCE, REQUEST, Backend, Client, fetch, hello, settled
+from support import load
+
+from oaiproxy.loader import file_reader
+from oaiproxy.mapping import Mapping
+from oaiproxy.mock import answers, mock_app
+from oaiproxy.reply import MAX_FRAME
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
+Talk = Callable[[web.WebSocketResponse, "Server"], Awaitable[None]]
+
+
+@dataclass
+class Server:
+    """What a backend saw."""
+
+    url: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    paths: list[str] = field(default_factory=list)
+    messages: list[Any] = field(default_factory=list)
+    sent: int = 0
+    closes: list[int | None] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def backend(talk: Talk) -> AsyncIterator[Server]:
+    """A backend that talks so once the first message came."""
+    seen = Server()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        seen.headers, seen.paths = {k.lower(): v for k, v in request.headers.items()}, [*seen.paths, request.path_qs]
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        first = await socket.receive()
+        assert first.type is WSMsgType.TEXT
+        seen.messages.append(json.loads(first.data))
+        await talk(socket, seen)
+        return socket
+
+    async with serving(handle) as url:
+        seen.url = url
+        yield seen
+
+
+@asynccontextmanager
+async def serving(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+    """A real server on a free port."""
+    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def mapping(url: str, more: str = "", form: str = "messages") -> Mapping:
+    """A mapping for it."""
+    return load(f"""
+oaiproxy: 1
+models: [m]
+backend: {{url: "{url}", transport: websocket, auth: {{bearer: key}}, query: {{v: 1}}{more}}}
+chat:
+  request: {{path: /talk, body: {{q: "{{{{ prompt }}}}"}}, headers: {{x-more: "1"}}}}
+  stream: {{format: {form}, text: t, done: d}}
+""")
+
+
+async def say(*messages: Any, socket: web.WebSocketResponse) -> None:
+    for message in messages:
+        await (socket.send_bytes(message) if isinstance(message, bytes) else socket.send_str(json.dumps(message)))
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_a_round(proxy: Any, streams: bool) -> None:
+    """The body is the first message, credentials are in the handshake; each message is a frame, text or binary."""
+
+    async def talk(socket: web.WebSocketResponse, seen: Server) -> None:
+        await say({"t": "Hé"}, b'{"t": "llo"}', {"d": True}, socket=socket)
+        closing = await socket.receive()
+        seen.closes.append(closing.data)
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        wire = await fetch(running.url, hello(stream=streams))
+        assert (wire.status, wire.text) == (200, "Héllo")
+        await settled(lambda: bool(seen.closes))
+    assert seen.messages == [{"q": "hi"}]
+    assert seen.paths == ["/talk?v=1"]
+    assert (seen.headers["authorization"], seen.headers["x-more"]) == ("Bearer key", "1")
+    assert "content-type" not in seen.headers
+    assert seen.closes == [WSCloseCode.OK]
+
+
+async def test_the_end_of_the_socket_is_the_end_of_the_body(proxy: Any) -> None:
+    """Which a mapping that waits for `done` takes for an answer that is not complete."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await say({"t": "a"}, socket=socket)
+        await socket.close()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        assert (await fetch(running.url, hello(stream=True))).error["code"] == "upstream_incomplete"
+
+
+async def test_messages_that_another_format_reads(proxy: Any) -> None:
+    """Its frames begin and end wherever they like."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await say(b'data: {"t": "a', b'b"}\n\ndata: {"t": "c", "d": 1}', b"\n\n", socket=socket)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url.replace("ws:", "http:"), form="[messages, sse]"))
+        assert (await fetch(running.url, hello())).text == "abc"
+
+
+async def test_pings_are_answered_and_say_nothing(proxy: Any) -> None:
+    """They are no frames."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await socket.ping(b"still there?")
+        await say({"t": "a", "d": True}, socket=socket)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        assert (await fetch(running.url, hello())).text == "a"
+
+
+CLOSES: dict[str, tuple[int, int, str]] = {
+    "an error": (WSCloseCode.INTERNAL_ERROR, 502, "upstream_closed"),
+    "a refusal": (WSCloseCode.POLICY_VIOLATION, 502, "upstream_closed"),
+    "a good end without an answer": (WSCloseCode.OK, 502, "upstream_incomplete"),
+}
+
+
+@pytest.mark.parametrize(("close", "status", "code"), CLOSES.values(), ids=CLOSES)
+async def test_a_close_before_the_answer(proxy: Any, close: int, status: int, code: str) -> None:
+    """The client gets a status, for nothing was sent yet; what the backend says of it goes to the log."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await say({}, socket=socket)
+        await socket.close(code=close, message=b"no key is like yours")
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        wire = await fetch(running.url, hello())
+        assert (wire.status, wire.error["code"]) == (status, code)
+        assert "no key" not in wire.error["message"]
+
+
+async def test_a_socket_that_breaks(proxy: Any) -> None:
+    """Without a close, in the middle of an answer."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await say({"t": "a"}, socket=socket)
+        transport = socket._req.transport  # type: ignore[union-attr]
+        assert transport is not None
+        transport.abort()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        assert (await fetch(running.url, hello(stream=True))).error["code"] == "upstream_reset"
+
+
+async def test_a_message_that_is_too_large(proxy: Any) -> None:
+    """One of the bound passes."""
+
+    async def talk(socket: web.WebSocketResponse, seen: Server) -> None:
+        size = MAX_FRAME + len(seen.messages) - 2
+        await say(b'{"t": "' + b"x" * (size - 18) + b'", "d": 1}' + b" ", socket=socket)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        for _ in range(2):
+            assert (await fetch(running.url, hello())).status == 200
+        seen.messages += [None] * 20
+        wire = await fetch(running.url, hello())
+        assert (wire.status, wire.error["code"]) == (502, "upstream_event_too_large")
+
+
+REFUSALS: dict[str, tuple[int, dict[str, str], bytes, int, str]] = {
+    "no key": (401, {}, b'{"error": "bad key"}', 502, "upstream_auth_error"),
+    "too many": (429, {"retry-after": "7"}, b'{"error": "slow"}', 429, "rate_limit_exceeded"),
+    "elsewhere": (302, {"location": "http://127.0.0.1:1/"}, b"", 502, "upstream_redirect"),
+    "no socket": (200, {}, b"<html>", 502, "upstream_protocol_error"),
+}
+
+
+@pytest.mark.parametrize(("given", "headers", "body", "status", "code"), REFUSALS.values(), ids=REFUSALS)
+async def test_a_handshake_that_is_refused(
+    proxy: Any, given: int, headers: dict[str, str], body: bytes, status: int, code: str
+) -> None:
+    """It is read as any reply; no redirect is followed."""
+    asked: list[str] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        asked.append(request.path)
+        return web.Response(status=given, headers=headers, body=body)
+
+    async with serving(handle) as url:  # type: ignore[arg-type]
+        running = await proxy(mapping(url))
+        wire = await fetch(running.url, hello())
+    assert (wire.status, wire.error["code"]) == (status, code)
+    assert wire.headers.get("retry-after") == headers.get("retry-after")
+    assert asked == ["/talk"]
+
+
+async def test_a_backend_that_cannot_be_reached(proxy: Any) -> None:
+    """As over HTTP."""
+    running = await proxy(mapping("ws://127.0.0.1:1"))
+    assert (await fetch(running.url, hello())).error["code"] == "upstream_connect_error"
+
+
+async def test_a_handshake_that_never_ends(proxy: Any) -> None:
+    """It is part of connecting; the connection is closed."""
+    async with Backend([REQUEST, GONE]) as silent:
+        running = await proxy(mapping(silent.url, ", timeouts: {connect: 50ms}"))
+        wire = await fetch(running.url, hello())
+        assert (wire.status, wire.error["code"]) == (504, "upstream_connect_timeout")
+        await silent.gone()
+
+
+async def test_a_backend_that_says_nothing(proxy: Any) -> None:
+    """The times to wait are those of HTTP."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url, ", timeouts: {first_byte: 50ms}"))
+        wire = await fetch(running.url, hello())
+        assert (wire.status, wire.error["code"]) == (504, "upstream_timeout")
+
+
+async def test_a_client_that_leaves_closes_the_socket(proxy: Any) -> None:
+    """With a close that says so."""
+
+    async def talk(socket: web.WebSocketResponse, seen: Server) -> None:
+        await say({"t": "The "}, socket=socket)
+        closing = await socket.receive()
+        seen.closes.append(closing.data)
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(stream=True))
+            await client.until(b'"The "')
+            client.leave()
+            await settled(lambda: bool(seen.closes))
+    assert seen.closes == [WSCloseCode.OK]
+
+
+async def test_a_client_that_does_not_read_stops_the_backend(proxy: Any) -> None:
+    """The backend's writes stand still once the buffers between are full, and go on when the client reads."""
+    piece = "x" * 60_000
+    total = 1500
+
+    async def talk(socket: web.WebSocketResponse, seen: Server) -> None:
+        for _ in range(total):
+            await say({"t": piece}, socket=socket)
+            seen.sent += 1
+        await say({"d": True}, socket=socket)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        async with await Client.connect(running.url, receive_buffer=4096) as client:
+            await client.send(hello(stream=True))
+            await client.until(b"xxx")
+            stood, before = 0, -1
+            async with asyncio.timeout(PATIENCE):
+                while stood < 20:
+                    stood = stood + 1 if seen.sent == before else 0
+                    before = seen.sent
+                    await asyncio.sleep(0.02)
+            assert 0 < seen.sent < total
+            client.leave()
+
+
+async def test_examples_are_served_over_a_websocket(proxy: Any) -> None:
+    """`mock` talks as the mapping's examples do."""
+    text = """
+oaiproxy: 1
+models: [m]
+backend: {url: "mock:", transport: websocket}
+chat:
+  request: {path: /talk, body: {q: "{{ prompt }}"}}
+  stream: {format: messages, text: t, done: d}
+examples:
+  - request: {messages: [{role: user, content: hi}]}
+    backend: {stream: [{data: {t: a}}, {data: {t: b, d: true}}]}
+"""
+    runner = web.AppRunner(mock_app(answers(load(text), file_reader(__file__))), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        running = await proxy(load(text.replace("mock:", f"ws://127.0.0.1:{runner.addresses[0][1]}")))
+        assert (await fetch(running.url, hello())).text == "ab"
+        assert (await fetch(running.url, hello(model="m"))).status == 200
+    finally:
+        await runner.cleanup()
