@@ -28,6 +28,7 @@ class Choice:
         "_size",
         "_state",
         "_thoughts",
+        "_waiting",
         "asked",
         "finish",
         "index",
@@ -68,6 +69,8 @@ class Choice:
         """By kind, the half of a character that waits for its other half."""
         self._state: list[Json] = []
         """Items of state that wait for a tool call to take them along."""
+        self._waiting = 0
+        """Bytes of them."""
         self._thoughts: list[str] = []
         """Reasoning since the last item of state."""
         self._size = 0
@@ -106,7 +109,7 @@ class Choice:
                 item = {"text": "".join(self._thoughts), **item}
             self._thoughts.clear()
             self._size = 0
-            self._state.append(item)
+            self._wait(item)
 
     def close(self) -> list[Event]:
         """What is still to say at the end."""
@@ -149,27 +152,35 @@ class Choice:
 
     def _seal(self, call_id: str, state: Json) -> str:
         """The id of a call with its state, and with what waits for it."""
-        sealed = seal(call_id, state, self._state)
-        if sealed is not None:
-            self._state.clear()
-            return sealed
-        if (sealed := seal(call_id, state, [])) is not None:
-            return sealed  # what waited stays for the next one
-        self.left_out.add("the state of a tool call")
-        return call_id
+        before, self._state, self._waiting = self._state, [], 0
+        sealed = seal(call_id, state, before)
+        if sealed is None and before:
+            self.left_out.add("the state of a message")
+            sealed = seal(call_id, state, [])
+        if sealed is None:
+            self.left_out.add("the state of a tool call")
+        return sealed or call_id
 
     def _late(self, call_id: str, state: Json) -> None:
-        self._state.append({"id": call_id, "state": state})
+        self._wait({"id": call_id, "state": state})
+
+    def _wait(self, item: Json) -> None:
+        """Keep an item for the next call that opens, or for the end."""
+        try:
+            size = self._waiting + len(jsontext.dump(item))
+        except jsontext.JsonError:
+            size = MAX_DECODED + 1
+        if size > MAX_DECODED:
+            self.left_out.add("the state of a message")
+            return
+        self._waiting = size
+        self._state.append(item)
 
     def _tell_rest(self, events: list[Event]) -> None:
-        try:
-            size = len(jsontext.dump(self._state))
-        except jsontext.JsonError:
-            size = MAX_ENCODED + 1
-        if size > MAX_ENCODED or not are_items(self._state):
+        if self._waiting > MAX_ENCODED or not are_items(self._state):
             self.left_out.add("the state of a message")
         else:
-            events.append(Remainder(list(self._state), self.index))
+            events.append(Remainder(self._state, self.index))
 
     def _suffix(self, text: str) -> str:
         """What cumulative text adds. Half a character at its end (U+FFFD or a lone surrogate) is told when whole."""

@@ -200,12 +200,12 @@ class Extraction:
         new = not fallback or not choice.spoke
         if sinks.reasoning is not None and new and not (fallback and choice.thought):
             self._say(choice, sinks.reasoning(value, envelope), "reasoning_content", sinks, events)
-        if sinks.state is not None and new and (state := sinks.state(value, envelope)):
-            choice.keep(state)
         if sinks.text is not None and new:
             self._hear_text(choice, sinks, value, events)
         if sinks.refusal is not None and new:
             self._say(choice, sinks.refusal(value, envelope), "refusal", sinks, events)
+        if sinks.state is not None and new and (state := sinks.state(value, envelope)):
+            choice.keep(state)
         if sinks.tool_calls is not None and new:
             self._whole_calls(choice, sinks.tool_calls(value, envelope), events)
         if sinks.tool_call is not None and new:

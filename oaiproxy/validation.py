@@ -183,7 +183,8 @@ class _Explanation:
         value, given = error.validator_value, self._shown(error.instance, path)
         match error.validator:
             case "minItems" | "maxItems" if error.instance:
-                return f"has {len(error.instance)} items, not {value}"
+                count = len(error.instance)
+                return f"has {count} item{'s' * (count != 1)}, not {value}"
             case "minItems" | "minProperties" | "minLength":
                 return "holds too little" if error.instance else "is empty"
             case "maxItems" | "maxProperties" | "maxLength":

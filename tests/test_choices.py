@@ -114,7 +114,7 @@ def test_the_state_of_a_call_that_was_told_comes_late() -> None:
 def test_state_that_is_too_large_is_left_out_and_named() -> None:
     """The call goes out with its plain id, the message without state."""
     made = choice(keeps_state=True)
-    large = {str(n): n**50 for n in range(4000)}
+    large = {str(n): n**50 for n in range(1000)}
     told = made.tool_calls.whole({"id": "c1", "name": "f", "state": large})
     assert opened(list(told)) == Restored("c1")
     made.keep("x" * MAX_ENCODED)
@@ -123,11 +123,21 @@ def test_state_that_is_too_large_is_left_out_and_named() -> None:
 
 
 def test_what_waits_does_not_keep_a_call_from_its_own_state() -> None:
-    """It goes out at the end, if it can."""
+    """It is left out, and named."""
     made = choice(keeps_state=True)
-    made.keep({str(n): n**50 for n in range(4000)})
+    made.keep({str(n): n**50 for n in range(1000)})
     told = made.tool_calls.whole({"id": "c1", "name": "f", "state": "mine"})
     assert opened(list(told)) == Restored("c1", "mine")
+    assert made.left_out == {"the state of a message"}
+
+
+@pytest.mark.parametrize("state", [10**5000, "x" * (MAX_DECODED + 1)], ids=["no JSON", "too large"])
+def test_state_that_could_never_go_out_is_not_kept(state: Any) -> None:
+    """A backend cannot fill the memory with it."""
+    made = choice(keeps_state=True)
+    made.keep(state)
+    assert made.close() == [Finish("stop", 2)]
+    assert made.left_out == {"the state of a message"}
 
 
 def test_reasoning_without_end_is_not_kept() -> None:
