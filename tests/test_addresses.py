@@ -101,7 +101,9 @@ def test_nothing_is_allowed_without_a_home() -> None:
 def test_addresses_in_examples_lead_to_the_mock() -> None:
     """Those of the backend, its base first, and of allowed hosts; no others."""
     pattern = local_pattern(BASE, ALLOW)
-    text = b"https://api.example.com/v1/a https://api.example.com/b https://live.example.com/c https://x.y.cdn.example.com"
+    text = (
+        b"https://api.example.com/v1/a https://api.example.com/b https://live.example.com/c https://x.y.cdn.example.com"
+    )
     assert pattern.sub(b"M", text) == b"M/a M/b M/c M"
     other = b"https://api.example.com.evil/ https://live.example.community/ https://evil.test/ https://local.test/"
     assert pattern.sub(b"M", other) == other

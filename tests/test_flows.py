@@ -21,7 +21,9 @@ def flow_of(mapping: Mapping) -> Flow:
 def made(*blocks: str) -> Flow:
     """The flow of these blocks."""
     lines = [f"  {block}" for block in (f"request: {REQUEST}", "response: {text: t}", *blocks)]
-    return flow_of(load("oaiproxy: 1\nmodels: [m]\nbackend: {url: 'https://b.test'}\nchat:\n" + "\n".join(lines) + "\n"))
+    return flow_of(
+        load("oaiproxy: 1\nmodels: [m]\nbackend: {url: 'https://b.test'}\nchat:\n" + "\n".join(lines) + "\n")
+    )
 
 
 def test_an_endpoint_of_one_call_has_none() -> None:
@@ -65,7 +67,7 @@ def test_a_cancel_knows_what_it_needs() -> None:
     flow = made(
         "before: [{name: a, request: {path: /a}}]",
         "poll: {status: s, done: [x]}",
-        "cancel: {request: {path: '/{{ created.t.id }}', query: {a: '{{ a.b | default(1) }}'}, body: {u: '{{ user }}'}}}",
+        "cancel: {request: {path: '/{{ created.t.id }}', query: {a: '{{ a.b | default(1) }}', u: '{{ user }}'}}}",
     )
     assert isinstance(flow.cancel, Cancel)
     assert flow.cancel.needs == (("a",), ("a", "b"), ("created",), ("created", "t"), ("created", "t", "id"))
