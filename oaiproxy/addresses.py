@@ -17,7 +17,7 @@ from oaiproxy.jsontext import Json
 MAX_ADDRESS = 8192
 """Characters of an address in a reply."""
 _ADDRESS = re.compile(
-    r"(?P<scheme>https?)://(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
     r"(?P<path>/[^?#]*)?(?P<query>\?[^#]*)?",
     re.IGNORECASE,
 )
@@ -117,7 +117,7 @@ def _matches(address: Address, entry: str) -> bool:
         host, port = entry, str(_PORTS[address.scheme])
     if str(address.port) != port:
         return False
-    return address.host.endswith(host[1:]) and address.host != host[2:] if host[:2] == "*." else address.host == host
+    return address.host.endswith(host[1:]) if host.startswith("*.") else address.host == host
 
 
 def _forbidden(detail: str) -> BackendError:

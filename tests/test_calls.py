@@ -129,17 +129,17 @@ def mapped(url: str, endpoint: str, backend: str = "") -> Mapping:
 
 BODY = "request: {path: /tasks, body: {prompt: '{{ prompt }}'}}"
 RESPONSE = "response: {text: text, usage: {prompt: p, completion: c}}"
-POLL = """
-%s
+POLL = f"""
+{BODY}
 poll:
-  request: {path: "/tasks/{{ created.id }}"}
-  every: {first: 1ms, max: 2ms}
+  request: {{path: "/tasks/{{{{ created.id }}}}"}}
+  every: {{first: 1ms, max: 2ms}}
   status: status
   done: [succeeded]
   failed: [failed, canceled]
-cancel: {request: {path: "/tasks/{{ created.id }}/cancel", body: {why: gone}}}
-%s
-""" % (BODY, RESPONSE)
+cancel: {{request: {{path: "/tasks/{{{{ created.id }}}}/cancel", body: {{why: gone}}}}}}
+{RESPONSE}
+"""
 
 
 async def ask(running: Running, **fields: Any) -> Any:
@@ -148,7 +148,7 @@ async def ask(running: Running, **fields: Any) -> Any:
 
 
 async def test_a_task_is_created_and_polled_until_it_is_done(proxy: Proxy, api: Any) -> None:
-    """Statuses that nobody names are not the end; the reply that ends it is the answer, streamed to the client or not."""
+    """Statuses that nobody names are not the end; the reply that ends it is the answer, also of a client's stream."""
     backend = await api()
     for stream in (False, True):
         backend.on("POST /tasks", (201, {"id": "t1", "status": "starting"}))
