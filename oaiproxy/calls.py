@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from collections.abc import Mapping as Dict
 from typing import Protocol
 
-from oaiproxy.backend import BackendClient, BackendReply
+from oaiproxy.backend import BackendClient
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
@@ -172,7 +172,7 @@ class Calls:
         self._log.write(level, event, request_id=self._exchange.identity.request_id, **fields, **more)
 
 
-async def _whole(incoming: BackendReply | SocketReply) -> bytes:
+async def _whole(incoming: Incoming) -> bytes:
     """The body of a reply, as far as one may be long."""
     body = bytearray()
     while data := await incoming.read():

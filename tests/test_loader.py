@@ -195,7 +195,7 @@ def test_a_mapping_extends_one_that_ships(tmp_path: Path) -> None:
     [(mapping, _)], _ = Loader({}).load(write(tmp_path, own=text))
     stream = mapping.endpoints["chat"].stream
     assert stream is not None
-    assert stream.framing == "json-concat"
+    assert stream.framing.name == "json-concat"
 
 
 def test_a_fault_of_the_base_is_shown_there(tmp_path: Path) -> None:
