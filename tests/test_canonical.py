@@ -32,7 +32,7 @@ def test_what_was_not_sent_is_absent() -> None:
     for name in ("temperature", "n", "tools", "tool_choice", "response_format", "stop", "system", "seed", "nowhere"):
         assert seen.lookup(name) is ABSENT, name
     assert {name for name in SHAPES if seen.lookup(name) is not ABSENT} == {
-        *("prompt", "messages", "turns", "stream", "model", "extra", "request", "vars", "headers"),
+        *("prompt", "messages", "turns", "stream", "model", "extra", "request", "headers", "vars"),
         *("request_id", "uuid", "now"),
     }
 
