@@ -21,6 +21,7 @@ from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary
 from oaiproxy.mock import answers, mock_app
 from oaiproxy.routes import Routes
+from oaiproxy.sender import Sender
 from oaiproxy.tokens import Tokenizer
 
 LINGER_SECONDS = 2
@@ -58,13 +59,15 @@ async def serve(
         _quiet_libraries(log, stack)
         client = BackendClient(config.limits.connections)
         stack.push_async_callback(client.close)
+        sender = Sender(client)
+        stack.push_async_callback(sender.close)
         if tokenizer is None:
             tokenizer = Tokenizer()
             stack.callback(tokenizer.close)
         tokenizer.warm()
         ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
         await tokenizer.count([])
-        state = State(Routes(ready, int(time.time())), client, tokenizer, log, config.server)
+        state = State(Routes(ready, int(time.time())), sender, tokenizer, log, config.server)
         runner = web.AppRunner(
             create_app(state),
             handler_cancellation=True,
@@ -109,7 +112,7 @@ async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> 
     if mapping.backend.url != MOCK_URL:
         return mapping
     url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
-    return replace(mapping, backend=replace(mapping.backend, url=url))
+    return replace(mapping, backend=replace(mapping.backend, url=url, auth=None))
 
 
 def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:

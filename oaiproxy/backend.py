@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -48,6 +49,17 @@ class _Connector(TCPConnector):
     async def _create_connection(self, *arguments: Any) -> Any:
         _attempt.get().reused = False
         return await super()._create_connection(*arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a connection is made secure: True is what the system trusts."""
+
+    context: ssl.SSLContext | bool = True
+    server_name: str | None = None
+
+
+_USUAL = Security()
 
 
 class BackendReply:
@@ -111,7 +123,9 @@ class BackendClient:
             requote_redirect_url=False,
         )
 
-    async def send(self, request: BackendRequest, connect_timeout: float) -> BackendReply:
+    async def send(
+        self, request: BackendRequest, connect_timeout: float, security: Security | None = None
+    ) -> BackendReply:
         """Send a request and wait for the reply's headers.
 
         A connection that was kept and dies without a byte of reply is replaced once. Raises BackendError.
@@ -120,7 +134,7 @@ class BackendClient:
             attempt = _Attempt()
             _attempt.set(attempt)
             try:
-                return await self._send(request, connect_timeout)
+                return await self._send(request, connect_timeout, security or _USUAL)
             except _HTTP_ERRORS as error:
                 if last or not attempt.reused or not _is_stale(error):
                     raise _translated(error) from error
@@ -130,13 +144,15 @@ class BackendClient:
         """Close all connections."""
         await self._session.close()
 
-    async def _send(self, request: BackendRequest, connect_timeout: float) -> BackendReply:
+    async def _send(self, request: BackendRequest, connect_timeout: float, security: Security) -> BackendReply:
         response = await self._session.request(
             request.method,
             self._url(request.url),
             data=request.body,
             headers=request.headers,
             allow_redirects=False,
+            ssl=security.context,
+            server_hostname=security.server_name,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
         )
         return BackendReply(response)

@@ -8,6 +8,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from oaiproxy.backends import Backend
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.document import Document, Path, load_document
 from oaiproxy.examples import run_examples
@@ -20,6 +21,17 @@ from oaiproxy.validation import Schema, validate
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """What the machine lacks for a backend; `path` is where that is asked for, below `backend`."""
+
+    path: Path
+    code: str
+    message: str
+    label: str
+    key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a mapping may refer to outside its own text, as values: nothing here is looked up by the core itself."""
 
@@ -27,6 +39,8 @@ class Surroundings:
     environment: Dict[str, str]
     read_file: Callable[[str], str]
     """The text of a file that `${file:...}` or an example names. Raises OSError."""
+    provide: Callable[[Backend], tuple[Backend, Iterable[Fault]]] = lambda backend: (backend, ())
+    """The backend with the contents of the files that it names, and what is missing for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,10 @@ def check_mapping(
         root = Source(document, (), data)
         mapping, more = compile_mapping(root, PurePath(file).stem)
         findings.extend(_helpful(_discreet(found, document)) for found in more)
+        if mapping is not None:
+            backend, faults = surroundings.provide(mapping.backend)
+            mapping = replace(mapping, backend=backend)
+            findings.extend(_missing(fault, root["backend"]) for fault in faults if environment)
         if mapping is not None and _can_run(findings, document.unresolved):
             findings.extend(probe(mapping, root, thorough=thorough))
             findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
@@ -99,6 +117,12 @@ def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
 
 _REFERENCE = re.compile(r"\$\{[^}]*\}?")
 _QUOTED = re.compile(r"`([^`]*)`")
+
+
+def _missing(fault: Fault, backend: Source) -> Diagnostic:
+    for step in fault.path:
+        backend = backend[step]
+    return Diagnostic(fault.code, fault.message, backend.span(key=fault.key), fault.label)
 
 
 def _helpful(found: Diagnostic) -> Diagnostic:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -115,7 +115,7 @@ class Plan:
     cumulative: bool = False
     must_finish: bool = False
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    secrets: Collection[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(slots=True)

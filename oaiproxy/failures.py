@@ -159,6 +159,16 @@ def from_status(
     )
 
 
+def refused_key(status: int, message: str, secrets: Iterable[str]) -> BackendError:
+    """The error for a 401 or 403 to a client whose own key it is that was sent on: the client can mend that."""
+    told = tell(message, secrets)
+    code = "invalid_api_key" if status == 401 else "permission_denied"
+    detail = f"the backend answered {status}: {told or '(no message)'}"
+    return BackendError(
+        told or "the backend refused your API key", status=status, type=_CALLER, code=code, detail=detail, retry=False
+    )
+
+
 def from_value(found: Json, secrets: Iterable[str]) -> BackendError:
     """The error for a value that tells of a failure although the status is 200: a message, or an object with one."""
     if not isinstance(found, dict):

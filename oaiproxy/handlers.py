@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from aiohttp import HttpVersion11, web
 
 from oaiproxy import jsontext
-from oaiproxy.backend import BackendClient, BackendReply
 from oaiproxy.backends import Timeouts
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
@@ -27,6 +26,7 @@ from oaiproxy.logs import Log
 from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, report_bug, too_large
 from oaiproxy.reply import Reply
 from oaiproxy.routes import Routes
+from oaiproxy.sender import Incoming, Sender
 from oaiproxy.tokens import Tokenizer
 
 DROPPED = "x-oaiproxy-dropped"
@@ -44,7 +44,7 @@ class State:
     """What the handlers share. `routes` is replaced whole; `ready` turns false at shutdown."""
 
     routes: Routes
-    client: BackendClient
+    sender: Sender
     tokenizer: Tokenizer
     log: Log
     server: Server
@@ -261,7 +261,9 @@ class _Relay:
         self._state.clocks.add(clock)
         try:
             async with clock.timer:
-                incoming = await self._state.client.send(outgoing, timeouts.connect)
+                incoming = await self._state.sender.send(
+                    outgoing, self._exchange.mapping.backend, self._exchange.client_headers, clock.timer.when()
+                )
                 try:
                     reply = self._exchange.reply(incoming.status, incoming.headers, time.time())
                     await self._pump(incoming, reply, clock)
@@ -286,7 +288,7 @@ class _Relay:
             self._state.clocks.discard(clock)
         return reply
 
-    async def _pump(self, incoming: BackendReply, reply: Reply, clock: _Clock) -> None:
+    async def _pump(self, incoming: Incoming, reply: Reply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():

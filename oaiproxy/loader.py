@@ -12,6 +12,7 @@ from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.mapping import Mapping
+from oaiproxy.provisions import provide
 
 
 def mapping_schema() -> Json:
@@ -46,7 +47,8 @@ class Loader:
         shown = name or str(path)
         text = read_text(path)
         self.sources[shown] = text
-        surroundings = Surroundings(self._schema, self._environment, file_reader(path.parent))
+        read_file = file_reader(path.parent)
+        surroundings = Surroundings(self._schema, self._environment, read_file, provide(read_file))
         return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
 
     def load(

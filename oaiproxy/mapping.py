@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oaiproxy.analysis import Shape, shape_of
@@ -76,7 +76,7 @@ class Mapping:
     errors: ErrorSelectors
     variables: Dict[str, Json]
     examples: Sequence[Example]
-    secrets: frozenset[str] = field(repr=False)
+    secrets: Collection[str] = field(repr=False)
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
 
@@ -101,8 +101,8 @@ class _Compiler:
         self._shapes = {**SHAPES, "vars": _constants(root)}
         if variables := root.get("vars"):
             check_constants(variables, compilation)
-        self._backend = compile_backend(root["backend"], compilation)
-        self._secrets = frozenset(root.document.secrets) | self._backend.secrets
+        self._backend = compile_backend(root["backend"], compilation, root.get("vars"))
+        self._secrets = self._backend.secrets
 
     def mapping(self, default_name: str) -> Mapping:
         root = self._root.value
@@ -117,6 +117,7 @@ class _Compiler:
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
+            client_headers=self._backend.client_headers,
         )
 
     def _models(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ def compile_errors(source: Source | None, compilation: Compilation) -> ErrorSele
 class Replies:
     """The compiler of one mapping's plans. What is wrong goes to the compilation's findings."""
 
-    def __init__(self, compilation: Compilation, finish_reasons: Source | None, secrets: frozenset[str]) -> None:
+    def __init__(self, compilation: Compilation, finish_reasons: Source | None, secrets: Collection[str]) -> None:
         self._compilation = compilation
         self._reasons = FinishReasons(dict(finish_reasons.value) if finish_reasons else {})
         self._secrets = secrets

@@ -7,12 +7,13 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 
 from oaiproxy import jsontext
+from oaiproxy.auth import Passthrough
 from oaiproxy.decoding import decoder
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
 from oaiproxy.extraction import Extraction, Plan
-from oaiproxy.failures import describe, from_status, from_value, retry_seconds
+from oaiproxy.failures import describe, from_status, from_value, refused_key, retry_seconds
 from oaiproxy.framing import FRAMINGS, Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
@@ -283,6 +284,8 @@ class Reply:
             body = raw.decode("utf-8", "replace")
         mapping = self._asked.mapping
         message, kind, code = describe(body, self._envelope, mapping.errors)
+        if self._status in (401, 403) and isinstance(mapping.backend.auth, Passthrough):
+            return refused_key(self._status, message, mapping.secrets)
         after = retry_seconds(self._headers.get("retry-after"), self._now)
         return from_status(self._status, message, retry_after=after, type=kind, code=code, secrets=mapping.secrets)
 
