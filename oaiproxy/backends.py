@@ -60,7 +60,7 @@ def compile_backend(source: Source, compilation: Compilation, variables: Source 
     secrets: set[str] = set(source.document.secrets)
     auth: Auth | None = None
     if given := source.get("auth"):
-        constants = source.document.data.get("vars")
+        constants = source.document.data.get("vars") or {}
         shape = shape_of(constants) if isinstance(constants, dict) else None
         auth, more = compile_auth(given, compilation, variables.value if variables else {}, shape)
         secrets |= more | compiler.auth(given, headers, query)

@@ -39,7 +39,7 @@ def compile_tls(source: Source, compilation: Compilation) -> Tls:
             severity=Severity.WARNING,
         )
         if "ca" in given:
-            label = "leave it out, or `verify: false`"
+            label = "leave out one of the two"
             compilation.report(
                 "E105", "`ca` has no effect beside `verify: false`", source["ca"].span(key=True), label=label
             )

@@ -15,6 +15,7 @@ import pytest
 
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.provisions import provide
 from oaiproxy.reporters import REPORTERS
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +45,7 @@ def expected(text: str) -> list[tuple[Any, ...]]:
 
 def checked(path: Path) -> tuple[Diagnostic, ...]:
     text = path.read_text()
-    return check_mapping(text, path.name, Surroundings(SCHEMA, environment(text), read_file)).diagnostics
+    return check_mapping(text, path.name, Surroundings(SCHEMA, environment(text), read_file, provide(read_file))).diagnostics
 
 
 def place(found: Diagnostic) -> tuple[str, str, str]:
