@@ -96,7 +96,9 @@ def _unfit(tls: Tls) -> list[Fault]:
         try:
             context_of(part)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            reason = str(getattr(error, "reason", None) or "it cannot be read").replace("_", " ").lower()
+            reason = "it cannot be read" if isinstance(error, OSError) else str(error)
+            if isinstance(error, ssl.SSLError) and error.reason:
+                reason = error.reason.replace("_", " ").lower()
             message = f"`backend.tls.{name}` cannot be used: {reason}"
             label = "give the key of this certificate, without a password" if name == "cert" else "give it in PEM"
             return [Fault(("tls", name), "E606", message, label)]

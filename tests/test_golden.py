@@ -45,7 +45,9 @@ def expected(text: str) -> list[tuple[Any, ...]]:
 
 def checked(path: Path) -> tuple[Diagnostic, ...]:
     text = path.read_text()
-    return check_mapping(text, path.name, Surroundings(SCHEMA, environment(text), read_file, provide(read_file))).diagnostics
+    return check_mapping(
+        text, path.name, Surroundings(SCHEMA, environment(text), read_file, provide(read_file))
+    ).diagnostics
 
 
 def place(found: Diagnostic) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Promises of the sender: each kind of credential on the wire, tokens got anew, failures tried again, no secret told."""
+"""Promises of the sender: credentials on the wire, tokens got anew, failures tried again, no secret told."""
 
 from __future__ import annotations
 
