@@ -79,6 +79,10 @@ _MEANINGS: Mapping[int, _Meaning] = {
     503: _Meaning(503, "service_unavailable_error"),
     504: _Meaning(504),
 }
+_OWN_KEY: Mapping[int, _Meaning] = {
+    401: _Meaning(401, _CALLER, code="invalid_api_key", retry=False, message="the backend refused your API key"),
+    403: _Meaning(403, _CALLER, code="permission_denied", retry=False, message="your API key may not do this"),
+}
 _REFUSED = _Meaning(retry=False)
 _BROKEN = _Meaning()
 
@@ -162,10 +166,14 @@ def from_status(
 def refused_key(status: int, message: str, secrets: Iterable[str]) -> BackendError:
     """The error for a 401 or 403 to a client whose own key it is that was sent on: the client can mend that."""
     told = tell(message, secrets)
-    code = "invalid_api_key" if status == 401 else "permission_denied"
-    detail = f"the backend answered {status}: {told or '(no message)'}"
+    meaning = _OWN_KEY[status]
     return BackendError(
-        told or "the backend refused your API key", status=status, type=_CALLER, code=code, detail=detail, retry=False
+        told or meaning.message,
+        status=meaning.status,
+        type=meaning.type,
+        code=meaning.code,
+        detail=f"the backend answered {status}: {told or '(no message)'}",
+        retry=meaning.retry,
     )
 
 

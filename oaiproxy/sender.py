@@ -140,10 +140,11 @@ class Sender:
         cache = self._tokens.get(auth)
         if cache is None:
             source = auth.source
+            bare = replace(backend, auth=None)  # what holds the credentials would keep this entry for ever
 
             async def fetch(refresh: str | None) -> Token:
-                token = await self._fetch(source, backend, refresh)
-                backend.secrets.learn(token.value, token.refresh)
+                token = await self._fetch(source, bare, refresh)
+                bare.secrets.learn(token.value, token.refresh)
                 return token
 
             cache = self._tokens[auth] = TokenCache(fetch)
