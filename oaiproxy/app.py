@@ -67,7 +67,7 @@ async def serve(
         tokenizer.warm()
         ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
         await tokenizer.count([])
-        state = State(Routes(ready, int(time.time())), sender, tokenizer, log, config.server)
+        state = State(Routes(ready, int(time.time())), client, sender, tokenizer, log, config.server)
         runner = web.AppRunner(
             create_app(state),
             handler_cancellation=True,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from aiohttp import HttpVersion11, web
 
 from oaiproxy import jsontext
+from oaiproxy.backend import BackendClient
 from oaiproxy.backends import Timeouts
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
@@ -44,6 +45,7 @@ class State:
     """What the handlers share. `routes` is replaced whole; `ready` turns false at shutdown."""
 
     routes: Routes
+    client: BackendClient
     sender: Sender
     tokenizer: Tokenizer
     log: Log
