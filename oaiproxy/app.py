@@ -22,6 +22,7 @@ from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary
 from oaiproxy.mock import answers, mock_app
 from oaiproxy.routes import Routes
+from oaiproxy.sender import Sender
 from oaiproxy.tokens import Tokenizer
 
 MAX_SHOWN = 100
@@ -61,6 +62,8 @@ async def serve(
         _quiet_libraries(log, stack)
         client = BackendClient(config.limits.connections)
         stack.push_async_callback(client.close)
+        sender = Sender(client)
+        stack.push_async_callback(sender.close)
         if tokenizer is None:
             tokenizer = Tokenizer()
             stack.callback(tokenizer.close)
@@ -68,7 +71,7 @@ async def serve(
         ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
         await tokenizer.count([])
         created = int(time.time())
-        state = State(Routes(ready, created), client, tokenizer, log, config.server)
+        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
         await _discover(ready, state, stack, created)
         runner = web.AppRunner(
             create_app(state),
@@ -123,7 +126,7 @@ async def _discover(mappings: Sequence[Mapping], state: State, stack: AsyncExitS
     def publish(found: list[Mapping]) -> None:
         state.routes = Routes(found, created)
 
-    state.discovery = Discovery(mappings, state.client, state.log, publish)
+    state.discovery = Discovery(mappings, state.sender, state.log, publish)
     stack.push_async_callback(state.discovery.close)
     await state.discovery.start()
 
@@ -133,7 +136,7 @@ async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> 
     if mapping.backend.url != MOCK_URL:
         return mapping
     url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
-    return replace(mapping, backend=replace(mapping.backend, url=url, local=True))
+    return replace(mapping, backend=replace(mapping.backend, url=url, local=True, auth=None))
 
 
 def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -49,6 +50,17 @@ class _Connector(TCPConnector):
     async def _create_connection(self, *arguments: Any) -> Any:
         _attempt.get().reused = False
         return await super()._create_connection(*arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """How a connection is made secure: True is what the system trusts."""
+
+    context: ssl.SSLContext | bool = True
+    server_name: str | None = None
+
+
+_USUAL = Security()
 
 
 class BackendReply:
@@ -113,18 +125,20 @@ class BackendClient:
             requote_redirect_url=False,
         )
 
-    async def send(self, request: BackendRequest, connect_timeout: float) -> BackendReply | SocketReply:
+    async def send(
+        self, request: BackendRequest, connect_timeout: float, security: Security | None = None
+    ) -> BackendReply | SocketReply:
         """Send a request and wait for the reply's headers.
 
         A connection that was kept and dies without a byte of reply is replaced once. Raises BackendError.
         """
         if request.websocket:
-            return await self._open(request, connect_timeout)
+            return await self._open(request, connect_timeout, security or _USUAL)
         for last in (False, True):
             attempt = _Attempt()
             _attempt.set(attempt)
             try:
-                return await self._send(request, connect_timeout)
+                return await self._send(request, connect_timeout, security or _USUAL)
             except _HTTP_ERRORS as error:
                 if last or not attempt.reused or not _is_stale(error):
                     raise _translated(error) from error
@@ -135,10 +149,12 @@ class BackendClient:
         await self._sockets.close()
         await self._session.close()
 
-    async def _open(self, request: BackendRequest, connect_timeout: float) -> BackendReply | SocketReply:
+    async def _open(
+        self, request: BackendRequest, connect_timeout: float, security: Security
+    ) -> BackendReply | SocketReply:
         """A socket; or the reply to a handshake that failed, which is read as any other one."""
         try:
-            return await self._sockets.open(request, connect_timeout)
+            return await self._sockets.open(request, connect_timeout, security.context, security.server_name)
         except RefusedError as refused:
             if not 200 <= refused.response.status < 300:
                 return BackendReply(refused.response)
@@ -147,13 +163,15 @@ class BackendClient:
         except _HTTP_ERRORS as error:
             raise _translated(error) from error
 
-    async def _send(self, request: BackendRequest, connect_timeout: float) -> BackendReply:
+    async def _send(self, request: BackendRequest, connect_timeout: float, security: Security) -> BackendReply:
         response = await self._session.request(
             request.method,
             self._url(request.url),
             data=request.body,
             headers=request.headers,
             allow_redirects=False,
+            ssl=security.context,
+            server_hostname=security.server_name,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
         )
         return BackendReply(response)

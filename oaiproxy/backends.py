@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import base64
-import math
-import re
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, urlsplit
 
-from oaiproxy.diagnostics import did_you_mean
-from oaiproxy.requests import address, check_header
+from oaiproxy.analysis import shape_of
+from oaiproxy.auth import Auth, Passthrough, compile_auth
+from oaiproxy.durations import seconds as seconds
+from oaiproxy.requests import check_header
+from oaiproxy.retries import Retry
 from oaiproxy.source import Source
-from oaiproxy.templates import Compilation, has_template
+from oaiproxy.templates import Compilation
+from oaiproxy.tls import Tls, compile_tls
+from oaiproxy.urls import compile_address
+from oaiproxy.vault import Vault
 
 MOCK_URL = "mock:"
 """The backend address that stands for the mapping's own examples, served on loopback."""
-_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\\]")
-"""Characters that no address holds: a copied one often ends in a blank, or hides one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,11 @@ class Backend:
     headers: Dict[str, str] = field(default_factory=dict, repr=False)
     query: Dict[str, str] = field(default_factory=dict, repr=False)
     timeouts: Timeouts = field(default_factory=Timeouts)
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    auth: Auth | None = field(default=None, repr=False)
+    """What proves each request, where that is more than those headers and parameters."""
+    retry: Retry = field(default_factory=Retry)
+    tls: Tls | None = None
+    secrets: Vault = field(default_factory=Vault)
     allow_hosts: tuple[str, ...] = ()
     """Other hosts that a reply may lead to: names, with `:port` where it is not the scheme's own; or `*.suffix`."""
     local: bool = False
@@ -46,41 +51,38 @@ class Backend:
     websocket: bool = False
     """Whether requests open a websocket."""
 
+    @property
+    def client_headers(self) -> frozenset[str]:
+        """The client's headers that are passed on, in lower case."""
+        return frozenset((self.auth.name,)) if isinstance(self.auth, Passthrough) else frozenset()
 
-def compile_backend(source: Source, compilation: Compilation) -> Backend:
-    """Compile the block; what is wrong in it goes to the compilation's findings."""
+
+def compile_backend(source: Source, compilation: Compilation, variables: Source | None = None) -> Backend:
+    """Compile the block; what is wrong in it goes to the compilation's findings. `variables` is `vars`."""
     compiler = _Compiler(compilation)
     url = compiler.url(source["url"], websocket=source.value.get("transport") == "websocket")
     headers: dict[str, str] = {}
     query: dict[str, str] = {}
-    secrets: set[str] = set()
-    if auth := source.get("auth"):
-        secrets = compiler.auth(auth, headers, query)
-    timeouts = source.get("timeouts")
+    secrets: set[str] = set(source.document.secrets)
+    auth: Auth | None = None
+    if given := source.get("auth"):
+        constants = source.document.data.get("vars") or {}
+        shape = shape_of(constants) if isinstance(constants, dict) else None
+        auth, more = compile_auth(given, compilation, variables.value if variables else {}, shape)
+        secrets |= more | compiler.auth(given, headers, query)
+    timeouts, retry, tls = source.get("timeouts"), source.get("retry"), source.get("tls")
     return Backend(
         url,
         headers,
         query,
         compiler.timeouts(timeouts) if timeouts else Timeouts(),
-        frozenset(filter(None, secrets)),
+        auth,
+        compiler.retry(retry) if retry else Retry(),
+        compile_tls(tls, compilation) if tls else None,
+        Vault(secrets),
         allow_hosts=tuple(source.value.get("allow_hosts") or ()),
         websocket=source.value.get("transport") == "websocket",
     )
-
-
-def seconds(value: float | str) -> float:
-    """A duration in seconds: a number, or text such as `500ms`, `30s`, `2m`. Raises ValueError for anything else."""
-    if isinstance(value, int | float):
-        made = float(value)
-    else:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", value)
-        if not found:
-            hint = did_you_mean(value, ("30s", "500ms", "2m")) or "write `30s`"
-            raise ValueError(f"`{value}` is not a duration; {hint}")
-        made = float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
-    if not math.isfinite(made):
-        raise ValueError("a duration is finite; write `30s`")
-    return made
 
 
 class _Compiler:
@@ -93,42 +95,7 @@ class _Compiler:
         if text == MOCK_URL:
             self._check_mock(source)
             return text
-        if source.path in source.document.unresolved:
-            return text
-        if has_template(text):
-            self._report("`backend.url` cannot hold a template", source, "the host never depends on a request")
-            return text
-        if _SPACE_OR_CONTROL.search(text):
-            label = "take it out" if text.strip() == text else "there is one at its beginning or end: take it out"
-            self._report("`backend.url` holds a blank, a control character or a backslash", source, label)
-            return text
-        try:
-            parts = urlsplit(text)
-            schemes = ("http", "https", "ws", "wss") if websocket else ("http", "https")
-            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port is not False
-        except ValueError:
-            valid = False
-        if not valid:
-            label = "write `https://host/path`"
-            if text.startswith(("ws:", "wss:")) and not websocket:
-                label = "add `transport: websocket` beside it"
-            self._report("`backend.url` is not an http or https address", source, label)
-            return text
-        return self._encoded(parts, source)
-
-    def _encoded(self, parts: SplitResult, source: Source) -> str:
-        if parts.username or parts.password:
-            self._report("`backend.url` holds credentials", source, "put them under `backend.auth`")
-        elif parts.query or parts.fragment:
-            self._report("`backend.url` holds a query or a fragment", source, "put it under `backend.query`")
-        netloc = parts.netloc
-        if not netloc.isascii():
-            port = f":{parts.port}" if parts.port is not None else ""
-            try:
-                netloc = (parts.hostname or "").encode("idna").decode() + port
-            except UnicodeError:
-                self._report("`backend.url` has a host that is none", source, "write it in ASCII: `xn--...`")
-        return f"{parts.scheme}://{netloc}{address(parts.path)}".rstrip("/")
+        return compile_address(source, self._compilation, websocket=websocket)
 
     def _check_mock(self, source: Source) -> None:
         data = source.document.data
@@ -143,7 +110,7 @@ class _Compiler:
         given = source.value
         secrets = {given[key] for key in ("bearer", "value") if given.get(key)}
         if "value" in given and not {"header", "query"} & given.keys():
-            kind = next(key for key in ("bearer", "basic") if key in given)
+            kind = next(key for key in given if key != "value")
             message = f"`value` has no effect beside `{kind}`"
             label = "leave it out, or name the `header` or the `query` parameter that carries it"
             self._report(message, source["value"], label, key=True)
@@ -166,14 +133,27 @@ class _Compiler:
 
     def timeouts(self, source: Source) -> Timeouts:
         """The given timeouts over the defaults."""
-        given = {}
-        for key, child in source.items():
-            try:
-                given[key] = seconds(child.value)
-            except ValueError as error:
-                message, _, label = str(error).partition("; ")
-                self._report(f"`{key}` is not a time to wait: {message}", child, label)
-        return Timeouts(**given)
+        given = {key: self._seconds(key, child) for key, child in source.items()}
+        return Timeouts(**{key: value for key, value in given.items() if value is not None})
+
+    def retry(self, source: Source) -> Retry:
+        """What the mapping says about failures that a second try may mend."""
+        given = source.value
+        backoff = self._seconds("backoff", source["backoff"]) if "backoff" in given else None
+        return Retry(
+            given.get("max", 2),
+            frozenset(given.get("on", ())),
+            0.5 if backoff is None else backoff,
+            given.get("respect_retry_after", True),
+        )
+
+    def _seconds(self, key: str, source: Source) -> float | None:
+        try:
+            return seconds(source.value)
+        except ValueError as error:
+            message, _, label = str(error).partition("; ")
+            self._report(f"`{key}` is not a time to wait: {message}", source, label)
+            return None
 
     def _report(self, message: str, source: Source, label: str, *, key: bool = False) -> None:
         self._compilation.report("E105", message, source.span(key=key), label=label)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from collections.abc import Mapping as Dict
 from typing import Protocol
 
-from oaiproxy.backend import BackendClient
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.framing import EMPTY
 from oaiproxy.logs import Log
 from oaiproxy.reply import MAX_REPLY, Reply
+from oaiproxy.sender import Incoming, Sender
 from oaiproxy.steps import Answer, Send, Sleep, Steps, Write
 
 CANCEL_SECONDS = 5.0
@@ -28,19 +27,6 @@ class Clock(Protocol):
 
     def restart(self) -> None:
         """The main call begins now."""
-
-
-class Incoming(Protocol):
-    """The main reply."""
-
-    status: int
-    headers: Dict[str, str]
-
-    async def read(self) -> bytes: ...
-
-    def release(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Held:
@@ -67,13 +53,13 @@ class Calls:
     """The calls of one request whose endpoint has a flow. `background` keeps what outlives the request."""
 
     def __init__(
-        self, exchange: Exchange, client: BackendClient, clock: Clock, log: Log, background: set[asyncio.Task[None]]
+        self, exchange: Exchange, sender: Sender, clock: Clock, log: Log, background: set[asyncio.Task[None]]
     ) -> None:
         self.vital = True
         """Whether the answer cannot do without what is under way."""
         self._exchange = exchange
         self._timeouts = exchange.mapping.backend.timeouts
-        self._client = client
+        self._sender = sender
         self._clock = clock
         self._log = log
         self._background = background
@@ -97,7 +83,7 @@ class Calls:
             else:
                 result = await self._answer(action)
         self._clock.restart()
-        return Held(main) if isinstance(main, Answer) else await self._client.send(main, self._timeouts.connect)
+        return Held(main) if isinstance(main, Answer) else await self._send(main)
 
     async def close(self, reply: Reply, write: Callable[[bytes], Awaitable[object]]) -> None:
         """Make the calls that complete the answer, after the main reply came to its end."""
@@ -139,10 +125,13 @@ class Calls:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
+    async def _send(self, request: BackendRequest) -> Incoming:
+        return await self._sender.send(request, self._exchange.mapping.backend, self._exchange.client_headers)
+
     async def _cancel(self, request: BackendRequest) -> None:
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
-                incoming = await self._client.send(request, self._timeouts.connect)
+                incoming = await self._send(request)
             incoming.close()
             self._note("info" if incoming.status < 300 else "warning", "cancel", status=incoming.status)
         except TimeoutError:
@@ -155,7 +144,7 @@ class Calls:
         patience = action.timeout if action.timeout is not None else self._timeouts.first_byte
         try:
             async with asyncio.timeout(patience) as timer:
-                incoming = await self._client.send(action.request, self._timeouts.connect)
+                incoming = await self._send(action.request)
                 try:
                     return Answer(incoming.status, incoming.headers, await _whole(incoming))
                 finally:

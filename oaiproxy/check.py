@@ -8,6 +8,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
+from oaiproxy.backends import Backend
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
@@ -18,6 +19,17 @@ from oaiproxy.probes import probe
 from oaiproxy.salvage import salvage
 from oaiproxy.source import Source
 from oaiproxy.validation import Schema, validate
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What the machine lacks for a backend; `path` is where that is asked for, below `backend`."""
+
+    path: Path
+    code: str
+    message: str
+    label: str
+    key: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,8 @@ class Surroundings:
     """What the mapping can extend."""
     key: str = ""
     """What tells it from those."""
+    provide: Callable[[Backend], tuple[Backend, Iterable[Fault]]] = lambda backend: (backend, ())
+    """The backend with the contents of the files that it names, and what is missing for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,10 @@ def check_mapping(
         root = Source(document, (), data)
         mapping, more = compile_mapping(root, PurePath(file).stem)
         findings.extend(_helpful(_discreet(found, document)) for found in more)
+        if mapping is not None:
+            backend, faults = surroundings.provide(mapping.backend)
+            mapping = replace(mapping, backend=backend)
+            findings.extend(_missing(fault, root["backend"]) for fault in faults if environment)
         if mapping is not None and _can_run(findings, document.unresolved):
             findings.extend(probe(mapping, root, thorough=thorough))
             findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
@@ -112,6 +130,12 @@ def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
 
 _REFERENCE = re.compile(r"\$\{[^}]*\}?")
 _QUOTED = re.compile(r"`([^`]*)`")
+
+
+def _missing(fault: Fault, backend: Source) -> Diagnostic:
+    for step in fault.path:
+        backend = backend[step]
+    return Diagnostic(fault.code, fault.message, backend.span(key=fault.key), fault.label)
 
 
 def _helpful(found: Diagnostic) -> Diagnostic:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from oaiproxy.backend import BackendClient
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, BackendError
@@ -19,6 +18,7 @@ from oaiproxy.logs import Log
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.modellist import ModelList
 from oaiproxy.picks import Envelope
+from oaiproxy.sender import Sender
 from oaiproxy.sinks import Plan
 
 MAX_BYTES = 8 << 20
@@ -43,11 +43,11 @@ class Discovery:
     """
 
     def __init__(
-        self, mappings: Sequence[Mapping], client: BackendClient, log: Log, publish: Callable[[list[Mapping]], None]
+        self, mappings: Sequence[Mapping], sender: Sender, log: Log, publish: Callable[[list[Mapping]], None]
     ) -> None:
         self._mappings = list(mappings)
         self._written = {name for mapping in mappings for name in mapping.models}
-        self._client = client
+        self._sender = sender
         self._log = log
         self._publish = publish
         self._found: dict[int, list[str]] = {}
@@ -117,7 +117,7 @@ class Discovery:
     async def _names(self, mapping: Mapping, models: ModelList) -> list[str]:
         timeouts = mapping.backend.timeouts
         async with asyncio.timeout(min(TIMEOUT_SECONDS, timeouts.total)):
-            reply = await self._client.send(request_of(mapping, models), timeouts.connect)
+            reply = await self._sender.send(request_of(mapping, models), mapping.backend)
             data = b""
             try:
                 while piece := await reply.read():

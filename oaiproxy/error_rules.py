@@ -12,6 +12,7 @@ from oaiproxy.failures import (
     find_message,
     from_status,
     from_told,
+    refused_key,
     retry_seconds,
     status_in,
     tell,
@@ -59,11 +60,12 @@ def failure(
     *,
     found: Told = _NOTHING,
     sink: ErrorSelectors | None = None,
+    own_key: bool = False,
 ) -> BackendError:
     """The error for a failure that `value` tells, the body or a frame's payload.
 
     What the sink in parts selects comes first, then what the mapping's `errors` select, then what was `found` without
-    them. The first rule that fits has the last word.
+    them. The first rule that fits has the last word. `own_key` says that the client's own key was sent on.
     """
 
     def selected(part: str) -> Json:
@@ -81,7 +83,10 @@ def failure(
         status=status_in(selected("status")) or found.status,
         retry_after=found.retry_after if waited is None else waited,
     )
-    error = from_told(told, secrets)
+    if own_key and told.status in (401, 403):
+        error = refused_key(told.status, told.message, secrets)
+    else:
+        error = from_told(told, secrets)
     if errors.rules:
         seen = envelope.with_status(told.status or envelope.status)
         for rule in errors.rules:

@@ -120,6 +120,10 @@ _MEANINGS: Mapping[int, _Meaning] = {
     503: _Meaning(503, "service_unavailable_error"),
     504: _Meaning(504),
 }
+_OWN_KEY: Mapping[int, _Meaning] = {
+    401: _Meaning(401, _CALLER, code="invalid_api_key", retry=False, message="the backend refused your API key"),
+    403: _Meaning(403, _CALLER, code="permission_denied", retry=False, message="your API key may not do this"),
+}
 _REFUSED = _Meaning(retry=False)
 _BROKEN = _Meaning()
 
@@ -200,6 +204,20 @@ def from_status(
         code=own_code or meaning.code,
         detail=detail,
         retry_after=_clamped(retry_after) if meaning.retry is None and not meaning.plain else None,
+        retry=meaning.retry,
+    )
+
+
+def refused_key(status: int, message: str, secrets: Iterable[str]) -> BackendError:
+    """The error for a 401 or 403 to a client whose own key it is that was sent on: the client can mend that."""
+    told = tell(message, secrets)
+    meaning = _OWN_KEY[status]
+    return BackendError(
+        told or meaning.message,
+        status=meaning.status,
+        type=meaning.type,
+        code=meaning.code,
+        detail=f"the backend answered {status}: {told or '(no message)'}",
         retry=meaning.retry,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -30,6 +31,12 @@ _DATE_FORM = re.compile(r"(?:[^%\0]|%[A-Za-z%])*")
 
 class FilterError(ValueError):
     """A filter got a value it cannot use; the message names the filter and the kind of value, never its content."""
+
+
+class Digest(str):
+    """The result of a hash: as text it is hexadecimal; `b64`, `hex` and `hmac_sha256` take the bytes it stands for."""
+
+    __slots__ = ()
 
 
 class NoEnvelope:
@@ -216,8 +223,15 @@ def merge(value: Json, other: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def b64(value: Json) -> str:
-    """The text's UTF-8 bytes in base64."""
-    return base64.b64encode(_bytes(value)).decode()
+    """The text's UTF-8 bytes, or those of a digest, in base64."""
+    return base64.b64encode(_raw(value)).decode()
+
+
+def hexadecimal(value: Json) -> str:
+    """The text's UTF-8 bytes, or those of a digest, in hexadecimal."""
+    data = _raw(value)
+    _check_size("hex", len(data) * 2)
+    return data.hex()
 
 
 def urlencode(value: Json) -> str:
@@ -228,8 +242,13 @@ def urlencode(value: Json) -> str:
 
 
 def sha256(value: Json) -> str:
-    """The SHA-256 of the text's UTF-8 bytes, in hexadecimal."""
-    return hashlib.sha256(_bytes(value)).hexdigest()
+    """The SHA-256 of the text's UTF-8 bytes, in hexadecimal; see `Digest`."""
+    return Digest(hashlib.sha256(_bytes(value)).hexdigest())
+
+
+def hmac_sha256(value: Json, key: Json) -> str:
+    """The HMAC-SHA-256 (RFC 2104) of the text's UTF-8 bytes with a key, a text or another digest; see `Digest`."""
+    return Digest(hmac.digest(_raw(key), _bytes(value), "sha256").hex())
 
 
 def date(value: Json, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
@@ -288,6 +307,10 @@ def _bytes(value: Json) -> bytes:
     return text(value).encode("utf-8", "replace")
 
 
+def _raw(value: Json) -> bytes:
+    return bytes.fromhex(value) if isinstance(value, Digest) else _bytes(value)
+
+
 def _check_size(name: str, size: int) -> None:
     if size > MAX_TEXT:
         raise FilterError(f"`{name}` would make more than {MAX_TEXT} characters")
@@ -305,6 +328,8 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "date": date,
     "first": first,
     "float": floating,
+    "hex": hexadecimal,
+    "hmac_sha256": hmac_sha256,
     "int": integer,
     "jmes": jmes,
     "join": join,

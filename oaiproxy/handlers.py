@@ -14,7 +14,7 @@ from aiohttp import HttpVersion11, web
 from oaiproxy import jsontext
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import Timeouts
-from oaiproxy.calls import Calls, Incoming
+from oaiproxy.calls import Calls
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
@@ -30,6 +30,7 @@ from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, report_bug, too_large
 from oaiproxy.reply import Reply
 from oaiproxy.routes import Routes
+from oaiproxy.sender import Incoming, Sender
 from oaiproxy.tokens import Tokenizer
 
 DROPPED = "x-oaiproxy-dropped"
@@ -48,6 +49,7 @@ class State:
 
     routes: Routes
     client: BackendClient
+    sender: Sender
     tokenizer: Tokenizer
     log: Log
     server: Server
@@ -298,7 +300,9 @@ class _Relay:
                 if calls is not None:
                     incoming = await calls.open()
                 elif outgoing is not None:
-                    incoming = await self._state.client.send(outgoing, timeouts.connect)
+                    incoming = await self._state.sender.send(
+                        outgoing, self._exchange.mapping.backend, self._exchange.client_headers, clock.timer.when()
+                    )
                 try:
                     reply = self._exchange.reply(incoming.status, incoming.headers, time.time())
                     await self._pump(incoming, reply, clock)
@@ -338,7 +342,7 @@ class _Relay:
         if self._exchange.flow is None:
             return None
         state = self._state
-        return Calls(self._exchange, state.client, clock, state.log, state.background)
+        return Calls(self._exchange, state.sender, clock, state.log, state.background)
 
     async def _pump(self, incoming: Incoming, reply: Reply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""

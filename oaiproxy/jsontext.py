@@ -15,8 +15,16 @@ import msgspec
 Json: TypeAlias = Any
 """`dict`, `list`, `str`, `int`, `float`, `bool` or `None`: data that is truly the user's."""
 
+
+def _as_plain(value: object) -> str:
+    """Text of a kind that the library does not know as text."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
 _decoder = msgspec.json.Decoder()
-_encoder = msgspec.json.Encoder()
+_encoder = msgspec.json.Encoder(enc_hook=_as_plain)
 _BOM = b"\xef\xbb\xbf"
 
 

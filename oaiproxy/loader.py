@@ -14,6 +14,7 @@ from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.layers import Base, Bases
 from oaiproxy.mapping import Mapping
+from oaiproxy.provisions import provide
 
 
 def mapping_schema() -> Json:
@@ -54,7 +55,7 @@ class Loader:
         text = read_text(path)
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
-        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path))
+        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path), provide(reader))
         return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
 
     def _bases(self, folder: Path, shown: str) -> Bases:

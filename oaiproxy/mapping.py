@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oaiproxy.backends import Backend, compile_backend
@@ -96,7 +96,7 @@ class Mapping:
     errors: ErrorSelectors
     variables: Dict[str, Json]
     examples: Sequence[Example]
-    secrets: frozenset[str] = field(repr=False)
+    secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()
     """Parameters that the proxy itself gives effect to: `stop`."""
     client_headers: frozenset[str] = frozenset()
@@ -134,9 +134,9 @@ class _Compiler:
         self._shapes["vars"] = variables_shape(root.document.data)
         if variables := root.get("vars"):
             check_constants(variables, compilation)
-        self._backend = compile_backend(root["backend"], compilation)
+        self._backend = compile_backend(root["backend"], compilation, root.get("vars"))
         self._following = Following(frozenset(), self._backend.url, self._backend.allow_hosts)
-        self._secrets = frozenset(root.document.secrets) | self._backend.secrets
+        self._secrets = self._backend.secrets
         self._errors = compile_errors(root.get("errors"), compilation)
 
     def mapping(self, default_name: str) -> Mapping:
@@ -158,7 +158,7 @@ class _Compiler:
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
             secrets=self._secrets,
             emulates=frozenset(root.get("emulate") or ()),
-            client_headers=self._client_headers,
+            client_headers=self._client_headers | self._backend.client_headers,
             read_headers=self._client_headers,
             variants=Variants(self._compilation, answers, root.get("vars") or {}).variants(models),
             model_list=compile_model_list(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,7 +38,7 @@ class Replies:
         self,
         compilation: Compilation,
         finish_reasons: Source | None,
-        secrets: frozenset[str],
+        secrets: Collection[str],
         shapes: Shapes | None = None,
         errors: ErrorSelectors = NO_ERRORS,
     ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 
 from oaiproxy import jsontext
+from oaiproxy.auth import Passthrough
 from oaiproxy.decoding import decoder
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.error_rules import failure
@@ -327,7 +328,8 @@ class Reply:
             body = raw.decode("utf-8", "replace")
         mapping = self._asked.mapping
         found = Told(status=self._status, retry_after=retry_seconds(self._headers.get("retry-after"), self._now))
-        return failure(mapping.errors, body, self._envelope, mapping.secrets, found=found)
+        own_key = isinstance(mapping.backend.auth, Passthrough)
+        return failure(mapping.errors, body, self._envelope, mapping.secrets, found=found, own_key=own_key)
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""

@@ -111,7 +111,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return left
         if isinstance(right, Absent):
             return right
-        if operator == "+" and type(left) is type(right) and isinstance(left, str | list):
+        if operator == "+" and (_are(str, left, right) or _are(list, left, right)):
             budget: Budget = context.budget
             budget.step(0 if isinstance(left, str) else len(left) + len(right))
             budget.grow(len(left) + len(right))
@@ -336,6 +336,10 @@ def _uncharged(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **named)
 
     return called
+
+
+def _are(wanted: type, left: Any, right: Any) -> bool:
+    return isinstance(left, wanted) and isinstance(right, wanted)
 
 
 def _is_number(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -133,6 +133,6 @@ class Plan:
     """Whether reasoning is kept beside it, for the state of a message that belongs to it."""
     must_finish: bool = False
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
-    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    secrets: Collection[str] = field(default=frozenset(), repr=False)
     errors: ErrorSelectors = NO_ERRORS
     """The mapping's `errors`, which failures in an answer are read with too."""

@@ -7,6 +7,7 @@ body reads a socket too. Nothing is read ahead of whoever reads, so that a slow 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -87,7 +88,13 @@ class Sockets:
         self._closing: set[asyncio.Task[None]] = set()
         self._session: ClientSession | None = None
 
-    async def open(self, request: BackendRequest, connect_timeout: float) -> SocketReply:
+    async def open(
+        self,
+        request: BackendRequest,
+        connect_timeout: float,
+        context: ssl.SSLContext | bool = True,
+        server_name: str | None = None,
+    ) -> SocketReply:
         """Open a socket and send the body. Raises RefusedError, BackendError, and what aiohttp raises."""
         if self._session is None:
             self._session = _session()
@@ -96,6 +103,8 @@ class Sockets:
                 socket = await self._session.ws_connect(
                     URL(request.url, encoded=True),
                     headers=request.headers,
+                    ssl=context,
+                    server_hostname=server_name,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                     max_msg_size=MAX_FRAME + 1,
                 )

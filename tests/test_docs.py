@@ -313,6 +313,10 @@ def test_every_top_level_key_is_documented(page):
     [
         ("backend", properties("backend")),
         ("timeouts", properties("backend")["timeouts"]["properties"]),
+        ("retry", properties("backend")["retry"]["properties"]),
+        ("tls", properties("backend")["tls"]["properties"]),
+        ("oauth2", properties("auth")["oauth2"]["properties"]),
+        ("login", properties("auth")["login"]["properties"]),
         ("request", properties("request")),
         ("model", properties("model")),
         ("models_list", MAPPINGS["properties"]["models_list"]["properties"]),
@@ -343,6 +347,13 @@ def test_timeouts_have_the_defaults_of_the_docs():
     keys = properties("backend")["timeouts"]["properties"]
     for name, default, _ in table(LANGUAGE, "timeouts"):
         assert keys[spans(name)[0]]["default"] == spans(default)[0]
+
+
+def test_retries_have_the_defaults_of_the_docs():
+    """As the schema has them."""
+    keys = properties("backend")["retry"]["properties"]
+    for name, default, _ in table(LANGUAGE, "retry"):
+        assert jsontext.dump(keys[spans(name)[0]]["default"]).decode().strip('"') == spans(default)[0]
 
 
 def test_every_sink_is_documented():

@@ -18,6 +18,7 @@ from oaiproxy.failures import (
     from_value,
     from_words,
     redact,
+    refused_key,
     retry_seconds,
     tell,
     tells_failure,
@@ -204,3 +205,11 @@ def test_frames_that_call_themselves_errors(frame: Frame, wanted: tuple[int, str
 def test_other_frames_are_no_failures(frame: Frame) -> None:
     """Only these words are."""
     assert not tells_failure(frame)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "invalid_api_key"), (403, "permission_denied")])
+def test_the_clients_own_key_is_the_clients_to_mend(status: int, code: str) -> None:
+    """What the backend says is for the client then, without the key."""
+    error = refused_key(status, "bad key sk-mine", ["sk-mine"])
+    assert (error.status, error.code, error.message, error.retry) == (status, code, "bad key ***", False)
+    assert "key" in refused_key(status, "", []).message

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rendering import evaluate, render
 
-from oaiproxy.filters import FILTERS, FilterError, kind
+from oaiproxy import jsontext
+from oaiproxy.filters import FILTERS, Digest, FilterError, kind
 from oaiproxy.sandbox import Sandbox
 from oaiproxy.scopes import Absent, RenderError
 
@@ -44,8 +45,10 @@ DOCUMENTED = [
     "urlencode",
     "sha256",
     "date",
+    "hmac_sha256",
+    "hex",
 ]
-"""language.md, section 4."""
+"""language.md, sections 4 and 9."""
 
 ROWS = [{"a": 1, "b": "x"}, {"a": 2}, {"a": 1, "b": ""}]
 WORKING: list[tuple[str, Any, Any]] = [
@@ -102,12 +105,17 @@ WORKING: list[tuple[str, Any, Any]] = [
     ("v | merge({'b': 3})", {"a": 1, "b": 2}, {"a": 1, "b": 3}),
     ("v | b64", "é", "w6k="),
     ("v | urlencode", "a/b é", "a%2Fb%20%C3%A9"),
-    ("v | sha256", "", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+    ("v | sha256", "", Digest("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")),
+    ("v | sha256 | b64", "", "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="),
+    ("v | hmac_sha256('k')", "é", Digest("41b08e48379060d5566363083dabd4b2f9afd6e169af22d26522dbdc5e7a5134")),
+    ("v | hmac_sha256('k') | hex", "é", "41b08e48379060d5566363083dabd4b2f9afd6e169af22d26522dbdc5e7a5134"),
+    ("v | hex", "é", "c3a9"),
     ("v | date", 0, "1970-01-01T00:00:00Z"),
     ("v | date('%Y')", 1.7e9, "2023"),
 ]
 ARGUMENTS = {
     "clamp": "(0, 1)",
+    "hmac_sha256": "('k')",
     "replace": "('a', 'b')",
     "map": "('upper')",
     "jmes": "('a')",
@@ -252,3 +260,15 @@ def test_filters_follow_each_other() -> None:
     assert (
         render("\"{{ v | map(attribute='t') | select | join('+') | upper }}\"", v=[{"t": "a"}, {}, {"t": "b"}]) == "A+B"
     )
+
+
+@pytest.mark.parametrize("expression", ["(v | sha256) ~ 'x'", "(v | sha256) + 'x'", "'x' + (v | sha256)"])
+def test_a_digest_joins_other_text(expression: str) -> None:
+    """As any text does: it is hexadecimal then."""
+    made = evaluate(expression, v="")
+    assert made.strip("x") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_digest_is_text_in_a_body() -> None:
+    """Alone in a leaf, it is written as the text that it is."""
+    assert jsontext.dump({"a": evaluate("v | sha256", v="")}) == jsontext.dump({"a": evaluate("v | sha256", v="") + ""})

@@ -16,6 +16,7 @@ from support import bases_in
 
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.provisions import provide
 from oaiproxy.reporters import REPORTERS
 
 ROOT = Path(__file__).parents[1]
@@ -46,7 +47,8 @@ def expected(text: str) -> list[tuple[Any, ...]]:
 
 def checked(path: Path) -> tuple[Diagnostic, ...]:
     text = path.read_text()
-    return check_mapping(text, path.name, Surroundings(SCHEMA, environment(text), read_file, BASES)).diagnostics
+    surroundings = Surroundings(SCHEMA, environment(text), read_file, BASES, provide=provide(read_file))
+    return check_mapping(text, path.name, surroundings).diagnostics
 
 
 def place(found: Diagnostic) -> tuple[str, str, str]:
