@@ -83,6 +83,7 @@ _MESSAGE: Shape = {
 
 SHAPES: Mapping[str, Shape] = {
     "prompt": _TEXT,
+    "chat_prompt": _TEXT,
     "system": _TEXT,
     "messages": [_MESSAGE],
     "turns": [{"role": ("user", "assistant"), "parts": [_PART]}],
@@ -126,12 +127,13 @@ SHAPES: Mapping[str, Shape] = {
 class Names:
     """The names of one request. What is derived from the messages is made when a template first asks for it."""
 
-    __slots__ = ("_call", "_values")
+    __slots__ = ("_call", "_made", "_values")
 
     def __init__(
         self, call: Call, identity: Identity, *, model: str, stream: bool, variables: Mapping[str, Json] | None = None
     ) -> None:
         self._call = call
+        self._made: dict[str, Callable[[], Json]] = {}
         self._values: dict[str, Json] = {
             **call.fields,
             "stream": stream,
@@ -148,13 +150,20 @@ class Names:
         for name in _REWRITTEN:
             self._values.pop(name, None)
 
+    def derive(self, name: str, make: Callable[[], Json]) -> None:
+        """Give a name a value that is made when a template first asks for it."""
+        self._made[name] = make
+
     def lookup(self, name: str) -> Json:
         """The value of a name; `ABSENT` when the client did not send it."""
         try:
             return self._values[name]
         except KeyError:
             derive = _DERIVED.get(name)
-            value = ABSENT if derive is None else derive(self._call)
+            if derive is not None:
+                value = derive(self._call)
+            else:
+                value = self._made[name]() if name in self._made else ABSENT
             self._values[name] = value
             return value
 
@@ -183,7 +192,7 @@ def system_text(call: Call) -> Json:
 
 def canonical_messages(call: Call) -> list[Message]:
     """The conversation with `developer` renamed, content split into parts, and tool names looked up."""
-    names = _tool_names(call)
+    names = tool_names(call)
     return [_message(message, names) for message in call.messages]
 
 
@@ -207,7 +216,8 @@ def turns(call: Call) -> list[Json]:
     return found or [{"role": "user", "parts": [{"type": "text", "text": ""}]}]
 
 
-def _tool_names(call: Call) -> dict[str, str]:
+def tool_names(call: Call) -> dict[str, str]:
+    """The functions that were called, by the ids of the calls."""
     names = {}
     for message in call.messages:
         for tool_call in _calls(message):

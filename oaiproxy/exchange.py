@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity, Names
+from oaiproxy.chat_templates import NAME
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -86,13 +87,15 @@ class Exchange:
             variables=mapping.variables,
         )
         scope = Scope(names)
+        if (chat_template := self._endpoint.chat_template) is not None:
+            names.derive(NAME, lambda: chat_template.render(self.call, self.identity.now, scope))
         try:
             url = mapping.backend.url + template.path(scope)
             query = _items(template.query, scope) | dict(mapping.backend.query)
             headers = _headers(_items(template.headers, scope))
             body = self._body(scope)
         except UnfitError as error:
-            raise ClientError(str(error), code="invalid_value") from error
+            raise ClientError(str(error), code="invalid_value", param=error.param) from error
         except AbsentError as error:
             raise self._absent(error) from error
         except RenderError as error:

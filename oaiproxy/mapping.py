@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from oaiproxy.analysis import Shape, shape_of
+from oaiproxy.analysis import Missing, Shape, shape_of
 from oaiproxy.backends import Backend, compile_backend
 from oaiproxy.canonical import SHAPES
+from oaiproxy.chat_templates import NAME, ChatTemplate, compile_chat_template
 from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.extraction import Plan
@@ -40,6 +41,8 @@ class Endpoint:
     stream: Operation | None
     reads: frozenset[str]
     """The paths of names that the request templates read."""
+    chat_template: ChatTemplate | None = None
+    """What makes `chat_prompt`."""
 
     def operation(self, stream: bool) -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then."""
@@ -85,20 +88,30 @@ class Mapping:
         return self.endpoints.get(name) or (self.endpoints.get("chat") if name == "completions" else None)
 
 
-def compile_mapping(root: Source, default_name: str) -> tuple[Mapping | None, list[Diagnostic]]:
-    """Compile a document that the schema accepts. The mapping is None when an error was found."""
+def _no_files(name: str) -> str:
+    raise FileNotFoundError(2, "No such file or directory", name)
+
+
+def compile_mapping(
+    root: Source, default_name: str, read_file: Callable[[str], str] = _no_files
+) -> tuple[Mapping | None, list[Diagnostic]]:
+    """Compile a document that the schema accepts. The mapping is None when an error was found.
+
+    `read_file` gives the text of a file that the mapping names, or raises OSError.
+    """
     compilation = Compilation(SHAPES)
-    compiler = _Compiler(root, compilation)
+    compiler = _Compiler(root, compilation, read_file)
     mapping = compiler.mapping(default_name)
     findings = list(dict.fromkeys(compilation.findings))
     return (mapping if not any(found.severity == "error" for found in findings) else None), findings
 
 
 class _Compiler:
-    def __init__(self, root: Source, compilation: Compilation) -> None:
+    def __init__(self, root: Source, compilation: Compilation, read_file: Callable[[str], str]) -> None:
         self._root = root
+        self._read_file = read_file
         self._compilation = compilation
-        self._shapes = {**SHAPES, "vars": _constants(root)}
+        self._shapes = {**SHAPES, "vars": _constants(root), NAME: Missing("chat_template", _CHAT_TEMPLATE)}
         if variables := root.get("vars"):
             check_constants(variables, compilation)
         self._backend = compile_backend(root["backend"], compilation)
@@ -127,6 +140,7 @@ class _Compiler:
 
     def _endpoint(self, source: Source) -> Endpoint:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
+        chat_template = self._chat_template(source, compilation)
         request = merge_requests(shared_request(self._root["backend"]), source["request"])
         check_replies(source, compilation)
         replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets)
@@ -138,7 +152,24 @@ class _Compiler:
             over = streaming.get("request")
             template = compile_request(merge_requests(request, over) if over else request, compilation)
             stream = Operation(template, replies.stream(streaming, response), streaming.value["format"])
-        return Endpoint(whole, stream, frozenset(compilation.reads))
+        if chat_template is not None:
+            if NAME in compilation.reads:
+                compilation.reads |= chat_template.reads
+            else:
+                place, label = source["chat_template"].span(key=True), 'read it: `prompt: "{{ chat_prompt }}"`'
+                compilation.report(
+                    "E105", "`chat_template` has no effect: nothing reads `chat_prompt`", place, label=label
+                )
+        return Endpoint(whole, stream, frozenset(compilation.reads), chat_template)
+
+    def _chat_template(self, source: Source, compilation: Compilation) -> ChatTemplate | None:
+        """Compile the block; `chat_prompt` is a name of the others from then on."""
+        child = source.get("chat_template")
+        if child is None:
+            return None
+        made = compile_chat_template(child, compilation, self._read_file)
+        compilation.shapes = {**self._shapes, NAME: "text"}
+        return made
 
     def _example(self, source: Source, index: int) -> Example:
         given = source.value
@@ -152,6 +183,10 @@ class _Compiler:
             replies=given.get("replies") or {},
             source=source,
         )
+
+
+_CHAT_TEMPLATE = "add one beside `request`: `chat_template: chatml`"
+"""The fix where `chat_prompt` has nothing to be made with."""
 
 
 def _constants(root: Source) -> Shape:

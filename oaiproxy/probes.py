@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Identity
+from oaiproxy.chat_templates import NAME, RefusedError
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
@@ -65,7 +66,7 @@ _CONVERSATION = {
     "last": ("user", "text of the last question"),
 }
 """Messages with a text of their own each."""
-_TEXT_NAMES = {"prompt", "messages", "turns", "request"}
+_TEXT_NAMES = {"prompt", "chat_prompt", "messages", "turns", "request"}
 """Names that hold the client's text."""
 _TEXT_LEAF = re.compile(r"\{\{.*\b(?:prompt|messages|turns|text|parts|request)\b.*\|", re.DOTALL)
 
@@ -144,7 +145,8 @@ class _Probe:
         try:
             exchange.backend_request()
         except ApiError as error:
-            yield self._failure(error, _used(body))
+            if not isinstance(error.__cause__, RefusedError):
+                yield self._failure(error, _used(body))
 
     def _carry(self, text: str, stream: bool) -> Iterator[Diagnostic]:
         """Text must arrive as it was sent."""
@@ -152,9 +154,12 @@ class _Probe:
         try:
             request = self._exchange(_least(self._name, text) | {"stream": stream}).backend_request()
         except ApiError as error:
+            if isinstance(error.__cause__, RefusedError):
+                return
             yield self._failure(error, f"the message {shown}")
             return
-        if not _arrives(text, request):
+        wanted = text.strip() if NAME in self._reads else text  # as models' templates do
+        if not _arrives(wanted, request):
             message = "the client's text does not arrive as it was sent"
             yield Diagnostic("E402", message, self._altering(), "send it as it is", f"tried with the message {shown}")
 

@@ -32,7 +32,14 @@ class RequestTemplate:
 
 
 class UnfitError(RenderError):
-    """A value of this request cannot stand where the mapping puts it; the message is for the client."""
+    """A value of this request cannot stand where the mapping puts it; the message is for the client.
+
+    `param` is the client's field, where it is known.
+    """
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
 
 
 def compile_request(source: Source, compilation: Compilation) -> RequestTemplate:
