@@ -17,13 +17,13 @@ from typing import Any, cast
 from jinja2 import Template, TemplateError, TemplateSyntaxError, nodes
 
 from oaiproxy import jsontext
+from oaiproxy.bodies import UnfitError
 from oaiproxy.bundled import bundled
 from oaiproxy.canonical import Call, Message, message_text, tool_names
 from oaiproxy.chat_environment import ChatContext, ChatEnvironment, ChatLowering, Refusal
 from oaiproxy.diagnostics import Span, did_you_mean
 from oaiproxy.filters import FilterError, date
 from oaiproxy.jsontext import Json
-from oaiproxy.requests import UnfitError
 from oaiproxy.scopes import Absent, RenderError, Scope
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation

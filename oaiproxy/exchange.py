@@ -13,7 +13,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from oaiproxy import jsontext
+from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names
 from oaiproxy.chat_templates import NAME
 from oaiproxy.endpoints.encoding import Encoder
@@ -25,7 +25,6 @@ from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import sent_texts, unread_fields
 from oaiproxy.reply import Asked, Reply
-from oaiproxy.requests import UnfitError
 from oaiproxy.sandbox import Absent, AbsentError, RenderError, Scope
 from oaiproxy.trees import Render
 
@@ -93,19 +92,20 @@ class Exchange:
             url = mapping.backend.url + template.path(scope)
             query = _items(template.query, scope) | dict(mapping.backend.query)
             headers = _headers(_items(template.headers, scope))
-            body = self._body(scope)
+            made = None if template.body is None else template.body.encode(scope, self.identity.token)
         except UnfitError as error:
             raise ClientError(str(error), code="invalid_value", param=error.param) from error
         except AbsentError as error:
             raise self._absent(error) from error
         except RenderError as error:
             raise _unbuildable(f"{mapping.file}: {error}") from error
-        if template.body is not None and "content-type" not in map(str.lower, headers):
-            headers["Content-Type"] = "application/json"
-        elif template.body_text is not None and "content-type" not in map(str.lower, headers):
-            headers["Content-Type"] = "text/plain; charset=utf-8"
+        if made is not None and "content-type" not in map(str.lower, headers):
+            headers["Content-Type"] = made[1]
         return BackendRequest(
-            template.method, url + _query_string(query), _with_credentials(headers, mapping.backend.headers), body
+            template.method,
+            url + _query_string(query),
+            _with_credentials(headers, mapping.backend.headers),
+            None if made is None else made[0],
         )
 
     def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reply:
@@ -124,19 +124,6 @@ class Exchange:
     def _prompt_texts(self) -> tuple[str, ...]:
         """The texts that the mapping sends, for the count of tokens."""
         return sent_texts(self.call, self._endpoint.reads)
-
-    def _body(self, scope: Scope) -> bytes | None:
-        template = self._operation.request
-        if template.body is not None:
-            value = template.body(scope)
-            try:
-                return jsontext.dump({} if isinstance(value, Absent) else value)
-            except (TypeError, ValueError, RecursionError) as error:
-                raise RenderError(f"the body is not JSON: {error}") from error
-        if template.body_text is not None:
-            value = template.body_text(scope)
-            return b"" if isinstance(value, Absent) else as_text(value).encode("utf-8", "replace")
-        return None
 
     def _absent(self, error: AbsentError) -> OaiproxyError:
         """A template that makes text of what the client left out: the client can mend that, if it is its field."""

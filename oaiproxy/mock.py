@@ -14,6 +14,7 @@ from aiohttp import web
 
 from oaiproxy import jsontext
 from oaiproxy.backends import MOCK_URL
+from oaiproxy.bodies import content_type, decoded
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.examples import answer_bytes, answer_headers, parse_example
@@ -61,7 +62,9 @@ def mock_app(known: list[Answer]) -> web.Application:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         target = request.rel_url.raw_path_qs
-        answer = choose(known, request.method, target, _body(await request.read()))
+        answer = choose(
+            known, request.method, target, decoded(await request.read(), request.headers.get("Content-Type", ""))
+        )
         if answer is None:
             there = ", ".join(sorted({f"{one.method} {one.path}" for one in known}))
             text = f"no example asks {request.method} {request.rel_url.raw_path}; there are: {there}"
@@ -95,18 +98,11 @@ def _answer(mapping: Mapping, example: Json, read_file: Callable[[str], str]) ->
         method=request.method,
         path=path or "/",
         query=query,
-        body=_body(request.body or b""),
+        body=decoded(request.body or b"", content_type(request.headers)),
         status=example.backend.get("status", 200),
         headers=answer_headers(mapping, example),
         pieces=tuple(_frames(data, framing)) if "stream" in example.backend else (data,),
     )
-
-
-def _body(data: bytes) -> Json:
-    try:
-        return jsontext.parse(data)
-    except jsontext.JsonError:
-        return data.decode("utf-8", "replace")
 
 
 def _same(wanted: Json, given: Json) -> bool:

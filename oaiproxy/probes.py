@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
 from oaiproxy import jsontext
+from oaiproxy.bodies import BODIES, content_type, decoded, texts
 from oaiproxy.canonical import Identity
 from oaiproxy.chat_templates import NAME, RefusedError
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
@@ -195,7 +196,7 @@ class _Probe:
     def _body(self) -> Span:
         """Where the body is described; the endpoint's key when it is nowhere."""
         request = self._request()
-        body = request.get("body") or request.get("body_text") or request.get("query")
+        body = next((found for key in (*BODIES, "query") if (found := request.get(key))), None)
         return body.span(key=True) if body else self._source.span(key=True)
 
     def _altering(self) -> Span:
@@ -235,9 +236,7 @@ def _used(body: dict[str, Json]) -> str:
 def _arrives(text: str, request: BackendRequest) -> bool:
     """Whether the text is somewhere in the request: in a string of it, or in a form that can be undone."""
     if request.body is not None:
-        is_json = "json" in request.headers.get("Content-Type", "")
-        sent: Json = jsontext.parse(request.body) if is_json else request.body.decode("utf-8", "replace")
-        leaves = list(_strings(sent))
+        leaves = list(texts(decoded(request.body, content_type(request.headers))))
         if any(text in leaf for leaf in leaves):
             return True
     else:
@@ -245,18 +244,6 @@ def _arrives(text: str, request: BackendRequest) -> bool:
     leaves += [request.url, *request.headers.values()]
     forms = (text, jsontext.dump(text)[1:-1].decode(), b64encode(text.encode()).decode(), quote(text, safe=""))
     return any(form in leaf for leaf in leaves for form in forms)
-
-
-def _strings(value: Json) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for item in value.values():
-                yield from _strings(item)
-        case list():
-            for item in value:
-                yield from _strings(item)
 
 
 def _leaves(source: Source) -> Iterator[Source]:
