@@ -14,6 +14,7 @@ from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.extraction import Plan
 from oaiproxy.failures import ErrorSelectors
+from oaiproxy.images import Images, compile_images
 from oaiproxy.jsontext import Json
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
@@ -43,6 +44,8 @@ class Endpoint:
     """The paths of names that the request templates read."""
     chat_template: ChatTemplate | None = None
     """What makes `chat_prompt`."""
+    images: Images | None = None
+    """Which images are fetched for the templates."""
 
     def operation(self, stream: bool) -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then."""
@@ -160,7 +163,8 @@ class _Compiler:
                 compilation.report(
                     "E105", "`chat_template` has no effect: nothing reads `chat_prompt`", place, label=label
                 )
-        return Endpoint(whole, stream, frozenset(compilation.reads), chat_template)
+        images = compile_images(source.get("images"), compilation)
+        return Endpoint(whole, stream, frozenset(compilation.reads), chat_template, images)
 
     def _chat_template(self, source: Source, compilation: Compilation) -> ChatTemplate | None:
         """Compile the block; `chat_prompt` is a name of the others from then on."""
