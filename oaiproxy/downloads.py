@@ -18,7 +18,7 @@ from yarl import URL
 
 from oaiproxy.canonical import Call
 from oaiproxy.errors import ClientError
-from oaiproxy.images import CODE, Images, inlined, media_type, wanted
+from oaiproxy.images import Images, inlined, media_type, wanted
 
 CONCURRENT = 4
 """Images of one request that are fetched at the same time."""
@@ -74,7 +74,7 @@ async def with_images(call: Call, images: Images) -> Call:
                     return await _fetch(session, url, images)
             except _FAILURES as error:
                 detail = f"{param}: {_told(error)}"
-                raise ClientError(_MESSAGE, param=param, code=CODE, detail=detail) from error
+                raise ClientError(_MESSAGE, param=param, code="invalid_image_url", detail=detail) from error
 
         try:
             async with asyncio.TaskGroup() as group:

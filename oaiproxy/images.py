@@ -13,7 +13,6 @@ from oaiproxy.errors import ClientError
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 
-CODE = "invalid_image_url"
 LARGEST = 64 * 1024 * 1024
 """Bytes of an image that a mapping can allow at most."""
 
@@ -114,7 +113,9 @@ def wanted(call: Call, images: Images) -> dict[str, str]:
             param = f"messages[{index}].content[{place}].image_url.url"
             found.setdefault(url, param)
             if len(found) > images.most:
-                raise ClientError(f"At most {images.most} images by URL are supported.", param=param, code=CODE)
+                raise ClientError(
+                    f"At most {images.most} images by URL are supported.", param=param, code="invalid_image_url"
+                )
     return found
 
 
