@@ -307,3 +307,19 @@ def test_a_loop_in_a_leaf_is_the_simple_way() -> None:
     mapping = load(text("", body=json.dumps({"p": leaf})))
     shown = "<system>Be brief.</system><user>Who?</user><assistant>Me.</assistant><user>Why {{ 7*7 }}?<|im_end|></user>"
     assert prompt(mapping, messages=TURNS) == shown + "<assistant>"
+
+
+@pytest.mark.parametrize(
+    ("content", "codes"),
+    [
+        ("m.content | trim", []),
+        ("m.content.replace('\\r\\n', '\\n').replace('\\n\\n', '\\n')", []),
+        ("m.content.upper()", ["E402"]),
+        ("m.content[:9]", ["E402"]),
+    ],
+)
+def test_a_template_may_change_white_space_and_nothing_else(content: str, codes: list[str]) -> None:
+    """As models' own do."""
+    template = "{% for m in messages %}{{ " + content + " }}{% endfor %}"
+    _, found = from_files("{file: t.jinja}", t_jinja=template)
+    assert [one.code for one in found] == codes
