@@ -32,6 +32,14 @@ class Value:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The shape of a name that there is only where the mapping has a key that it has not."""
+
+    key: str
+    fix: str
+
+
 Bound: TypeAlias = dict[str, Value]
 """Local names: loop variables and those of `$let`."""
 ANYTHING = Value()
@@ -139,7 +147,11 @@ class Analysis:
             return bound[name]
         if name in self._shapes:
             self._reads.add(name)
-            return Value(self._shapes[name], name)
+            shape = self._shapes[name]
+            if isinstance(shape, Missing):
+                self._finding("E213", f"`{name}` needs `{shape.key}`", name, node.lineno, label=shape.fix)
+                return ANYTHING
+            return Value(shape, name)
         if name in self._sandbox.globals:
             self._finding("E207", f"`{name}` is a function", name, node.lineno, label=f"write `{name}(...)`")
         elif "*" not in self._shapes:

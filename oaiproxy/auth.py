@@ -161,12 +161,10 @@ class _Compiler:
     def _login(self, source: Source, _: Source) -> tuple[Auth, set[str]]:
         request = source["request"]
         names = self._names(now="number", uuid="text")
-        form = request.get("body_form")
         url = request.get("url")
         build = LoginRequest(
             compile_address(url, self._compilation) if url else None,
             compile_request(request, names),
-            compile_tree(form, names) if form else None,
             self._variables,
         )
         picks: dict[str, Any] = {

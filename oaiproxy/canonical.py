@@ -96,6 +96,7 @@ _MESSAGE: Shape = {
 
 SHAPES: Mapping[str, Shape] = {
     "prompt": _TEXT,
+    "chat_prompt": _TEXT,
     "system": _TEXT,
     "messages": [_MESSAGE],
     "turns": [{"role": ("user", "assistant"), "parts": [_PART]}],
@@ -140,7 +141,7 @@ SHAPES: Mapping[str, Shape] = {
 class Names:
     """The names of one request. What is derived from the messages is made when a template first asks for it."""
 
-    __slots__ = ("_call", "_values")
+    __slots__ = ("_call", "_made", "_values")
 
     def __init__(
         self,
@@ -153,6 +154,7 @@ class Names:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         self._call = call
+        self._made: dict[str, Callable[[], Json]] = {}
         self._values: dict[str, Json] = {
             **call.fields,
             "stream": stream,
@@ -170,13 +172,20 @@ class Names:
         for name in _REWRITTEN:
             self._values.pop(name, None)
 
+    def derive(self, name: str, make: Callable[[], Json]) -> None:
+        """Give a name a value that is made when a template first asks for it."""
+        self._made[name] = make
+
     def lookup(self, name: str) -> Json:
         """The value of a name; `ABSENT` when the client did not send it."""
         try:
             return self._values[name]
         except KeyError:
             derive = _DERIVED.get(name)
-            value = ABSENT if derive is None else derive(self._call)
+            if derive is not None:
+                value = derive(self._call)
+            else:
+                value = self._made[name]() if name in self._made else ABSENT
             self._values[name] = value
             return value
 
@@ -206,7 +215,7 @@ def system_text(call: Call) -> Json:
 def canonical_messages(call: Call) -> list[Message]:
     """The conversation with `developer` renamed, content split into parts, and tool names looked up."""
     ids = Restorer()
-    names = _tool_names(call, ids)
+    names = tool_names(call, ids)
     return [_message(message, names, ids, call.reasoning) for message in call.messages]
 
 
@@ -230,15 +239,16 @@ def turns(call: Call) -> list[Json]:
     return found or [{"role": "user", "parts": [{"type": "text", "text": ""}]}]
 
 
-def _tool_names(call: Call, ids: Restorer) -> dict[str, str]:
+def tool_names(call: Call, ids: Restorer) -> dict[str, str]:
+    """The functions that were called, by the plain ids of the calls."""
     names = {}
     for message in call.messages:
-        for tool_call in _calls(message):
+        for tool_call in tool_calls(message):
             names[ids.plain(tool_call.get("id") or "")] = tool_call["function"]["name"]
     return names
 
 
-def _calls(message: Message) -> list[Json]:
+def tool_calls(message: Message) -> list[Json]:
     """The function calls of an assistant's message: on others the field is unknown, and nobody checked it."""
     calls = message.get("tool_calls") or () if message["role"] == "assistant" else ()
     return [call for call in calls if call.get("type") != "custom"]
@@ -256,7 +266,7 @@ def _message(message: Message, names: Mapping[str, str], ids: Restorer, reasonin
     memory = recall(message, ids) if role == "assistant" else NOTHING
     if reasoning and role == "assistant":
         parts = memory.parts(message) + parts
-    if calls := _calls(message):
+    if calls := tool_calls(message):
         made["tool_calls"] = [_tool_call(tool_call, ids, memory) for tool_call in calls]
         parts = parts + [{"type": "tool_call", **tool_call} for tool_call in made["tool_calls"]]
     if role == "tool":

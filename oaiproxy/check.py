@@ -82,7 +82,7 @@ def check_mapping(
     data = salvage(document, surroundings.schema) if invalid or document.unresolved else document.data
     if data is not None:
         root = Source(document, (), data)
-        mapping, more = compile_mapping(root, PurePath(file).stem)
+        mapping, more = compile_mapping(root, PurePath(file).stem, surroundings.read_file)
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if mapping is not None:
             backend, faults = surroundings.provide(mapping.backend)
@@ -111,6 +111,8 @@ FIXES = {
     "E210": "write one of the values that it can have, or leave the case out",
     "E211": "templates and `${...}` stand in values only",
     "E212": "write a number, or `~`",
+    "E213": "give the mapping the key that the name needs",
+    "E214": "name a chat template that there is",
     "E301": "a selector is a path into the answer, such as `choices[0].text`",
     "E302": "the functions are those of JMESPath, `concat`, `parse_json`, `from_base64` and those of the frame",
 }

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from urllib.parse import quote
 
 from oaiproxy import jsontext
+from oaiproxy.bodies import content_type, decoded
 from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, did_you_mean
 from oaiproxy.document import Path
@@ -367,17 +368,8 @@ def _sent(mapping: Mapping, request: BackendRequest) -> dict[str, Json]:
         "method": request.method,
         "path": "?".join([path, "&".join(pairs)] if pairs else [path]),
         "headers": {name.lower(): value for name, value in request.headers.items() if name.lower() not in hidden},
-        "body": _body(request.body),
+        "body": None if request.body is None else decoded(request.body, content_type(request.headers)),
     }
-
-
-def _body(data: bytes | None) -> Json:
-    if data is None:
-        return None
-    try:
-        return jsontext.parse(data)
-    except jsontext.JsonError:
-        return data.decode("utf-8", "replace")
 
 
 def _comparable(outcome: Outcome, call: Call, streams: bool) -> Json:

@@ -14,9 +14,10 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from oaiproxy import jsontext
 from oaiproxy.addresses import follow
+from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names, without
+from oaiproxy.chat_templates import NAME
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -27,7 +28,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import leave_out, sent_texts
 from oaiproxy.reply import Asked, Reply
-from oaiproxy.requests import RequestTemplate, UnfitError
+from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
 from oaiproxy.sinks import Plan
 from oaiproxy.textfilters import NO_TERMS, Terms
@@ -116,9 +117,10 @@ class Exchange:
             url = self._address(template, scope)
             query = _items(template.query, scope) | dict(mapping.backend.query)
             headers = _headers(_items(template.headers, scope))
-            body = self._body(template, scope)
+            made = None if template.body is None else template.body.encode(scope, self.identity.token)
         except UnfitError as error:
-            raise _told_by_reply(error, template) or ClientError(str(error), code="invalid_value") from error
+            unfit = ClientError(str(error), code="invalid_value", param=error.param)
+            raise _told_by_reply(error, template) or unfit from error
         except AbsentError as error:
             raise _told_by_reply(error, template) or self._absent(error) from error
         except RenderError as error:
@@ -126,15 +128,13 @@ class Exchange:
         websocket = mapping.backend.websocket
         if websocket:
             headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
-        elif template.body is not None and "content-type" not in map(str.lower, headers):
-            headers["Content-Type"] = "application/json"
-        elif template.body_text is not None and "content-type" not in map(str.lower, headers):
-            headers["Content-Type"] = "text/plain; charset=utf-8"
+        elif made is not None and "content-type" not in map(str.lower, headers):
+            headers["Content-Type"] = made[1]
         return BackendRequest(
             "GET" if websocket else template.method,
             _with_query(url, query),
             _with_credentials(headers, mapping.backend.headers),
-            body,
+            None if made is None else made[0],
             websocket,
         )
 
@@ -179,6 +179,8 @@ class Exchange:
             },
         )
         scope = Scope(names)
+        if (chat_template := self._endpoint.chat_template) is not None:
+            names.derive(NAME, lambda: chat_template.render(self.call, self.identity.now, scope))
         return scope.inner(dict(self.replies)) if self.replies else scope
 
     def _prompt_texts(self) -> tuple[str, ...]:
@@ -190,18 +192,6 @@ class Exchange:
         if template.url is None:
             return f"{backend.url}{template.path(scope)}"
         return follow(template.url(scope), backend.url, backend.allow_hosts, local=backend.local)
-
-    def _body(self, template: RequestTemplate, scope: Scope) -> bytes | None:
-        if template.body is not None:
-            value = template.body(scope)
-            try:
-                return jsontext.dump({} if isinstance(value, Absent) else value)
-            except (TypeError, ValueError, RecursionError) as error:
-                raise RenderError(f"the body is not JSON: {error}") from error
-        if template.body_text is not None:
-            value = template.body_text(scope)
-            return b"" if isinstance(value, Absent) else as_text(value).encode("utf-8", "replace")
-        return None
 
     def _absent(self, error: AbsentError) -> OaiproxyError:
         """A template that makes text of what the client left out: the client can mend that, if it is its field."""

@@ -148,7 +148,6 @@ class LoginRequest:
 
     url: str | None
     template: RequestTemplate
-    form: Render | None
     variables: Json
 
     def __call__(self, base: str, moment: Moment, _newer: str | None) -> TokenRequest:
@@ -159,13 +158,10 @@ class LoginRequest:
         query = [f"{encoded(name)}={encoded(value)}" for name, value in texts(self.template.query, scope).items()]
         url += "?" + "&".join(query) if query else ""
         headers = header_texts(self.template.headers, scope)
-        if self.form is not None:
-            return TokenRequest(form_request(self.template.method, url, headers, texts(self.form, scope)))
         if self.template.body is None:
             return TokenRequest(Final(self.template.method, url, _accepting(headers), None))
-        value = self.template.body(scope)
-        body = jsontext.dump({} if isinstance(value, Absent) else value)
-        return TokenRequest(Final(self.template.method, url, _accepting(headers, "application/json"), body))
+        body, content_type = self.template.body.encode(scope, moment.uuid)
+        return TokenRequest(Final(self.template.method, url, _accepting(headers, content_type), body))
 
 
 def minted(

@@ -18,6 +18,7 @@ from oaiproxy.calls import Calls
 from oaiproxy.canonical import Identity
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
+from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.encoding import error_event
 from oaiproxy.endpoints.models import encode_list
@@ -154,6 +155,9 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = await state.resolve(call.model)
     identity = new_identity(str(record["request_id"]))
+    endpoint = mapping.endpoint(call.endpoint)
+    if endpoint is not None and endpoint.images is not None:
+        call = await with_images(call, endpoint.images)
     headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
     if exchange.dropped:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
+from oaiproxy.analysis import Missing
 from oaiproxy.backends import Backend, compile_backend
 from oaiproxy.canonical import SHAPES
+from oaiproxy.chat_templates import NAME, ChatTemplate, compile_chat_template
 from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.failures import ErrorSelectors
 from oaiproxy.flows import Flow, Flows
 from oaiproxy.formats import WHOLE, Format, make_format
+from oaiproxy.images import Images, compile_images
 from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
@@ -53,6 +56,10 @@ class Endpoint:
     """The paths of names that the request templates read."""
     flow: Flow | None = None
     """The calls around the main one."""
+    chat_template: ChatTemplate | None = None
+    """What makes `chat_prompt`."""
+    images: Images | None = None
+    """Which images are fetched for the templates."""
 
     def operation(self, stream: bool, mode: str = "auto") -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then.
@@ -115,23 +122,34 @@ class Mapping:
         return self.endpoints.get(name) or (self.endpoints.get("chat") if name == "completions" else None)
 
 
-def compile_mapping(root: Source, default_name: str) -> tuple[Mapping | None, list[Diagnostic]]:
-    """Compile a document that the schema accepts. The mapping is None when an error was found."""
+def _no_files(name: str) -> str:
+    raise FileNotFoundError(2, "No such file or directory", name)
+
+
+def compile_mapping(
+    root: Source, default_name: str, read_file: Callable[[str], str] = _no_files
+) -> tuple[Mapping | None, list[Diagnostic]]:
+    """Compile a document that the schema accepts. The mapping is None when an error was found.
+
+    `read_file` gives the text of a file that the mapping names, or raises OSError.
+    """
     compilation = Compilation(SHAPES)
-    compiler = _Compiler(root, compilation)
+    compiler = _Compiler(root, compilation, read_file)
     mapping = compiler.mapping(default_name)
     findings = list(dict.fromkeys(compilation.findings))
     return (mapping if not any(found.severity == "error" for found in findings) else None), findings
 
 
 class _Compiler:
-    def __init__(self, root: Source, compilation: Compilation) -> None:
+    def __init__(self, root: Source, compilation: Compilation, read_file: Callable[[str], str]) -> None:
         self._root = root
+        self._read_file = read_file
         self._compilation = compilation
         listed = root["backend"].get("client_headers")
         self._client_headers = client_headers(listed, compilation) if listed else frozenset()
         self._shapes = {**SHAPES, "headers": dict.fromkeys(self._client_headers, "text")}
         self._shapes["vars"] = variables_shape(root.document.data)
+        self._shapes[NAME] = Missing("chat_template", _CHAT_TEMPLATE)
         if variables := root.get("vars"):
             check_constants(variables, compilation)
         self._backend = compile_backend(root["backend"], compilation, root.get("vars"))
@@ -171,6 +189,7 @@ class _Compiler:
 
     def _endpoint(self, source: Source) -> Endpoint:
         compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
+        chat_template = self._chat_template(source, compilation)
         shared = shared_request(self._root["backend"])
         request = merge_requests(shared, source["request"])
         check_replies(source, compilation, websocket=self._backend.websocket)
@@ -188,7 +207,25 @@ class _Compiler:
             template = compile_request(merge_requests(request, over) if over else request, compilation, following)
             stream = Operation(template, replies.stream(streaming, response), make_format(streaming.value["format"]))
         flow = flows.flow()
-        return Endpoint(whole, stream, frozenset(compilation.reads), flow)
+        if chat_template is not None:
+            if NAME in compilation.reads:
+                compilation.reads |= chat_template.reads
+            else:
+                place, label = source["chat_template"].span(key=True), 'read it: `prompt: "{{ chat_prompt }}"`'
+                compilation.report(
+                    "E105", "`chat_template` has no effect: nothing reads `chat_prompt`", place, label=label
+                )
+        images = compile_images(source.get("images"), compilation)
+        return Endpoint(whole, stream, frozenset(compilation.reads), flow, chat_template, images)
+
+    def _chat_template(self, source: Source, compilation: Compilation) -> ChatTemplate | None:
+        """Compile the block; `chat_prompt` is a name of the others from then on."""
+        child = source.get("chat_template")
+        if child is None:
+            return None
+        made = compile_chat_template(child, compilation, self._read_file)
+        compilation.shapes = {**self._shapes, NAME: "text"}
+        return made
 
     def _example(self, source: Source, index: int) -> Example:
         given = source.value
@@ -203,3 +240,7 @@ class _Compiler:
             source=source,
             headers={name.lower(): value for name, value in (given.get("headers") or {}).items()},
         )
+
+
+_CHAT_TEMPLATE = "add one beside `request`: `chat_template: chatml`"
+"""The fix where `chat_prompt` has nothing to be made with."""

@@ -17,6 +17,7 @@ from aiohttp import WSCloseCode, web
 
 from oaiproxy import jsontext
 from oaiproxy.addresses import local_pattern, target
+from oaiproxy.bodies import content_type, decoded
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.examples import answer_of, parse_example, rounds
@@ -94,7 +95,8 @@ def mock_app(known: list[Answer]) -> web.Application:
         target = request.rel_url.raw_path_qs
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await _talk(request, target, known)
-        answer = choose(known, request.method, target, _body(await request.read()))
+        body = decoded(await request.read(), request.headers.get("Content-Type", ""))
+        answer = choose(known, request.method, target, body)
         if answer is not None:
             turns = in_turn(known, answer)
             answer = turns[asked[id(turns[0])] % len(turns)].at(str(request.url.origin()).encode())
@@ -123,7 +125,7 @@ async def _talk(request: web.Request, target: str, known: Sequence[Answer]) -> w
     await socket.prepare(request)
     first = await socket.receive()
     body = first.data.encode() if isinstance(first.data, str) else bytes(first.data or b"")
-    answer = choose(known, "GET", target, _body(body))
+    answer = choose(known, "GET", target, decoded(body, "application/json"))
     if answer is None or answer.status >= 400:
         await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"no example answers this")
         return socket
@@ -151,19 +153,12 @@ def _answers(mapping: Mapping, example: Example, read_file: Callable[[str], str]
             method=request.method,
             path=path or "/",
             query=query,
-            body=_body(request.body or b""),
+            body=decoded(request.body or b"", content_type(request.headers)),
             status=answer.status,
             headers=dict(answer.headers),
             pieces=tuple(_frames(answer.body, framing)) if "stream" in each.backend else (answer.body,),
             elsewhere=elsewhere,
         )
-
-
-def _body(data: bytes) -> Json:
-    try:
-        return jsontext.parse(data)
-    except jsontext.JsonError:
-        return data.decode("utf-8", "replace")
 
 
 def _same(wanted: Json, given: Json) -> bool:

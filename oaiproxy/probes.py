@@ -9,7 +9,9 @@ from collections.abc import Mapping as Dict
 from urllib.parse import quote
 
 from oaiproxy import jsontext
+from oaiproxy.bodies import BODIES, content_type, decoded, texts
 from oaiproxy.canonical import Identity
+from oaiproxy.chat_templates import NAME, RefusedError
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
@@ -77,7 +79,7 @@ _CONVERSATION = {
     "last": ("user", "text of the last question"),
 }
 """Messages with a text of their own each."""
-_TEXT_NAMES = {"prompt", "messages", "turns", "request"}
+_TEXT_NAMES = {"prompt", "chat_prompt", "messages", "turns", "request"}
 """Names that hold the client's text."""
 _TEXT_LEAF = re.compile(r"\{\{.*\b(?:prompt|messages|turns|text|parts|request)\b.*\|", re.DOTALL)
 
@@ -184,7 +186,8 @@ class _Probe:
         try:
             self._requests(exchange)
         except ApiError as error:
-            yield self._failure(error, _used(body))
+            if not isinstance(error.__cause__, RefusedError):
+                yield self._failure(error, _used(body))
 
     def _carry(self, text: str, stream: bool) -> Iterator[Diagnostic]:
         """Text must arrive as it was sent."""
@@ -192,9 +195,11 @@ class _Probe:
         try:
             requests = self._requests(self._exchange(_least(self._name, text) | {"stream": stream}))
         except ApiError as error:
+            if isinstance(error.__cause__, RefusedError):
+                return
             yield self._failure(error, f"the message {shown}")
             return
-        if not any(_arrives(text, request) for request in requests):
+        if not any(_arrives(text, request, blanks=NAME not in self._reads) for request in requests):
             message = "the client's text does not arrive as it was sent"
             yield Diagnostic("E402", message, self._altering(), "send it as it is", f"tried with the message {shown}")
 
@@ -236,7 +241,7 @@ class _Probe:
     def _body(self) -> Span:
         """Where the body is described; the endpoint's key when it is nowhere."""
         request = self._request()
-        body = request.get("body") or request.get("body_text") or request.get("query")
+        body = next((found for key in (*BODIES, "query") if (found := request.get(key))), None)
         return body.span(key=True) if body else self._source.span(key=True)
 
     def _altering(self) -> Span:
@@ -273,31 +278,22 @@ def _used(body: dict[str, Json]) -> str:
     return ", ".join(f"`{key}`" for key in fields) if fields else "nothing but a message"
 
 
-def _arrives(text: str, request: BackendRequest) -> bool:
-    """Whether the text is somewhere in the request: in a string of it, or in a form that can be undone."""
+def _arrives(text: str, request: BackendRequest, *, blanks: bool = True) -> bool:
+    """Whether the text is somewhere in the request: in a string of it, or in a form that can be undone.
+
+    Without `blanks`, white space may differ, as models' own templates trim and join lines.
+    """
     if request.body is not None:
-        is_json = "json" in request.headers.get("Content-Type", "")
-        sent: Json = jsontext.parse(request.body) if is_json else request.body.decode("utf-8", "replace")
-        leaves = list(_strings(sent))
+        leaves = list(texts(decoded(request.body, content_type(request.headers))))
         if any(text in leaf for leaf in leaves):
+            return True
+        if not blanks and any("".join(text.split()) in "".join(leaf.split()) for leaf in leaves):
             return True
     else:
         leaves = []
     leaves += [request.url, *request.headers.values()]
     forms = (text, jsontext.dump(text)[1:-1].decode(), b64encode(text.encode()).decode(), quote(text, safe=""))
     return any(form in leaf for leaf in leaves for form in forms)
-
-
-def _strings(value: Json) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for item in value.values():
-                yield from _strings(item)
-        case list():
-            for item in value:
-                yield from _strings(item)
 
 
 def _leaves(source: Source) -> Iterator[Source]:

@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 from oaiproxy.addresses import allowed, parse_address
-from oaiproxy.sandbox import RenderError, Sandbox, as_text
+from oaiproxy.bodies import BODIES, Body, UnfitError, compile_body
+from oaiproxy.sandbox import Sandbox, as_text
 from oaiproxy.source import Source, merge
 from oaiproxy.templates import Compilation, compile_leaf, has_template
 from oaiproxy.trees import Render, compile_tree
@@ -24,14 +25,13 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, slots=True)
 class RequestTemplate:
-    """What a backend request is made of. `body` renders JSON, `body_text` text of another kind."""
+    """What a backend request is made of."""
 
     method: str
     path: Render
     headers: Render | None
     query: Render | None
-    body: Render | None
-    body_text: Render | None
+    body: Body | None
     url: Render | None = None
     """In place of the path: an address that a reply named."""
     replies: frozenset[str] = frozenset()
@@ -50,10 +50,6 @@ class Following:
 NOTHING = Following()
 
 
-class UnfitError(RenderError):
-    """A value of this request cannot stand where the mapping puts it; the message is for the client."""
-
-
 def compile_request(
     source: Source, compilation: Compilation, following: Following = NOTHING, method: str = "POST"
 ) -> RequestTemplate:
@@ -70,15 +66,18 @@ def compile_request(
         path=_path(source.get("path"), compilation),
         headers=tree("headers"),
         query=tree("query"),
-        body=tree("body"),
-        body_text=tree("body_text"),
+        body=compile_body(source, compilation),
         url=_url(source["url"], compilation, following) if source.get("url") else None,
         replies=following.names,
     )
 
 
 def merge_requests(base: Source, over: Source) -> Source:
-    """`over` laid on `base`. A header is the same however its name is written (RFC 9110, 5.1)."""
+    """`over` laid on `base`. A header is the same however its name is written (RFC 9110, 5.1); a body of another
+    form takes the place of the one below.
+    """
+    if given := [key for key in BODIES if over.get(key)]:
+        base = _of(base, {key: child for key, child in base.items() if key not in BODIES or key in given})
     below, above = base.get("headers"), over.get("headers")
     if below and above:
         spelling = {name.lower(): name for name in above.value}

@@ -20,6 +20,7 @@ STAND_INS: dict[str, Json] = {
     "request": {},
     "response": {},
     "format": "json-concat",
+    "name": "chatml",
 }
 """What stands for a key that is missing, by its name; where there is none, and in examples, its owner is taken out."""
 

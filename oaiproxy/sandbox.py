@@ -20,7 +20,19 @@ from oaiproxy.filters import ABSENT_ITEM, FILTERS, FilterError
 from oaiproxy.jsontext import Json
 from oaiproxy.scopes import ABSENT, Absent, AbsentError, Budget, RenderError, Scope, as_text, data, member
 
-__all__ = ["ABSENT", "LOOP", "TESTS", "Absent", "AbsentError", "RenderError", "Sandbox", "Scope", "as_text"]
+__all__ = [
+    "ABSENT",
+    "LOOP",
+    "TESTS",
+    "Absent",
+    "AbsentError",
+    "RenderError",
+    "Sandbox",
+    "Scope",
+    "as_text",
+    "finalizer",
+    "offsets",
+]
 
 MAX_BITS = 4096
 """Size of an integer that arithmetic may make."""
@@ -39,7 +51,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, finalize: Callable[[Any], str] | None = None) -> None:
         super().__init__(
             undefined=Absent,
-            finalize=_finalizer(finalize or as_text),
+            finalize=finalizer(finalize or as_text),
             keep_trailing_newline=True,
             autoescape=False,
             cache_size=0,
@@ -62,10 +74,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self, source: str, name: str | None, filename: str | None = None, state: str | None = None
     ) -> TokenStream:
         if "\r" not in source:
-            return TokenStream(self.lexer.wrap(_offsets(self.lexer, source)), name, filename)
+            return TokenStream(self.lexer.wrap(offsets(self.lexer, source)), name, filename)
         # Jinja makes one kind of line break of all kinds, but text is to stay as its author wrote it.
         hidden = next((space for space in "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2000\u2001" if space not in source), " ")
-        tokens = self.lexer.wrap(_offsets(self.lexer, source.replace("\r", hidden)))
+        tokens = self.lexer.wrap(offsets(self.lexer, source.replace("\r", hidden)))
         shown = (
             token._replace(value=token.value.replace(hidden, "\r")) if token.type in ("data", "string") else token
             for token in tokens
@@ -257,7 +269,7 @@ LOOP = frozenset(
 """What `loop` offers inside `{% for %}`."""
 
 
-def _offsets(lexer: Lexer, text: str) -> Iterator[tuple[int, str, str]]:
+def offsets(lexer: Lexer, text: str) -> Iterator[tuple[int, str, str]]:
     """The lexer's tokens, with their offsets for their lines."""
     position = 0
     tokens = lexer.tokeniter(text, None)
@@ -274,7 +286,9 @@ def _offsets(lexer: Lexer, text: str) -> Iterator[tuple[int, str, str]]:
         yield start, kind, value
 
 
-def _finalizer(finalize: Callable[[Any], str]) -> Callable[[Any, Any], str]:
+def finalizer(finalize: Callable[[Any], str]) -> Callable[[Any, Any], str]:
+    """What Jinja calls for each value that it writes: `finalize`, paid for from the budget."""
+
     @pass_context
     def finalized(context: Any, value: Any) -> str:
         context.budget.weigh(value)

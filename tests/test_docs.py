@@ -23,12 +23,14 @@ from support import bases_in
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import SHAPES, Identity, Names
+from oaiproxy.chat_templates import known_templates
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.document import load_document
 from oaiproxy.endpoints import chat
 from oaiproxy.formats import FORMATS
 from oaiproxy.framing import Frame
+from oaiproxy.images import Images
 from oaiproxy.loader import mapping_schema
 from oaiproxy.parameters import CHAT, COMPLETIONS, Unread
 from oaiproxy.picks import FRAME_SHAPES, Envelope
@@ -324,6 +326,9 @@ def test_every_top_level_key_is_documented(page):
         ("strip", properties("strip")),
         ("error rules", properties("errors")["rules"]["items"]["properties"]),
         ("frame", properties("frame")),
+        ("chat template", properties("chat_template")),
+        ("images", properties("images")),
+        ("prompts", known_templates()),
         ("example", properties("example")),
         ("endpoint", properties("endpoint")),
         ("around", properties("before") | properties("after")),
@@ -340,6 +345,23 @@ def test_every_key_is_documented(name, keys):
 def test_every_key_of_a_credential_is_documented():
     """`value` stands with two of them."""
     exactly(set(first_column(LANGUAGE, "auth")), properties("auth"))
+
+
+def test_images_have_the_defaults_of_the_docs():
+    """As the schema has them, and the code."""
+    keys = properties("images")
+    for name, default, _ in table(LANGUAGE, "images"):
+        assert [
+            jsontext.dump(keys[spans(name)[0]][word]).decode().strip('"') for word in ("default",) if default
+        ] == spans(default)
+    made = Images(())
+    assert (made.private, made.max_bytes, made.timeout, made.most) == (False, 5 << 20, 10, 8)
+
+
+def test_chat_templates_stop_where_the_docs_say():
+    """Each writes that mark."""
+    for name, _, stop in table(LANGUAGE, "prompts"):
+        assert spans(stop)[0] in known_templates()[spans(name)[0]]
 
 
 def test_timeouts_have_the_defaults_of_the_docs():

@@ -40,6 +40,7 @@ print(json.dumps({
     "version": oaiproxy.__version__,
     "mapping": bundled("mappings").joinpath("example.yaml").is_file(),
     "schema": bundled("schemas").joinpath("mapping.schema.json").is_file(),
+    "prompt": bundled("prompts").joinpath("chatml.jinja").is_file(),
     "typed": files("oaiproxy").joinpath("py.typed").is_file(),
     "tokens": [asyncio.run(tokenizer.count(["hello world"], name)) for name in ("cl100k_base", "o200k_base")],
 }))
@@ -97,6 +98,7 @@ def test_wheel_holds_what_it_needs(installed: Path, tmp_path: Path) -> None:
         "version": oaiproxy.__version__,
         "mapping": True,
         "schema": True,
+        "prompt": True,
         "typed": True,
         "tokens": [[2], [2]],
     }
@@ -109,6 +111,7 @@ def test_wheel_holds_all_that_ships_and_nothing_else(wheel: Path) -> None:
     expected |= {f"oaiproxy/{path.relative_to(ROOT)}" for path in (ROOT / "mappings").glob("*.yaml")}
     expected |= {f"oaiproxy/{path.relative_to(ROOT)}" for path in (ROOT / "schemas").glob("*.json")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "oaiproxy" / "ranks").iterdir()}
+    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "oaiproxy" / "prompts").iterdir()}
     assert packed == expected | {"oaiproxy/py.typed"}
 
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 SCHEMAS = sorted((ROOT / "schemas").glob("*.json"))
 MAPPING_SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
 EVERYTHING = ROOT / "tests/everything.yaml"
+FILES = {"calls.json": '{"out": "a"}', "chat.jinja": "{% for m in messages %}{{ m.content }}{% endfor %}"}
+"""What the mappings there name."""
 SUBSCHEMAS = ("properties", "patternProperties", "$defs")
 
 
@@ -76,7 +78,7 @@ def given(data: Any, schema: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def compiled(text: str) -> Mapping:
-    surroundings = Surroundings(MAPPING_SCHEMA, {}, lambda path: '{"out": "a"}', bases_in(ROOT / "mappings"))
+    surroundings = Surroundings(MAPPING_SCHEMA, {}, FILES.__getitem__, bases_in(ROOT / "mappings"))
     result = check_mapping(text, "everything.yaml", surroundings)
     assert result.mapping is not None, REPORTERS["text"](result.diagnostics, {"everything.yaml": text}, False)
     assert result.diagnostics == ()
