@@ -15,7 +15,7 @@ from oaiproxy.grants import Grant, LoginRequest, Minted, client_credentials, min
 from oaiproxy.jsontext import Json
 from oaiproxy.jwt import needs_library, signature
 from oaiproxy.picks import Pick, compile_pick
-from oaiproxy.requests import check_header, compile_request
+from oaiproxy.requests import check_header, compile_request, with_children
 from oaiproxy.sandbox import Absent, RenderError, Scope, as_text
 from oaiproxy.signing import KnownNames, Proof, Sign, sigv4_signer, template_signer
 from oaiproxy.source import Source
@@ -164,7 +164,7 @@ class _Compiler:
         url = request.get("url")
         build = LoginRequest(
             compile_address(url, self._compilation) if url else None,
-            compile_request(request, names),
+            compile_request(with_children(request, {k: v for k, v in request.items() if k != "url"}), names),
             self._variables,
         )
         picks: dict[str, Any] = {

@@ -77,21 +77,21 @@ def merge_requests(base: Source, over: Source) -> Source:
     form takes the place of the one below.
     """
     if given := [key for key in BODIES if over.get(key)]:
-        base = _of(base, {key: child for key, child in base.items() if key not in BODIES or key in given})
+        base = with_children(base, {key: child for key, child in base.items() if key not in BODIES or key in given})
     below, above = base.get("headers"), over.get("headers")
     if below and above:
         spelling = {name.lower(): name for name in above.value}
         headers = {spelling.get(name.lower(), name): child for name, child in below.items()}
-        base = _of(base, {**dict(base.items()), "headers": _of(below, headers)})
+        base = with_children(base, {**dict(base.items()), "headers": with_children(below, headers)})
     for key, other in (("path", "url"), ("url", "path")):
         if over.get(key) and base.get(other):
-            base = _of(base, {name: child for name, child in base.items() if name != other})
+            base = with_children(base, {name: child for name, child in base.items() if name != other})
     return merge(base, over)
 
 
 def shared_request(backend: Source) -> Source:
     """`backend.headers` and `backend.query`, as the part of a request that all share."""
-    return _of(backend, {key: backend[key] for key in ("headers", "query") if backend.get(key)})
+    return with_children(backend, {key: backend[key] for key in ("headers", "query") if backend.get(key)})
 
 
 def check_header(source: Source, name: str, compilation: Compilation) -> None:
@@ -139,7 +139,7 @@ def path_piece(value: Any) -> str:
 _PATH_SANDBOX = Sandbox(finalize=path_piece)
 
 
-def _of(source: Source, children: dict[str, Source]) -> Source:
+def with_children(source: Source, children: dict[str, Source]) -> Source:
     """Other children in the place of a mapping."""
     return Source(source.document, source.path, {key: child.value for key, child in children.items()}, children)
 
