@@ -32,6 +32,8 @@ class Call:
     fields: Mapping[str, Json]
     extra: Mapping[str, Json] = field(default_factory=dict)
     request: Mapping[str, Json] = field(default_factory=dict)
+    texts: tuple[str, ...] = ()
+    """The texts that are no messages, for the count of tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from oaiproxy.errors import BackendError
+from oaiproxy.jsontext import Json
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 Kind: TypeAlias = Literal["content", "reasoning_content", "refusal"]
@@ -67,4 +68,17 @@ class Fault(msgspec.Struct, frozen=True):
     error: BackendError
 
 
-Event: TypeAlias = Head | Delta | ToolCallDelta | Usage | Finish | Fault
+class Result(msgspec.Struct, frozen=True):
+    """The answer of an endpoint that generates no text, as its reader made it (`oaiproxy.results`)."""
+
+    value: Json
+
+
+class Audio(msgspec.Struct, frozen=True):
+    """More of a sound, and its media type."""
+
+    data: bytes
+    media_type: str
+
+
+Event: TypeAlias = Head | Delta | ToolCallDelta | Usage | Finish | Fault | Result | Audio

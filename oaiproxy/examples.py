@@ -16,11 +16,13 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
 from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
+from oaiproxy.received import RECEIVED, plain
 from oaiproxy.source import Source
 
 MAX_CUTS = 24
@@ -40,7 +42,7 @@ CONTENT_TYPES = {
     "text": "text/plain; charset=utf-8",
 }
 """What a backend that streams in a framing says its answer is."""
-FIELDS = {"chat": CHAT, "completions": COMPLETIONS}
+FIELDS = {"chat": CHAT, "completions": COMPLETIONS, **INPUTS}
 """The fields of OpenAI's request, by endpoint."""
 _SUFFIXES = {"json": "application/json", "sse": "text/event-stream", "ndjson": "application/x-ndjson"}
 
@@ -190,6 +192,8 @@ class _Run:
         for key, value in wanted.items():
             if key == "text":
                 found = _difference(value or "", made["text"] or "")
+            elif key in RECEIVED:
+                found = _difference(plain(value), plain(made[key]), exact=False)
             else:
                 found = _difference(value, made[key], exact=False)
             if found:
@@ -240,7 +244,8 @@ class _Run:
             return from_error(refusal)
         exchange = self._exchange(call, streams)
         status = self._example.backend.get("status", 200)
-        return drive(exchange.reply(status, answer_headers(self._mapping, self._example)), pieces)
+        reply = exchange.reply(status, answer_headers(self._mapping, self._example))
+        return drive(reply, pieces, call, exchange.encoder)
 
     def _differs(self, code: str, what: str, found: _Difference, *place: str, help_: str = "") -> Diagnostic:
         names = (*place[1:], *found.path)

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 from urllib.parse import quote
 
 from oaiproxy import jsontext
+from oaiproxy.answers import Answer
 from oaiproxy.canonical import Call, Identity, Names
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
 from oaiproxy.filters import text as as_text
 from oaiproxy.framing import EMPTY
+from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import sent_texts, unread_fields
@@ -27,6 +30,9 @@ from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import UnfitError
 from oaiproxy.sandbox import Absent, AbsentError, RenderError, Scope
 from oaiproxy.trees import Render
+
+Reading: TypeAlias = Reply | Answer
+"""The reader of a reply, whatever the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Exchange:
                 param="model",
                 code="model_not_found",
             )
+        if endpoint.result is not None:
+            endpoint.result.check(call)
         told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
         if call.fields.get("tool_choice") == "none" and not told_of_choice:
             call = _without_tools(call)
@@ -105,7 +113,7 @@ class Exchange:
             template.method, url + _query_string(query), _with_credentials(headers, mapping.backend.headers), body
         )
 
-    def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reply:
+    def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reading:
         """The reader of the backend's reply: `headers` by lower-case names."""
         asked = Asked(
             self.mapping,
@@ -116,7 +124,10 @@ class Exchange:
             self.identity.token,
             self._prompt_texts,
         )
-        return Reply(asked, status, headers, self.identity.now if now is None else now)
+        now = self.identity.now if now is None else now
+        if self._endpoint.result is not None:
+            return Answer(asked, self.call, status, headers, now)
+        return Reply(asked, status, headers, now)
 
     def _prompt_texts(self) -> tuple[str, ...]:
         """The texts that the mapping sends, for the count of tokens."""
@@ -145,7 +156,8 @@ class Exchange:
         return _unbuildable(detail)
 
 
-_CLIENT_NAMES = {"system": "messages", "turns": "messages"} | {
+_CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}
+_CLIENT_NAMES |= {"system": "messages", "turns": "messages"} | {
     name: name
     for name in (
         "temperature",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
+from oaiproxy import jsontext
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -123,6 +124,29 @@ def describe(body: Json, envelope: Envelope, selectors: ErrorSelectors) -> tuple
         pick(body, envelope) if pick else None for pick in (selectors.message, selectors.type, selectors.code)
     )
     return find_message(message) or find_message(body), _word(kind), _word(code)
+
+
+def error_of(
+    raw: bytes, envelope: Envelope, selectors: ErrorSelectors, secrets: Iterable[str], now: float
+) -> BackendError:
+    """The error for a reply with a status of failure and as much of its body as came.
+
+    `envelope` has its status and headers, `now` is in seconds since 1970.
+    """
+    body: Json = None
+    try:
+        body = jsontext.parse_lenient(raw)
+    except jsontext.JsonError:
+        body = raw.decode("utf-8", "replace")
+    message, kind, code = describe(body, envelope, selectors)
+    after = retry_seconds(envelope.headers.get("retry-after"), now)
+    return from_status(envelope.status, message, retry_after=after, type=kind, code=code, secrets=secrets)
+
+
+def not_a_page() -> BackendError:
+    """The error for markup where data should come."""
+    message = "the backend answered with a web page or XML, not with what its mapping describes"
+    return BackendError(message, code="upstream_invalid_response")
 
 
 def from_status(

@@ -13,14 +13,16 @@ from oaiproxy.contradictions import check_replies
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.extraction import Plan
 from oaiproxy.failures import ErrorSelectors
+from oaiproxy.inputs import INPUTS, endpoint_shapes
 from oaiproxy.jsontext import Json
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
+from oaiproxy.resultplans import ResultPlan, compile_result
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import check_constants
 
-ENDPOINTS = ("chat", "completions")
+ENDPOINTS = ("chat", "completions", *INPUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class Endpoint:
     stream: Operation | None
     reads: frozenset[str]
     """The paths of names that the request templates read."""
+    result: ResultPlan | None = None
+    """How the replies of an endpoint beyond chat are read; such a one never streams."""
 
     def operation(self, stream: bool) -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then."""
@@ -112,7 +116,7 @@ class _Compiler:
             file=self._root.document.file,
             models=self._models(),
             backend=self._backend,
-            endpoints={name: self._endpoint(self._root[name]) for name in ENDPOINTS if root.get(name)},
+            endpoints={name: self._endpoint(name, self._root[name]) for name in ENDPOINTS if root.get(name)},
             errors=compile_errors(self._root.get("errors"), self._compilation),
             variables=root.get("vars") or {},
             examples=[self._example(child, index) for index, child in enumerate(self._root.get("examples") or ())],
@@ -125,11 +129,16 @@ class _Compiler:
             return {name: name for name in models}
         return {name: name if target is None else target for name, target in models.items()}
 
-    def _endpoint(self, source: Source) -> Endpoint:
-        compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
+    def _endpoint(self, name: str, source: Source) -> Endpoint:
+        shapes = endpoint_shapes(name, self._shapes)
+        compilation = Compilation(shapes, self._compilation.sandbox, self._compilation.findings)
         request = merge_requests(shared_request(self._root["backend"]), source["request"])
-        check_replies(source, compilation)
         replies = Replies(self._compilation, self._root.get("finish_reasons"), self._secrets)
+        if name in INPUTS:
+            plan = compile_result(name, source["response"], replies, self._compilation)
+            operation = Operation(compile_request(request, compilation), plan.plan, "whole")
+            return Endpoint(operation, None, frozenset(compilation.reads), plan)
+        check_replies(source, compilation)
         whole = stream = None
         if response := source.get("response"):
             template = compile_request(request, compilation)

@@ -6,9 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
+from oaiproxy.canonical import Call
+from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import ApiError
+from oaiproxy.exchange import Reading
 from oaiproxy.jsontext import Json
-from oaiproxy.reply import Reply
+from oaiproxy.received import ENDPOINTS, received
 
 
 @dataclass(slots=True)
@@ -23,21 +26,36 @@ class Outcome:
     refusal: str | None = None
     id: str | None = None
     model: str | None = None
+    vectors: list[list[float]] | None = None
+    results: list[Json] | None = None
+    images: list[Json] | None = None
+    audio: str | None = None
+    """The bytes of a sound, in base64."""
+    media_type: str | None = None
+    language: str | None = None
+    duration: float | None = None
+    segments: list[Json] | None = None
+    words: list[Json] | None = None
     status: int = 200
     error: dict[str, Json] | None = None
 
 
-def drive(reply: Reply, pieces: Iterable[bytes]) -> Outcome:
+def drive(reply: Reading, pieces: Iterable[bytes], call: Call, encoder: Encoder) -> Outcome:
     """Feed a reply piece by piece, as a server would, and read what comes out."""
     sent = b"".join(reply.feed(piece) for piece in pieces)
     sent += reply.end()
     sent += reply.close()
-    streams = sent.startswith(b"data: ")
-    outcome = (from_stream(sent) if streams else from_object(sent)) if sent else Outcome()
+    outcome = _read(sent, call, encoder) if sent else Outcome()
     if reply.fault is not None:
         outcome.error = reply.fault.body()["error"]
         outcome.status = reply.fault.status
     return outcome
+
+
+def _read(sent: bytes, call: Call, encoder: Encoder) -> Outcome:
+    if call.endpoint in ENDPOINTS:
+        return Outcome(**received(call.endpoint, sent, encoder.content_type))
+    return from_stream(sent) if sent.startswith(b"data: ") else from_object(sent)
 
 
 def from_error(error: ApiError) -> Outcome:

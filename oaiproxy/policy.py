@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from oaiproxy.canonical import Call, Message, canonical_part, message_text
+from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import CHAT, COMPLETIONS, Field, Unread, unsupported
 
-_FIELDS: Mapping[str, Mapping[str, Field]] = {"chat": CHAT, "completions": COMPLETIONS}
+_FIELDS: Mapping[str, Mapping[str, Field]] = {"chat": CHAT, "completions": COMPLETIONS, **INPUTS}
+_ON_THE_WIRE = {"tokens": "input"}
+"""What templates see apart from other values of the same field, and that field."""
 _SYSTEM = ("system", "developer")
 _MEDIA = ("image", "audio", "file")
 _ANY_TEXT = {
@@ -31,8 +34,9 @@ def unread_fields(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
     fields = _FIELDS[call.endpoint]
     choice = call.fields.get("tool_choice")
     for key in call.fields:
+        name, key = key, _ON_THE_WIRE.get(key, key)
         field = fields[key]
-        if (field.name or key) in reads or f"request.{key}" in reads or field.unread is Unread.IGNORE:
+        if (field.name or name) in reads or f"request.{key}" in reads or field.unread is Unread.IGNORE:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
@@ -53,9 +57,10 @@ def unread_fields(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
 
 
 def sent_texts(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
-    """The texts of the conversation that reach the backend."""
+    """The texts of the conversation that reach the backend, and those that are no messages."""
     sent = Reading(reads).sent(call.messages)
-    return tuple(message_text(message) for index, message in enumerate(call.messages) if index in sent)
+    said = (message_text(message) for index, message in enumerate(call.messages) if index in sent)
+    return (*said, *call.texts)
 
 
 @dataclass(frozen=True, slots=True)

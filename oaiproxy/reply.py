@@ -12,9 +12,8 @@ from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
 from oaiproxy.extraction import Extraction, Plan
-from oaiproxy.failures import describe, from_status, from_value, retry_seconds
+from oaiproxy.failures import error_of, from_value, not_a_page
 from oaiproxy.framing import FRAMINGS, Frame
-from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.picks import Envelope
 
@@ -24,8 +23,8 @@ MAX_ERROR = 256 * 1024
 """Bytes: of one streamed frame, of a whole reply, and of an error body that is read for its message."""
 JSON_FRAMINGS = ("ndjson", "json-array", "json-concat")
 """Framings whose content type is often that of a whole answer, so that only the first value tells which it is."""
-_BLANK = b" \t\r\n\xef\xbb\xbf"
-_AROUND = _BLANK + b"\x1e"
+BLANK = b" \t\r\n\xef\xbb\xbf"
+_AROUND = BLANK + b"\x1e"
 _STREAM_TYPES = {"text/event-stream": "sse", "application/x-ndjson": "ndjson"}
 
 
@@ -55,7 +54,7 @@ class Asked:
         A stream that was asked for may come as one JSON document, and a whole answer as a stream.
         """
         asked, whole, stream = self.operation, self.endpoint.whole, self.endpoint.stream
-        if self.streams and whole and asked.framing not in JSON_FRAMINGS and _is_json(content_type):
+        if self.streams and whole and asked.framing not in JSON_FRAMINGS and is_json(content_type):
             return whole, False
         if not self.streams and stream and stream.framing == _STREAM_TYPES.get(content_type):
             return stream, True
@@ -110,7 +109,7 @@ class Reply:
         """Whether nothing but white space came so far."""
         self._no_text = framing == "sse" or (framing != "text" and plan.data == "json")
         """Whether JSON or events must come, so that a page is none."""
-        self._maybe_whole = streams and framing not in JSON_FRAMINGS and _is_json(content_type)
+        self._maybe_whole = streams and framing not in JSON_FRAMINGS and is_json(content_type)
         """Whether a stream may come as one JSON document, and the mapping has no other words for that."""
         self._line = bytearray() if framing == "ndjson" and plan.data == "json" else None
         """The first line of what is to be a JSON value per line, until it is complete."""
@@ -182,7 +181,7 @@ class Reply:
             if len(self._body) > MAX_ERROR:
                 raise self._error()
             return
-        if self._blank and (start := data.lstrip(_BLANK)):
+        if self._blank and (start := data.lstrip(BLANK)):
             self._blank = False
             self._begin(start[:1])
         if self._line is not None:
@@ -192,10 +191,7 @@ class Reply:
     def _begin(self, first: bytes) -> None:
         """The first character tells a page from an answer, and one JSON document from a stream."""
         if first == b"<" and self._no_text:
-            raise BackendError(
-                "the backend answered with a web page or XML, not with what its mapping describes",
-                code="upstream_invalid_response",
-            )
+            raise not_a_page()
         self._maybe_whole = self._maybe_whole and first in (b"{", b"[")
         if self._maybe_whole:
             self._framing = FRAMINGS["whole"](MAX_REPLY)
@@ -275,16 +271,8 @@ class Reply:
 
     def _error(self) -> BackendError:
         """The error for a reply with a status of failure, and as much of its body as came."""
-        raw = bytes(self._body[:MAX_ERROR])
-        body: Json = None
-        try:
-            body = jsontext.parse_lenient(raw)
-        except jsontext.JsonError:
-            body = raw.decode("utf-8", "replace")
         mapping = self._asked.mapping
-        message, kind, code = describe(body, self._envelope, mapping.errors)
-        after = retry_seconds(self._headers.get("retry-after"), self._now)
-        return from_status(self._status, message, retry_after=after, type=kind, code=code, secrets=mapping.secrets)
+        return error_of(bytes(self._body[:MAX_ERROR]), self._envelope, mapping.errors, mapping.secrets, self._now)
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
@@ -322,6 +310,6 @@ def _completed(usage: Usage, prompt: int | None, completion: int | None) -> Usag
     return Usage(prompt, completion, total, usage.cached, usage.reasoning)
 
 
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
     """Whether a media type is that of one JSON document (RFC 6839, 3.1)."""
     return content_type == "application/json" or (content_type.endswith("+json") and "stream" not in content_type)
