@@ -78,6 +78,16 @@ class Answer:
         except BackendError as error:
             self._fail(error)
 
+    @property
+    def endpoint(self) -> str:
+        """The endpoint that it answers for."""
+        return self._plan.endpoint
+
+    @property
+    def content_type(self) -> str:
+        """That of the answer, as far as it is known."""
+        return self._encoder.content_type
+
     def feed(self, data: bytes) -> bytes:
         """The bytes for the client that more of the reply makes."""
         if self.fault is not None:

@@ -244,8 +244,7 @@ class _Run:
             return from_error(refusal)
         exchange = self._exchange(call, streams)
         status = self._example.backend.get("status", 200)
-        reply = exchange.reply(status, answer_headers(self._mapping, self._example))
-        return drive(reply, pieces, call, exchange.encoder)
+        return drive(exchange.reply(status, answer_headers(self._mapping, self._example)), pieces)
 
     def _differs(self, code: str, what: str, found: _Difference, *place: str, help_: str = "") -> Diagnostic:
         names = (*place[1:], *found.path)

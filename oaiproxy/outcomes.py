@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
-from oaiproxy.canonical import Call
-from oaiproxy.endpoints.encoding import Encoder
+from oaiproxy.answers import Answer
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import Reading
 from oaiproxy.jsontext import Json
-from oaiproxy.received import ENDPOINTS, received
+from oaiproxy.received import received
 
 
 @dataclass(slots=True)
@@ -40,21 +39,21 @@ class Outcome:
     error: dict[str, Json] | None = None
 
 
-def drive(reply: Reading, pieces: Iterable[bytes], call: Call, encoder: Encoder) -> Outcome:
+def drive(reply: Reading, pieces: Iterable[bytes]) -> Outcome:
     """Feed a reply piece by piece, as a server would, and read what comes out."""
     sent = b"".join(reply.feed(piece) for piece in pieces)
     sent += reply.end()
     sent += reply.close()
-    outcome = _read(sent, call, encoder) if sent else Outcome()
+    outcome = _read(sent, reply) if sent else Outcome()
     if reply.fault is not None:
         outcome.error = reply.fault.body()["error"]
         outcome.status = reply.fault.status
     return outcome
 
 
-def _read(sent: bytes, call: Call, encoder: Encoder) -> Outcome:
-    if call.endpoint in ENDPOINTS:
-        return Outcome(**received(call.endpoint, sent, encoder.content_type))
+def _read(sent: bytes, reply: Reading) -> Outcome:
+    if isinstance(reply, Answer):
+        return Outcome(**received(reply.endpoint, sent, reply.content_type))
     return from_stream(sent) if sent.startswith(b"data: ") else from_object(sent)
 
 

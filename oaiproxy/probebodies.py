@@ -63,6 +63,15 @@ def least(endpoint: str, text: str) -> dict[str, Json]:
     return {"input": text}
 
 
+def carriers(endpoint: str, text: str) -> Iterator[dict[str, Json]]:
+    """The least requests with a text: one for each place where it can be."""
+    if endpoint != "rerank":
+        yield least(endpoint, text)
+        return
+    yield {"query": text, "documents": ["a document", "another document"]}
+    yield {"query": "a query", "documents": ["a document", text]}
+
+
 def bodies(endpoint: str, reads: set[str]) -> Iterator[dict[str, Json]]:
     """The least request, all that the templates read, and each of it alone; token ids where they are read."""
     small = least(endpoint, "hi")

@@ -15,7 +15,7 @@ from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.probebodies import CARRIES, bodies, least
+from oaiproxy.probebodies import CARRIES, bodies, carriers, least
 from oaiproxy.sandbox import AbsentError, RenderError
 from oaiproxy.source import Source
 
@@ -158,9 +158,16 @@ class _Probe:
 
     def _carry(self, text: str, stream: bool) -> Iterator[Diagnostic]:
         """Text must arrive as it was sent."""
+        for body in carriers(self._name, text) if self._name in CARRIES else [_least(self._name, text)]:
+            found = list(self._carry_in(body | {"stream": stream}, text))
+            if found:
+                yield from found
+                return
+
+    def _carry_in(self, body: dict[str, Json], text: str) -> Iterator[Diagnostic]:
         shown = jsontext.dump(text[:40]).decode()
         try:
-            request = self._exchange(_least(self._name, text) | {"stream": stream}).backend_request()
+            request = self._exchange(body).backend_request()
         except ApiError as error:
             yield self._failure(error, f"the message {shown}")
             return

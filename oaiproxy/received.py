@@ -8,8 +8,6 @@ from oaiproxy import jsontext
 from oaiproxy.jsontext import Json
 from oaiproxy.vectors import from_base64
 
-ENDPOINTS = ("embeddings", "rerank", "moderations", "images", "speech", "transcriptions")
-
 
 def received(endpoint: str, data: bytes, content_type: str) -> dict[str, Json]:
     """The parts of an answer, under the names that they have in an example's `replies`."""
