@@ -16,6 +16,7 @@ from oaiproxy.events import Audio, Event, Fault, Head, Result, Usage
 from oaiproxy.extraction import Extraction, Sinks
 from oaiproxy.failures import error_of, not_a_page
 from oaiproxy.framing import FRAMINGS, Frame
+from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
 from oaiproxy.reply import BLANK, MAX_ERROR, MAX_REPLY, Asked, Uncounted, is_json
@@ -222,6 +223,8 @@ class Answer:
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
         self.fault = self._error() if self._failed else error
+        if self.fault.param == "messages":
+            self.fault.param = CARRIES[self.endpoint][-1]  # what is too long has another name here
 
 
 def _filled(usage: Usage) -> Usage:

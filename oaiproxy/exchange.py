@@ -31,7 +31,7 @@ from oaiproxy.requests import UnfitError
 from oaiproxy.sandbox import Absent, AbsentError, RenderError, Scope
 from oaiproxy.trees import Render
 
-Reading: TypeAlias = Reply | Answer
+AnyReply: TypeAlias = Reply | Answer
 """The reader of a reply, whatever the endpoint."""
 
 
@@ -113,7 +113,7 @@ class Exchange:
             template.method, url + _query_string(query), _with_credentials(headers, mapping.backend.headers), body
         )
 
-    def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reading:
+    def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> AnyReply:
         """The reader of the backend's reply: `headers` by lower-case names."""
         asked = Asked(
             self.mapping,

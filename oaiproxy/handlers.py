@@ -20,7 +20,7 @@ from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.encoding import EVENT_STREAM, error_event
 from oaiproxy.endpoints.models import encode_list
 from oaiproxy.errors import ApiError, BackendError, ClientError
-from oaiproxy.exchange import Exchange, Reading
+from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
@@ -252,11 +252,11 @@ class _Relay:
             identity = self._exchange.identity.request_id
             return await self._break_off(self._response, report_bug(self._state.log, identity, error))
 
-    async def _receive(self) -> Reading:
+    async def _receive(self) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off."""
         timeouts = self._exchange.mapping.backend.timeouts
         outgoing = self._exchange.backend_request()
-        reply: Reading | None = None
+        reply: AnyReply | None = None
         clock = self._clock = _Clock(timeouts)
         self._state.clocks.add(clock)
         try:
@@ -286,7 +286,7 @@ class _Relay:
             self._state.clocks.discard(clock)
         return reply
 
-    async def _pump(self, incoming: BackendReply, reply: Reading, clock: _Clock) -> None:
+    async def _pump(self, incoming: BackendReply, reply: AnyReply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():
@@ -299,7 +299,7 @@ class _Relay:
                 events = reply.events
                 clock.renew()
 
-    async def _finish(self, reply: Reading) -> web.StreamResponse:
+    async def _finish(self, reply: AnyReply) -> web.StreamResponse:
         """The end of the response."""
         out = reply.end()
         if reply.fault is None:
@@ -321,7 +321,7 @@ class _Relay:
         await self._patiently(response.write_eof())
         return response
 
-    async def _closing(self, reply: Reading) -> bytes:
+    async def _closing(self, reply: AnyReply) -> bytes:
         """The last bytes, with token counts that the backend did not give."""
         missing = reply.uncounted()
         if missing is None:

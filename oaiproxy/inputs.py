@@ -116,6 +116,13 @@ def voice(value: Json, param: str) -> str:
     return str(string(value, param))
 
 
+def unstreamed(value: Json, param: str) -> Json:
+    """False: what OpenAI can stream of these endpoints is not streamed here."""
+    if boolean(value, param):
+        raise invalid_value(param, "this endpoint is not streamed")
+    return value
+
+
 def upload(value: Json, param: str) -> Json:
     """A file that came as a part of a form: `{filename, media_type, base64}`."""
     if not isinstance(value, dict) or not isinstance(value.get("base64"), str):
@@ -172,7 +179,7 @@ INPUTS: Mapping[str, Mapping[str, Field]] = {
         "output_compression": Field(integer(0, 100), Unread.DROP, (100,)),
         "moderation": Field(string, Unread.DROP, ("auto",)),
         "response_format": Field(one_of("url", "b64_json"), Unread.IGNORE),
-        "stream": Field(boolean, Unread.REFUSE, (False,)),
+        "stream": Field(unstreamed, Unread.IGNORE, (False,)),
         "partial_images": Field(integer(0, 3), Unread.REFUSE, (0,)),
         "user": _USER,
     },
@@ -196,7 +203,7 @@ INPUTS: Mapping[str, Mapping[str, Field]] = {
         "temperature": Field(number(0, 1), Unread.DROP, (0,)),
         "timestamp_granularities": Field(text_list, Unread.IGNORE, ([],)),
         "include": Field(text_list, Unread.REFUSE, ([],)),
-        "stream": Field(boolean, Unread.REFUSE, (False,)),
+        "stream": Field(unstreamed, Unread.IGNORE, (False,)),
         "chunking_strategy": Field(anything, Unread.IGNORE),
         "known_speaker_names": Field(text_list, Unread.REFUSE, ([],)),
         "known_speaker_references": Field(text_list, Unread.REFUSE, ([],)),
@@ -249,6 +256,16 @@ NAMES: Mapping[str, Mapping[str, Shape]] = {
     },
 }
 """The names that the templates of each endpoint see beside those of all, and what they hold."""
+
+CARRIES: Mapping[str, tuple[str, ...]] = {
+    "embeddings": ("input",),
+    "rerank": ("query", "documents"),
+    "moderations": ("input",),
+    "images": ("prompt",),
+    "speech": ("input",),
+    "transcriptions": ("file",),
+}
+"""The names that hold what the client sends, what is longest last: each must be read."""
 
 _OF_ALL = {"model", "stream", "user"}
 CONVERSATION: frozenset[str] = frozenset(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from oaiproxy import jsontext
 from oaiproxy.answers import Answer
 from oaiproxy.errors import ApiError
-from oaiproxy.exchange import Reading
+from oaiproxy.exchange import AnyReply
 from oaiproxy.jsontext import Json
 from oaiproxy.received import received
 
@@ -39,7 +39,7 @@ class Outcome:
     error: dict[str, Json] | None = None
 
 
-def drive(reply: Reading, pieces: Iterable[bytes]) -> Outcome:
+def drive(reply: AnyReply, pieces: Iterable[bytes]) -> Outcome:
     """Feed a reply piece by piece, as a server would, and read what comes out."""
     sent = b"".join(reply.feed(piece) for piece in pieces)
     sent += reply.end()
@@ -51,7 +51,7 @@ def drive(reply: Reading, pieces: Iterable[bytes]) -> Outcome:
     return outcome
 
 
-def _read(sent: bytes, reply: Reading) -> Outcome:
+def _read(sent: bytes, reply: AnyReply) -> Outcome:
     if isinstance(reply, Answer):
         return Outcome(**received(reply.endpoint, sent, reply.content_type))
     return from_stream(sent) if sent.startswith(b"data: ") else from_object(sent)

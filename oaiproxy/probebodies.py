@@ -39,15 +39,6 @@ FIELDS: Mapping[str, Mapping[str, Json]] = {
     },
 }
 """A value of each field that can be left out."""
-CARRIES: Mapping[str, tuple[str, ...]] = {
-    "embeddings": ("input",),
-    "rerank": ("query", "documents"),
-    "moderations": ("input",),
-    "images": ("prompt",),
-    "speech": ("input",),
-    "transcriptions": ("file",),
-}
-"""The names that hold what the client sends: each must be read."""
 
 
 def least(endpoint: str, text: str) -> dict[str, Json]:

@@ -13,9 +13,10 @@ from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.probebodies import CARRIES, bodies, carriers, least
+from oaiproxy.probebodies import bodies, carriers, least
 from oaiproxy.sandbox import AbsentError, RenderError
 from oaiproxy.source import Source
 

@@ -23,8 +23,7 @@ async def read_form(request: web.Request, server: Server) -> dict[str, Json]:
     A file is `{filename, media_type, base64}`. Raises ClientError for what is no form, too large or too slow.
     """
     if request.content_type != "multipart/form-data":
-        message = "The request body must be multipart/form-data."
-        raise ClientError(message, status=415, code="unsupported_media_type")
+        raise ClientError("The request body must be multipart/form-data.", code="invalid_body")
     if (request.content_length or 0) > server.max_body:
         raise too_large()
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":

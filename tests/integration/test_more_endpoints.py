@@ -1,4 +1,4 @@
-"""Promises to OpenAI's own client beyond chat: vectors, images, sound, transcripts and verdicts through a real proxy."""
+"""Promises to OpenAI's own client beyond chat: vectors, images, sound, transcripts and verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import openai
 import pytest
 from conftest import Proxy
 from scripted import FIN, GONE, REQUEST, RST, Backend, answer, chunk, fetch, request, stream_head
-from support import STRICT, assert_strict, load
+from support import ROOT, STRICT, assert_strict, load
 
 Ask = Callable[..., Any]
 BLOCKS = {
@@ -227,7 +227,7 @@ async def test_images(served: Ask, came: Any, wanted: Any, got: dict[str, str]) 
     assert made.data is not None
     [image] = made.data
     assert image.model_dump(include={"url", "b64_json"}, exclude_none=True) == got
-    assert image.revised_prompt == (came["revised_prompt"] if "revised_prompt" in came else None)
+    assert image.revised_prompt == (came.get("revised_prompt") if isinstance(came, dict) else None)
 
 
 async def test_an_image_that_would_have_to_be_fetched(served: Ask) -> None:
@@ -365,3 +365,16 @@ async def test_what_a_transcript_cannot_be(served: Ask, given: Any, param: str) 
         await there.client.audio.transcriptions.create(**RECORDING, **given)
     assert caught.value.param == param
     assert there.backend.requests == []
+
+
+async def test_examples_are_a_backend_for_these_too(proxy: Proxy) -> None:
+    """With `mock:`, each endpoint answers as its example says."""
+    _, text = (ROOT / "tests/everything.yaml").read_text().rsplit("\n---\n", 1)
+    running = await proxy(load(text.replace("https://api.example.com", "mock:")))
+    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
+        vectors = await client.embeddings.create(model="m", input=["a", "b"], dimensions=2, user="me")
+        assert [item.embedding for item in vectors.data] == [[3.0, 4.0], [1.0, 2.0]]
+        assert (await client.moderations.create(model="m", input="a")).results[0].flagged
+        assert (await client.images.generate(model="m", prompt="a")).data is not None
+        assert (await client.audio.speech.create(model="m", input="a", voice="v")).content == b"RIFF"
+        assert (await client.audio.transcriptions.create(model="m", file=("a.wav", b"RIFF"))).text == "Hi."
