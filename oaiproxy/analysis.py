@@ -24,6 +24,14 @@ Shapes: TypeAlias = Mapping[str, Shape]
 """The names in scope; with a `*` among them, any other name may be there too."""
 
 
+class EndpointShapes(dict[str, Shape]):
+    """The names in scope of one endpoint's templates; `elsewhere` tells of those that other endpoints have."""
+
+    def __init__(self, shapes: Shapes, elsewhere: Mapping[str, str]) -> None:
+        super().__init__(shapes)
+        self.elsewhere = elsewhere
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """What an expression stands for, as far as it is known: its shape, and the path of names that leads to it."""
@@ -155,6 +163,10 @@ class Analysis:
         if name in self._sandbox.globals:
             self._finding("E207", f"`{name}` is a function", name, node.lineno, label=f"write `{name}(...)`")
         elif "*" not in self._shapes:
+            if isinstance(self._shapes, EndpointShapes) and name in self._shapes.elsewhere:
+                label = self._shapes.elsewhere[name]
+                self._finding("E203", f"unknown name `{name}`", name, node.lineno, label=label)
+                return ANYTHING
             known = [*bound, *self._shapes, *self._sandbox.globals]
             self._unknown("E203", "name", name, known, node.lineno)
         return ANYTHING

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from oaiproxy.errors import ApiError, BackendError
-from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.framing import EMPTY
 from oaiproxy.logs import Log
-from oaiproxy.reply import MAX_REPLY, Reply
+from oaiproxy.reply import MAX_REPLY
 from oaiproxy.sender import Incoming, Sender
 from oaiproxy.steps import Answer, Send, Sleep, Steps, Write
 
@@ -85,7 +85,7 @@ class Calls:
         self._clock.restart()
         return Held(main) if isinstance(main, Answer) else await self._send(main)
 
-    async def close(self, reply: Reply, write: Callable[[bytes], Awaitable[object]]) -> None:
+    async def close(self, reply: AnyReply, write: Callable[[bytes], Awaitable[object]]) -> None:
         """Make the calls that complete the answer, after the main reply came to its end."""
         self._over = True
         if data := reply.complete():
@@ -108,7 +108,7 @@ class Calls:
         for name, error in self._steps.lost:
             self._note("warning", "after", name=name, code=error.code, detail=error.detail or error.message)
 
-    def cancel(self, reply: Reply | None) -> None:
+    def cancel(self, reply: AnyReply | None) -> None:
         """Tell the backend in the background that nobody waits any more, if the mapping says how."""
         if self._over or self._exchange.flow is None or self._exchange.flow.cancel is None:
             return

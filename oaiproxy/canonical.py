@@ -36,6 +36,8 @@ class Call:
     request: Mapping[str, Json] = field(default_factory=dict)
     reasoning: bool = False
     """Whether templates ask for parts of the type `reasoning`: those that do not would take them for something else."""
+    texts: tuple[str, ...] = ()
+    """The texts that are no messages, for the count of tokens."""
 
 
 def without(call: Call, keys: Collection[str]) -> Call:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from oaiproxy import jsontext
 from oaiproxy.errors import BackendError, ClientError
 from oaiproxy.failures import (
     ErrorSelectors,
@@ -93,6 +94,22 @@ def failure(
             if rule.when(value, seen):
                 return _ruled(rule, error, told, value, seen, secrets)
     return error
+
+
+def error_of(
+    raw: bytes, envelope: Envelope, errors: ErrorSelectors, secrets: Iterable[str], *, own_key: bool = False
+) -> BackendError:
+    """The error for a reply with a status of failure and as much of its body as came.
+
+    `envelope` has its status, its headers and the time. `own_key` says that the client's own key was sent on.
+    """
+    body: Json
+    try:
+        body = jsontext.parse_lenient(raw)
+    except jsontext.JsonError:
+        body = raw.decode("utf-8", "replace")
+    found = Told(status=envelope.status, retry_after=retry_seconds(envelope.headers.get("retry-after"), envelope.now))
+    return failure(errors, body, envelope, secrets, found=found, own_key=own_key)
 
 
 def _ruled(

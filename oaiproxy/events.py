@@ -90,4 +90,19 @@ class Fault(msgspec.Struct, frozen=True):
     error: BackendError
 
 
-Event: TypeAlias = Head | Delta | ToolCallDelta | Logprobs | Annotations | Remainder | Usage | Finish | Fault
+class Result(msgspec.Struct, frozen=True):
+    """The answer of an endpoint that generates no text, as its reader made it (`oaiproxy.results`)."""
+
+    value: Json
+
+
+class Audio(msgspec.Struct, frozen=True):
+    """More of a sound, and its media type."""
+
+    data: bytes
+    media_type: str
+
+
+Event: TypeAlias = (
+    Head | Delta | ToolCallDelta | Logprobs | Annotations | Remainder | Usage | Finish | Fault | Result | Audio
+)

@@ -20,11 +20,13 @@ from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.formats import FORMATS, Format
 from oaiproxy.framing import EMPTY, Frame
+from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
 from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
+from oaiproxy.received import RECEIVED, plain
 from oaiproxy.rehearsal import Rehearsal, rehearse
 from oaiproxy.source import Source
 from oaiproxy.steps import Answer
@@ -39,7 +41,7 @@ MAX_PIECES = 4096
 MAX_FED = 4 << 20
 """Bytes that all the cut answers of one example may come to."""
 
-FIELDS = {"chat": CHAT, "completions": COMPLETIONS}
+FIELDS = {"chat": CHAT, "completions": COMPLETIONS, **INPUTS}
 """The fields of OpenAI's request, by endpoint."""
 _SUFFIXES = {
     "json": "application/json",
@@ -267,6 +269,8 @@ class _Run:
         for key, value in wanted.items():
             if key == "text":
                 found = _difference(value or "", made["text"] or "")
+            elif key in RECEIVED:
+                found = _difference(plain(value), plain(made[key]), exact=False)
             else:
                 found = _difference(value, made[key], exact=False)
             if found:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 from urllib.parse import quote
 
 from oaiproxy.addresses import follow
+from oaiproxy.answers import Answer
 from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names, without
 from oaiproxy.chat_templates import NAME
@@ -24,6 +26,7 @@ from oaiproxy.filters import kind
 from oaiproxy.filters import text as as_text
 from oaiproxy.flows import Flow
 from oaiproxy.framing import EMPTY
+from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import leave_out, sent_texts
@@ -34,6 +37,9 @@ from oaiproxy.sinks import Plan
 from oaiproxy.textfilters import NO_TERMS, Terms
 from oaiproxy.trees import Render
 from oaiproxy.variants import PLAIN
+
+AnyReply: TypeAlias = Reply | Answer
+"""The reader of a reply, whatever the endpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,8 @@ class Exchange:
                 param="model",
                 code="model_not_found",
             )
+        if endpoint.result is not None:
+            endpoint.result.check(call)
         told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
         if call.fields.get("tool_choice") == "none" and not told_of_choice:
             call = without(call, ("tools", "tool_choice"))
@@ -138,7 +146,7 @@ class Exchange:
             websocket,
         )
 
-    def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> Reply:
+    def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> AnyReply:
         """The reader of the backend's reply: `headers` by lower-case names."""
         asked = Asked(
             self.mapping,
@@ -151,7 +159,10 @@ class Exchange:
             self.terms,
             self.replies.get("created"),
         )
-        return Reply(asked, status, headers, self.identity.now if now is None else now)
+        now = self.identity.now if now is None else now
+        if self._endpoint.result is not None:
+            return Answer(asked, self.call, status, headers, now)
+        return Reply(asked, status, headers, now)
 
     def terms(self, plan: Plan) -> Terms:
         """What this request says about the reading of its answer. Raises RenderError when a template fails."""
@@ -209,7 +220,8 @@ REASONING = frozenset(
     for parts in ("parts", "parts[]")
 )
 """What templates read that ask for parts with reasoning by name."""
-_CLIENT_NAMES = {"system": "messages", "turns": "messages"} | {
+_CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}
+_CLIENT_NAMES |= {"system": "messages", "turns": "messages"} | {
     name: name
     for name in (
         "temperature",

@@ -119,6 +119,10 @@ class Extraction:
             events.append(self._counts())
         return events
 
+    def counts(self) -> list[Event]:
+        """The usage, if any was told: for answers that are no text."""
+        return [self._counts()] if self._usage else []
+
     def _payload(self, frame: Frame) -> Json:
         if self.plan.data == "text":
             return frame.data.decode("utf-8", "replace")

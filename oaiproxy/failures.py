@@ -170,6 +170,12 @@ def describe(body: Json, envelope: Envelope, selectors: ErrorSelectors) -> tuple
     return find_message(message) or find_message(body), word(kind), word(code)
 
 
+def not_a_page() -> BackendError:
+    """The error for markup where data should come."""
+    message = "the backend answered with a web page or XML, not with what its mapping describes"
+    return BackendError(message, code="upstream_invalid_response")
+
+
 def from_status(
     status: int,
     message: str,

@@ -20,19 +20,19 @@ from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
-from oaiproxy.endpoints.encoding import error_event
+from oaiproxy.endpoints.encoding import EVENT_STREAM, error_event
 from oaiproxy.endpoints.models import encode_list
 from oaiproxy.errors import ApiError, BackendError, ClientError
-from oaiproxy.exchange import Exchange
+from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, report_bug, too_large
-from oaiproxy.reply import Reply
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Incoming, Sender
 from oaiproxy.tokens import Tokenizer
+from oaiproxy.uploads import read_form
 
 DROPPED = "x-oaiproxy-dropped"
 RESCHEDULE_SECONDS = 0.25
@@ -139,8 +139,7 @@ def routes(state: State) -> list[web.RouteDef]:
             request.writer.output_size = 0
 
     return [
-        web.post("/v1/chat/completions", generating(DOORS["chat"]), expect_handler=expect),
-        web.post("/v1/completions", generating(DOORS["completions"]), expect_handler=expect),
+        *(web.post(door.path, generating(door), expect_handler=expect) for door in DOORS.values()),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),
@@ -151,7 +150,8 @@ def routes(state: State) -> list[web.RouteDef]:
 async def generate(request: web.Request, state: State, door: Door) -> web.StreamResponse:
     """Answer one request that generates."""
     record = request[RECORD]
-    call = door.parse(await read_json(request, state.server))
+    read = read_form if door.reads == "form" else read_json
+    call = door.parse(await read(request, state.server))
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = await state.resolve(call.model)
     identity = new_identity(str(record["request_id"]))
@@ -290,11 +290,11 @@ class _Relay:
             identity = self._exchange.identity.request_id
             return await self._break_off(self._response, report_bug(self._state.log, identity, error))
 
-    async def _receive(self) -> Reply:
+    async def _receive(self) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off."""
         timeouts = self._exchange.mapping.backend.timeouts
         outgoing = self._exchange.backend_request() if self._exchange.flow is None else None
-        reply: Reply | None = None
+        reply: AnyReply | None = None
         clock = self._clock = _Clock(timeouts)
         calls = self._calls(clock)
         self._state.clocks.add(clock)
@@ -348,7 +348,7 @@ class _Relay:
         state = self._state
         return Calls(self._exchange, state.sender, clock, state.log, state.background)
 
-    async def _pump(self, incoming: Incoming, reply: Reply, clock: _Clock) -> None:
+    async def _pump(self, incoming: Incoming, reply: AnyReply, clock: _Clock) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():
@@ -361,7 +361,7 @@ class _Relay:
                 events = reply.events
                 clock.renew()
 
-    async def _finish(self, reply: Reply) -> web.StreamResponse:
+    async def _finish(self, reply: AnyReply) -> web.StreamResponse:
         """The end of the response."""
         out = reply.end()
         if reply.fault is None:
@@ -385,7 +385,7 @@ class _Relay:
         await self._patiently(response.write_eof())
         return response
 
-    async def _closing(self, reply: Reply) -> bytes:
+    async def _closing(self, reply: AnyReply) -> bytes:
         """The last bytes, with token counts that the backend did not give."""
         missing = reply.uncounted()
         if missing is None:
@@ -429,7 +429,8 @@ class _Relay:
         """Tell of the failure, then close without the body's end: no client takes that for a complete answer."""
         self._record.level = "warning"
         self._record["code"], self._record["detail"] = error.code, error.detail or error.message
-        await self._write(error_event(error))
+        if self._exchange.encoder.content_type == EVENT_STREAM:
+            await self._write(error_event(error))
         if self._request.transport is not None:
             self._request.transport.close()
         return response

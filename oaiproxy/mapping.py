@@ -16,6 +16,7 @@ from oaiproxy.failures import ErrorSelectors
 from oaiproxy.flows import Flow, Flows
 from oaiproxy.formats import WHOLE, Format, make_format
 from oaiproxy.images import Images, compile_images
+from oaiproxy.inputs import INPUTS, endpoint_shapes
 from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
@@ -28,13 +29,14 @@ from oaiproxy.requests import (
     merge_requests,
     shared_request,
 )
+from oaiproxy.resultplans import ResultPlan, compile_result
 from oaiproxy.sinks import Plan
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import check_constants
 from oaiproxy.variants import Variant, Variants, compile_overrides, model_names, variables_shape
 
-ENDPOINTS = ("chat", "completions")
+ENDPOINTS = ("chat", "completions", *INPUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Endpoint:
     """What makes `chat_prompt`."""
     images: Images | None = None
     """Which images are fetched for the templates."""
+    result: ResultPlan | None = None
+    """How the replies of an endpoint beyond chat are read; such a one never streams."""
 
     def operation(self, stream: bool, mode: str = "auto") -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then.
@@ -159,7 +163,7 @@ class _Compiler:
 
     def mapping(self, default_name: str) -> Mapping:
         root = self._root.value
-        endpoints = {name: self._endpoint(self._root[name]) for name in ENDPOINTS if root.get(name)}
+        endpoints = {name: self._endpoint(name, self._root[name]) for name in ENDPOINTS if root.get(name)}
         answers = {
             name: (made.reads, made.whole is not None, made.stream is not None) for name, made in endpoints.items()
         }
@@ -187,17 +191,23 @@ class _Compiler:
             unsupported=compile_overrides(self._root.get("on_unsupported"), self._compilation),
         )
 
-    def _endpoint(self, source: Source) -> Endpoint:
-        compilation = Compilation(self._shapes, self._compilation.sandbox, self._compilation.findings)
+    def _endpoint(self, name: str, source: Source) -> Endpoint:
+        shapes = endpoint_shapes(name, self._shapes)
+        compilation = Compilation(shapes, self._compilation.sandbox, self._compilation.findings)
         chat_template = self._chat_template(source, compilation)
         shared = shared_request(self._root["backend"])
         request = merge_requests(shared, source["request"])
-        check_replies(source, compilation, websocket=self._backend.websocket)
         replies = Replies(
             self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes, self._errors
         )
         flows = Flows(source, shared, compilation, replies, self._following)
         following, compilation = flows.following(flows.before), flows.compilation(flows.before)
+        if name in INPUTS:
+            plan = compile_result(name, source["response"], replies, self._compilation)
+            operation = Operation(compile_request(request, compilation, following), plan.plan, WHOLE)
+            flow = flows.flow()
+            return Endpoint(operation, None, frozenset(compilation.reads), flow, result=plan)
+        check_replies(source, compilation, websocket=self._backend.websocket)
         whole = stream = None
         if response := source.get("response"):
             template = compile_request(request, compilation, following)

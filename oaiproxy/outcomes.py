@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
+from oaiproxy.answers import Answer
 from oaiproxy.errors import ApiError
+from oaiproxy.exchange import AnyReply
 from oaiproxy.jsontext import Json
-from oaiproxy.reply import Reply
+from oaiproxy.received import received
 
 
 @dataclass(slots=True)
@@ -23,13 +25,23 @@ class Outcome:
     refusal: str | None = None
     id: str | None = None
     model: str | None = None
+    vectors: list[list[float]] | None = None
+    results: list[Json] | None = None
+    images: list[Json] | None = None
+    audio: str | None = None
+    """The bytes of a sound, in base64."""
+    media_type: str | None = None
+    language: str | None = None
+    duration: float | None = None
+    segments: list[Json] | None = None
+    words: list[Json] | None = None
     status: int = 200
     error: dict[str, Json] | None = None
     choices: list[Json] = field(default_factory=list)
     """What each choice said, where there are several; what is above is the first one's."""
 
 
-def drive(reply: Reply, pieces: Iterable[bytes], completing: Callable[[], bytes] = bytes) -> Outcome:
+def drive(reply: AnyReply, pieces: Iterable[bytes], completing: Callable[[], bytes] = bytes) -> Outcome:
     """Feed a reply piece by piece, as a server would, and read what comes out.
 
     `completing` is called when all was fed, for what other replies add.
@@ -38,12 +50,17 @@ def drive(reply: Reply, pieces: Iterable[bytes], completing: Callable[[], bytes]
     sent += completing()
     sent += reply.end()
     sent += reply.close()
-    streams = sent.startswith(b"data: ")
-    outcome = (from_stream(sent) if streams else from_object(sent)) if sent else Outcome()
+    outcome = _read(sent, reply) if sent else Outcome()
     if reply.fault is not None:
         outcome.error = reply.fault.body()["error"]
         outcome.status = reply.fault.status
     return outcome
+
+
+def _read(sent: bytes, reply: AnyReply) -> Outcome:
+    if isinstance(reply, Answer):
+        return Outcome(**received(reply.endpoint, sent, reply.content_type))
+    return from_stream(sent) if sent.startswith(b"data: ") else from_object(sent)
 
 
 def from_error(error: ApiError) -> Outcome:

@@ -10,10 +10,13 @@ from functools import lru_cache
 from oaiproxy.analysis import PICKED
 from oaiproxy.canonical import Call, Message, canonical_part, message_text, without
 from oaiproxy.errors import ClientError
+from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import CHAT, COMPLETIONS, Field, Unread, unsupported
 
-_FIELDS: Mapping[str, Mapping[str, Field]] = {"chat": CHAT, "completions": COMPLETIONS}
+_FIELDS: Mapping[str, Mapping[str, Field]] = {"chat": CHAT, "completions": COMPLETIONS, **INPUTS}
+_ON_THE_WIRE = {"tokens": "input"}
+"""What templates see apart from other values of the same field, and that field."""
 _SYSTEM = ("system", "developer")
 _MEDIA = ("image", "audio", "file")
 _ANY_TEXT = {
@@ -78,9 +81,11 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
     fields = _FIELDS[call.endpoint]
     gone: set[str] = set()
     choice = call.fields.get("tool_choice")
-    for key in sorted(call.fields, key=lambda name: name not in _PARTNERS):
+    kept = () if call.endpoint in INPUTS else NEVER_UNREAD
+    for name in sorted(call.fields, key=lambda name: name not in _PARTNERS):
+        key = _ON_THE_WIRE.get(name, name)
         found = fields[key]
-        if is_read(reads, key, found) or key in gone or key in NEVER_UNREAD:
+        if is_read(reads, name, found) or _raw(reads, key) or key in gone or key in kept:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
@@ -222,9 +227,10 @@ def _thinned(message: Message, lost: Collection[int], tools: str) -> Message | N
 
 
 def sent_texts(call: Call, reads: frozenset[str]) -> tuple[str, ...]:
-    """The texts of the conversation that reach the backend."""
+    """The texts of the conversation that reach the backend, and those that are no messages."""
     sent = _reading(reads, _TEXT_KEYS).sent(call.messages)
-    return tuple(message_text(message) for index, message in enumerate(call.messages) if index in sent)
+    said = (message_text(message) for index, message in enumerate(call.messages) if index in sent)
+    return (*said, *call.texts)
 
 
 @dataclass(frozen=True, slots=True)

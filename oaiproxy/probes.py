@@ -17,9 +17,11 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import REASONING, BackendRequest, Exchange
 from oaiproxy.framing import EMPTY
+from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import reads_conversation
+from oaiproxy.probebodies import bodies, carriers, least
 from oaiproxy.rehearsal import requests_of, sample_replies
 from oaiproxy.sandbox import AbsentError, RenderError
 from oaiproxy.source import Source
@@ -81,7 +83,7 @@ _CONVERSATION = {
 """Messages with a text of their own each."""
 _TEXT_NAMES = {"prompt", "chat_prompt", "messages", "turns", "request"}
 """Names that hold the client's text."""
-_TEXT_LEAF = re.compile(r"\{\{.*\b(?:prompt|messages|turns|text|parts|request)\b.*\|", re.DOTALL)
+_TEXT_LEAF = re.compile(r"\{\{.*\b(?:prompt|messages|turns|text|parts|request|input|query|documents)\b.*\|", re.DOTALL)
 
 
 def probe(mapping: Mapping, root: Source, *, thorough: bool = True) -> list[Diagnostic]:
@@ -126,9 +128,8 @@ class _Probe:
         self._streams = (False,) if whole[0] is stream[0] else (False, True)
 
     def findings(self, hostile: Sequence[str]) -> Iterator[Diagnostic]:
-        if not self._reads & _TEXT_NAMES:
-            label = "no template reads `prompt`, `messages` or `turns`"
-            yield Diagnostic("E402", "the client's text is never sent", self._body(), label)
+        if unread := self._unread():
+            yield Diagnostic("E402", "the client's text is never sent", self._body(), unread)
             return
         for stream in self._streams:
             for body in self._bodies():
@@ -139,8 +140,18 @@ class _Probe:
             altered = [found for text in texts for found in self._carry(text, stream)]
             yield from altered or self._converse(stream)
 
+    def _unread(self) -> str:
+        """What must be read and is not; "" when nothing is amiss."""
+        if self._name not in CARRIES:
+            return "" if self._reads & _TEXT_NAMES else "no template reads `prompt`, `messages` or `turns`"
+        unread = [f"`{name}`" for name in CARRIES[self._name] if not self._reads & {name, "request"}]
+        return f"no template reads {' and '.join(unread)}" if unread else ""
+
     def _bodies(self) -> Iterator[dict[str, Json]]:
         """The least request, all that the templates read, and each of it alone."""
+        if self._name in CARRIES:
+            yield from bodies(self._name, self._reads)
+            return
         least: dict[str, Json] = _least(self._name, "hi")
         known = _FIELDS if self._name == "chat" else {key: _FIELDS[key] for key in _COMPLETION_FIELDS}
         fields = {key: value for key, value in known.items() if self._reads & {_NAMES.get(key, key), "request"}}
@@ -191,9 +202,16 @@ class _Probe:
 
     def _carry(self, text: str, stream: bool) -> Iterator[Diagnostic]:
         """Text must arrive as it was sent."""
+        for body in carriers(self._name, text) if self._name in CARRIES else [_least(self._name, text)]:
+            found = list(self._carry_in(body | {"stream": stream}, text))
+            if found:
+                yield from found
+                return
+
+    def _carry_in(self, body: dict[str, Json], text: str) -> Iterator[Diagnostic]:
         shown = jsontext.dump(text[:40]).decode()
         try:
-            requests = self._requests(self._exchange(_least(self._name, text) | {"stream": stream}))
+            requests = self._requests(self._exchange(body))
         except ApiError as error:
             if isinstance(error.__cause__, RefusedError):
                 return
@@ -270,11 +288,13 @@ _PATH = r"""(?:[A-Za-z_]\w*(?:\[[^\]]*\])*\.)*(?:\b{name}\b|[A-Za-z_]\w*\[['"]{n
 
 
 def _least(endpoint: str, text: str) -> dict[str, Json]:
+    if endpoint in CARRIES:
+        return least(endpoint, text)
     return {"messages": [{"role": "user", "content": text}]} if endpoint == "chat" else {"prompt": text}
 
 
 def _used(body: dict[str, Json]) -> str:
-    fields = sorted(body.keys() - {"messages", "prompt", "stream"})
+    fields = sorted(body.keys() - {"messages", "prompt", "stream", "input", "query", "documents", "file"})
     return ", ".join(f"`{key}`" for key in fields) if fields else "nothing but a message"
 
 

@@ -8,12 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from oaiproxy.errors import ApiError, BackendError
-from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.flows import CREATED, POLLED, SEEN, Flow
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
 from oaiproxy.outcomes import Outcome, drive, from_error
-from oaiproxy.reply import Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.steps import Answer, Closing, Opening, Send, Sleep, Steps, Write
 
@@ -128,7 +127,7 @@ class _Play:
             found: BackendRequest | Answer = end.value
             return found
 
-    def _close(self, steps: Steps | None, reply: Reply) -> Iterator[bytes]:
+    def _close(self, steps: Steps | None, reply: AnyReply) -> Iterator[bytes]:
         if steps is None:
             return
         yield reply.complete()

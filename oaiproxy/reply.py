@@ -10,11 +10,11 @@ from oaiproxy import jsontext
 from oaiproxy.auth import Passthrough
 from oaiproxy.decoding import decoder
 from oaiproxy.endpoints.encoding import Encoder
-from oaiproxy.error_rules import failure
+from oaiproxy.error_rules import error_of, failure
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
 from oaiproxy.extraction import Extraction
-from oaiproxy.failures import Told, retry_seconds, told_by
+from oaiproxy.failures import not_a_page, told_by
 from oaiproxy.formats import FORMATS, WHOLE
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -27,8 +27,8 @@ MAX_FRAME = 1024 * 1024
 MAX_REPLY = 32 * 1024 * 1024
 MAX_ERROR = 256 * 1024
 """Bytes: of one streamed frame, of a whole reply, and of an error body that is read for its message."""
-_BLANK = b" \t\r\n\xef\xbb\xbf"
-_AROUND = _BLANK + b"\x1e"
+BLANK = b" \t\r\n\xef\xbb\xbf"
+_AROUND = BLANK + b"\x1e"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Asked:
         A stream that was asked for may come as one JSON document, and a whole answer as a stream.
         """
         asked, whole, stream = self.operation, self.endpoint.whole, self.endpoint.stream
-        if self.streams and whole and not asked.framing.json and _is_json(content_type):
+        if self.streams and whole and not asked.framing.json and is_json(content_type):
             return whole, False
         if not self.streams and stream and stream.framing.telling and content_type == stream.framing.content_type:
             return stream, True
@@ -116,7 +116,7 @@ class Reply:
         """Whether nothing but white space came so far."""
         self._no_text = framing.named or (framing.name != "text" and plan.data == "json")
         """Whether JSON or events must come, so that a page is none."""
-        self._maybe_whole = streams and not framing.json and _is_json(content_type)
+        self._maybe_whole = streams and not framing.json and is_json(content_type)
         """Whether a stream may come as one JSON document, and the mapping has no other words for that."""
         self._line = bytearray() if framing.name == "ndjson" and framing.json and plan.data == "json" else None
         """The first line of what is to be a JSON value per line, until it is complete."""
@@ -227,7 +227,7 @@ class Reply:
             if len(self._body) > MAX_ERROR:
                 raise self._error()
             return
-        if self._blank and (start := data.lstrip(_BLANK)):
+        if self._blank and (start := data.lstrip(BLANK)):
             self._blank = False
             self._begin(start[:1])
         if self._line is not None:
@@ -237,10 +237,7 @@ class Reply:
     def _begin(self, first: bytes) -> None:
         """The first character tells a page from an answer, and one JSON document from a stream."""
         if first == b"<" and self._no_text:
-            raise BackendError(
-                "the backend answered with a web page or XML, not with what its mapping describes",
-                code="upstream_invalid_response",
-            )
+            raise not_a_page()
         self._maybe_whole = self._maybe_whole and first in (b"{", b"[")
         if self._maybe_whole:
             self._framing = WHOLE.open(MAX_REPLY)
@@ -320,16 +317,10 @@ class Reply:
 
     def _error(self) -> BackendError:
         """The error for a reply with a status of failure, and as much of its body as came."""
-        raw = bytes(self._body[:MAX_ERROR])
-        body: Json = None
-        try:
-            body = jsontext.parse_lenient(raw)
-        except jsontext.JsonError:
-            body = raw.decode("utf-8", "replace")
         mapping = self._asked.mapping
-        found = Told(status=self._status, retry_after=retry_seconds(self._headers.get("retry-after"), self._now))
         own_key = isinstance(mapping.backend.auth, Passthrough)
-        return failure(mapping.errors, body, self._envelope, mapping.secrets, found=found, own_key=own_key)
+        raw = bytes(self._body[:MAX_ERROR])
+        return error_of(raw, self._envelope, mapping.errors, mapping.secrets, own_key=own_key)
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
@@ -370,6 +361,6 @@ def _completed(usage: Usage, prompt: int | None, completion: int | None) -> Usag
     return Usage(prompt, completion, total, usage.cached, usage.reasoning)
 
 
-def _is_json(content_type: str) -> bool:
+def is_json(content_type: str) -> bool:
     """Whether a media type is that of one JSON document (RFC 6839, 3.1)."""
     return content_type == "application/json" or (content_type.endswith("+json") and "stream" not in content_type)

@@ -18,14 +18,14 @@ from oaiproxy import jsontext
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.events import Fault
-from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.extraction import Extraction
 from oaiproxy.failures import tell
 from oaiproxy.flows import CREATED, POLLED, SEEN, Poll, word
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
-from oaiproxy.reply import MAX_REPLY, Reply
+from oaiproxy.reply import MAX_REPLY
 from oaiproxy.sinks import Plan
 
 MAX_FAILURES = 3
@@ -99,7 +99,7 @@ class Steps:
             return main
         return (yield from self._polling(poll, main))
 
-    def closing(self, reply: Reply) -> Closing:
+    def closing(self, reply: AnyReply) -> Closing:
         """The calls that complete the answer, each of them only if something that it tells is missing."""
         self._replies[SEEN] = dict(reply.seen)
         for step in self._flow.after:

@@ -86,7 +86,7 @@ class _Explanation:
             label, help_ = did_you_mean(key, known), ""
             if "${" in key or "{{" in key:
                 label = "templates and `${...}` stand in values only"
-            elif not label and (homes := list(_homes(self.schema, key))):
+            elif not label and (homes := sorted(_homes(self.schema, key), key=lambda home: home[:1] != path[:1])):
                 label = f"it belongs under {' or '.join(f'`{_name(home)}`' for home in homes[:2])}"
             if not label:
                 help_ = f"known keys: {', '.join(known)}" if known else "leave it out"

@@ -82,6 +82,12 @@ async def test_the_addresses_are_these_and_no_others(proxy: Any) -> None:
     assert routes == {
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/completions"),
+        ("POST", "/v1/embeddings"),
+        ("POST", "/v1/rerank"),
+        ("POST", "/v1/moderations"),
+        ("POST", "/v1/images/generations"),
+        ("POST", "/v1/audio/speech"),
+        ("POST", "/v1/audio/transcriptions"),
         ("GET", "/v1/models"),
         ("HEAD", "/v1/models"),
         ("GET", "/v1/models/{model}"),

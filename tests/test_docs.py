@@ -31,6 +31,7 @@ from oaiproxy.endpoints import chat
 from oaiproxy.formats import FORMATS
 from oaiproxy.framing import Frame
 from oaiproxy.images import Images
+from oaiproxy.inputs import INPUTS, NAMES
 from oaiproxy.loader import mapping_schema
 from oaiproxy.parameters import CHAT, COMPLETIONS, Unread
 from oaiproxy.picks import FRAME_SHAPES, Envelope
@@ -327,7 +328,7 @@ def test_every_top_level_key_is_documented(page):
         ("error rules", properties("errors")["rules"]["items"]["properties"]),
         ("frame", properties("frame")),
         ("chat template", properties("chat_template")),
-        ("images", properties("images")),
+        ("images", properties("inline_images")),
         ("prompts", known_templates()),
         ("example", properties("example")),
         ("endpoint", properties("endpoint")),
@@ -405,6 +406,42 @@ def test_what_becomes_of_unread_fields_is_documented():
     for unread, row in rows.items():
         known = {key for fields_ in (CHAT, COMPLETIONS) for key, field in fields_.items() if field.unread is unread}
         exactly(spans(row[1]), known)
+
+
+def of_blocks(name):
+    """The pairs of block and name in a table."""
+    rows = table(LANGUAGE, name)
+    return [(block, each) for row in rows for block in spans(row[0]) for each in spans(row[1])]
+
+
+def test_the_names_of_other_endpoints_are_documented():
+    """Each under its block."""
+    exactly(of_blocks("inputs"), [(block, name) for block, names in NAMES.items() for name in names])
+
+
+def test_the_keys_of_other_endpoints_are_documented():
+    """Those that `response` takes, each under its block."""
+    known = [(block, key) for block in INPUTS for key in properties(block)["response"]["properties"]]
+    exactly(of_blocks("results"), known)
+    for block in INPUTS:
+        assert properties(block).keys() == {"request", "response"}
+
+
+def test_what_becomes_of_unread_inputs_is_documented():
+    """Each field of the other endpoints; one whose fate differs says of which endpoint."""
+    rows = dict(zip((Unread.REFUSE, Unread.DROP, Unread.IGNORE), table(LANGUAGE, "unread inputs"), strict=True))
+    fates = {}
+    for block, known in INPUTS.items():
+        for key, field in known.items():
+            fates.setdefault(key, {})[block] = field.unread
+    for unread, row in rows.items():
+        wanted = set()
+        for key, by_block in fates.items():
+            differs = len(set(by_block.values())) > 1
+            wanted |= {
+                f"`{key}` of `{block}`" if differs else f"`{key}`" for block in by_block if by_block[block] is unread
+            }
+        exactly(row[1].split(", "), wanted)
 
 
 def test_the_configuration_is_documented():

@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from support import HI, ask, chat
+from support import HI, IDENTITY, ask, chat, load
 
+from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ClientError
+from oaiproxy.exchange import Exchange
 from oaiproxy.policy import sent_texts
 
 PLAIN = chat(response="{text: t}")
@@ -464,3 +466,45 @@ def test_a_name_for_the_messages_is_no_use_of_them() -> None:
     with pytest.raises(ClientError) as refused:
         ask(mapping, messages=[{"role": "user", "content": [{"type": "text", "text": "see"}, IMAGE]}])
     assert refused.value.param == "messages[0].content[1].type"
+
+
+def inputs(endpoint: str, request: str, response: str, **fields: Any) -> Exchange:
+    """A request to an endpoint beyond chat."""
+    head = "oaiproxy: 1\nmodels: [m]\nbackend: {url: 'https://b'}\n"
+    mapping = load(f"{head}{endpoint}:\n  request: {{body: {{{request}}}}}\n  response: {response}\n")
+    call = DOORS[endpoint].parse({"model": "m", **fields})
+    return Exchange(mapping, call, DOORS[endpoint].encoder(call, IDENTITY), IDENTITY)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, ()),
+        ({"size": "1024x1024", "style": "vivid", "user": "u", "response_format": "url"}, ("size", "style")),
+        ({"size": "auto", "n": 1, "background": "auto", "stream": False}, ()),
+        ({"n": 2}, "n"),
+        ({"background": "transparent"}, "background"),
+        ({"output_format": "webp"}, "output_format"),
+    ],
+)
+def test_fields_of_other_endpoints(fields: dict[str, Any], wanted: str | tuple[str, ...]) -> None:
+    """Left out and named, or refused, as those of chat."""
+    if isinstance(wanted, tuple):
+        assert inputs("images", "p: '{{ prompt }}'", "{images: out}", prompt="a", **fields).dropped == wanted
+        return
+    with pytest.raises(ClientError) as caught:
+        inputs("images", "p: '{{ prompt }}'", "{images: out}", prompt="a", **fields)
+    assert (caught.value.param, caught.value.code) == (wanted, "unsupported_parameter")
+
+
+@pytest.mark.parametrize("read", ["tokens", "request.input", "request"])
+def test_token_ids_that_are_read(read: str) -> None:
+    """By their own name, or in the raw request."""
+    assert inputs("embeddings", f"t: '{{{{ {read} }}}}'", "{vectors: out}", input=[1, 2]).dropped == ()
+
+
+def test_token_ids_that_are_not_read() -> None:
+    """Are refused under the name that they have on the wire."""
+    with pytest.raises(ClientError) as caught:
+        inputs("embeddings", "t: '{{ input }}'", "{vectors: out}", input=[1, 2])
+    assert caught.value.param == "input"

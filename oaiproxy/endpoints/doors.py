@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from oaiproxy.canonical import Call, Identity
-from oaiproxy.endpoints import chat, completions
+from oaiproxy.endpoints import (
+    chat,
+    completions,
+    embeddings,
+    images,
+    moderations,
+    rerank,
+    speech,
+    transcriptions,
+)
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.jsontext import Json
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One endpoint's two halves."""
+    """One endpoint's two halves, and where it is.
 
+    `reads` tells what a client sends: JSON, or a form whose fields are given to `parse` by name.
+    """
+
+    path: str
     parse: Callable[[Json], Call]
     encoder: Callable[[Call, Identity], Encoder]
+    reads: Literal["json", "form"] = "json"
 
 
 DOORS: Mapping[str, Door] = {
-    chat.ENDPOINT: Door(chat.parse, chat.encoder),
-    completions.ENDPOINT: Door(completions.parse, completions.encoder),
+    chat.ENDPOINT: Door("/v1/chat/completions", chat.parse, chat.encoder),
+    completions.ENDPOINT: Door("/v1/completions", completions.parse, completions.encoder),
+    embeddings.ENDPOINT: Door("/v1/embeddings", embeddings.parse, embeddings.encoder),
+    rerank.ENDPOINT: Door("/v1/rerank", rerank.parse, rerank.encoder),
+    moderations.ENDPOINT: Door("/v1/moderations", moderations.parse, moderations.encoder),
+    images.ENDPOINT: Door("/v1/images/generations", images.parse, images.encoder),
+    speech.ENDPOINT: Door("/v1/audio/speech", speech.parse, speech.encoder),
+    transcriptions.ENDPOINT: Door(
+        "/v1/audio/transcriptions", transcriptions.parse, transcriptions.encoder, reads="form"
+    ),
 }

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import HI, Round, ask, bytewise, chat, events, example, play
+from support import HI, ROOT, Round, ask, bytewise, chat, events, example, load, play
 
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import BackendError, ClientError
 from oaiproxy.exchange import Exchange
+from oaiproxy.inputs import INPUTS
 from oaiproxy.mapping import Mapping
 
 unhurried = settings(deadline=None)  # a busy machine is no failure
@@ -260,9 +261,39 @@ bodies = (
         lambda given_: HI | {"prompt": "hi"} | given_
     )
 )
+BEYOND = load((ROOT / "tests/everything.yaml").read_text().rsplit("\n---\n", 1)[1])
+"""A mapping with the endpoints beyond chat."""
+LEAST: dict[str, Any] = {
+    "model": "m",
+    "input": "a",
+    "query": "q",
+    "documents": ["a"],
+    "prompt": "p",
+    "file": {"base64": "AA=="},
+}
+more_bodies = st.dictionaries(
+    st.sampled_from(sorted({key for fields in INPUTS.values() for key in fields})), json_values, max_size=4
+).map(lambda given_: LEAST | given_)
 
 
-@pytest.mark.parametrize("endpoint", DOORS)
+@pytest.mark.parametrize("endpoint", INPUTS)
+@settings(unhurried, max_examples=150)
+@given(body=json_values | more_bodies)
+def test_any_body_beyond_chat_is_a_call_or_the_clients_mistake(endpoint: str, body: Any) -> None:
+    """No request makes another error than one of ours, up to the request for the backend."""
+    door = DOORS[endpoint]
+    try:
+        call = door.parse(body)
+        identity = ask(example()).identity
+        Exchange(BEYOND, call, door.encoder(call, identity), identity).backend_request()
+    except ClientError as error:
+        told = error.status, bool(error.code)
+    else:
+        told = 400, True
+    assert told == (400, True)
+
+
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
 @settings(unhurried, max_examples=300)
 @given(body=bodies)
 def test_any_body_is_a_call_or_the_clients_mistake(endpoint: str, body: Any) -> None:

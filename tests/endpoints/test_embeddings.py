@@ -1,0 +1,57 @@
+"""Promises of `/v1/embeddings`: texts or token ids in, a list object out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from support import IDENTITY, assert_strict, needs_strict
+
+from oaiproxy import jsontext
+from oaiproxy.endpoints.embeddings import encoder, parse
+from oaiproxy.errors import BackendError, ClientError
+from oaiproxy.events import Head, Result, Usage
+
+
+def made(vectors: Any, **fields: Any) -> Any:
+    answer = encoder(parse({"model": "m", "input": "a", **fields}), IDENTITY)
+    answer.feed(Head(None, "large"))
+    answer.feed(Result(vectors))
+    return jsontext.parse(answer.close(Usage(prompt=2, total=2)))
+
+
+@pytest.mark.parametrize(
+    ("given", "fields", "texts"),
+    [
+        ("a", {"input": ["a"]}, ("a",)),
+        ("", {"input": [""]}, ("",)),
+        (["a", "b"], {"input": ["a", "b"]}, ("a", "b")),
+        ([1, 2], {"tokens": [[1, 2]]}, ()),
+        ([[1], [2]], {"tokens": [[1], [2]]}, ()),
+    ],
+)
+def test_inputs(given: Any, fields: dict[str, Any], texts: tuple[str, ...]) -> None:
+    """Always a list; the texts are counted."""
+    call = parse({"model": "m", "input": given, "dimensions": None})
+    assert ({key: call.fields[key] for key in call.fields if key != "model"}, call.texts) == (fields, texts)
+
+
+def test_an_input_that_is_none() -> None:
+    """An empty list asks for nothing."""
+    with pytest.raises(ClientError, match="empty list"):
+        parse({"model": "m", "input": []})
+
+
+@needs_strict
+def test_the_answer_is_openais() -> None:
+    """By its own schema."""
+    assert_strict("CreateEmbeddingResponse", [made([[0.5, 1.0]]), made([[0.5]], encoding_format="float")])
+
+
+def test_base64() -> None:
+    """When it is asked for: 0.5 is 00 00 00 3f."""
+    assert made([[0.5]], encoding_format="base64")["data"] == [
+        {"object": "embedding", "index": 0, "embedding": "AAAAPw=="}
+    ]
+    with pytest.raises(BackendError, match="too large"):
+        made([[1e39]], encoding_format="base64")
