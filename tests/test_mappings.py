@@ -57,11 +57,11 @@ def test_its_first_line_names_the_schema(path: Path) -> None:
 
 
 def test_its_text_is_tidy(path: Path) -> None:
-    """No tabs, no blanks at line ends, one line break at the end, lines that fit."""
+    """No tabs, no blanks at line ends, one line break at the end, lines that fit but for what is shown of the wire."""
     text = path.read_text()
     assert "\t" not in text
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
     for line in text.split("\n"):
         assert line == line.rstrip()
-        assert len(line) <= 120
+        assert len(line) <= 120 or line.lstrip().startswith(("data:", '{"'))
