@@ -6,29 +6,21 @@ The expectations are written by hand from the recordings, and how the bytes are 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT, ask
+from recordings import FOLDERS, WIRE, needs_wire, shipped
+from support import ask
 
-from oaiproxy.loader import Loader
-from oaiproxy.mapping import Mapping
 from oaiproxy.outcomes import Outcome, drive
 
-WIRE = ROOT.parent / "shared" / "wire"  # the recordings, on the machines that have them
-FOLDERS = {"anthropic": "anthropic", "bedrock_converse": "bedrock-converse", "cohere_v2": "cohere"}
-FOLDERS |= {name: name for name in ("dashscope", "gemini", "ollama", "watsonx", "yandexgpt")}
-"""The recordings' folders, and the mapping that each is for."""
 TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
-EVERY_CUT = 1600
+EVERY_CUT = 4096
 """Streams up to so many bytes are cut in two at every position, longer ones at so many."""
 WHOLE_CUTS = 40
 """The same for whole answers, of which nothing is read before their end."""
-
-needs_wire = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are not on this machine")
 
 
 @dataclass(frozen=True)
@@ -273,17 +265,6 @@ UNDRIVEN = {
     "watsonx/response_rerank.json": "not a chat",
 }
 """Recordings, or patterns of them, that no mapping is for, and why."""
-
-
-@cache
-def shipped(name: str, framing: str = "") -> Mapping:
-    """A shipped mapping; with another framing of its chat's streams where one is given."""
-    ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
-    chat = mapping.endpoints["chat"]
-    if not framing:
-        return mapping
-    assert chat.stream is not None
-    return replace(mapping, endpoints={"chat": replace(chat, stream=replace(chat.stream, framing=framing))})
 
 
 def recorded(*kinds: str) -> list[str]:
