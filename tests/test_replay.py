@@ -1,0 +1,349 @@
+"""Recorded exchanges of the shipped backends through their mappings: what comes out is what the recordings say.
+
+The expectations are written by hand from the recordings, and how the bytes are cut must not change them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recordings import FOLDERS, WIRE, needs_wire, shipped
+from support import ask
+
+from oaiproxy.outcomes import Outcome, drive
+
+TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
+EVERY_CUT = 4096
+"""Streams up to so many bytes are cut in two at every position, longer ones at so many."""
+WHOLE_CUTS = 40
+"""The same for whole answers, of which nothing is read before their end."""
+
+
+@dataclass(frozen=True)
+class Long:
+    """A text that is told by its beginning, its end and its length."""
+
+    start: str
+    end: str
+    length: int
+
+    def __eq__(self, other: object) -> bool:
+        text = str(other)
+        return text.startswith(self.start) and text.endswith(self.end) and len(text) == self.length
+
+
+def said(
+    text: str | Long = "",
+    finish: str = "stop",
+    usage: tuple[int | None, ...] | None = None,
+    reasoning: str | Long | None = None,
+    calls: list[tuple[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """An answer. `usage` is of the prompt, the completion, and of these the cached and the reasoning tokens."""
+    return {"text": text, "finish": finish, "usage": usage, "reasoning": reasoning, "calls": calls or []}
+
+
+def failed(status: int, code: str, message: str, kind: str = "server_error") -> dict[str, Any]:
+    """A failure; the message is part of the one that comes."""
+    return {"status": status, "code": code, "type": kind, "message": message}
+
+
+BAD = "invalid_request_error"
+PELICAN = ("pelican_name_generator", {})
+TAXES = (
+    '{"filename": "taxes.txt", "lines_of_text": [\n"# COMPREHENSIVE TAX GUIDE FOR INDIVIDUALS WITH MULTIPLE W-2s",\n'
+    '"",\n"## INTRODUCTION",\n"",\n"Filing taxes'
+)
+FAMILY = [("retrieve_entity_info", {"name": name}) for name in ("Alice", "Bob", "Charlie", "Daisy")]
+TOKYO = [("get_time", {"location": "Tokyo"}), ("get_weather", {"location": "Tokyo"})]
+PLAN = "I will search for the current time and weather in Tokyo."
+
+WANTED: dict[str, dict[str, Any]] = {
+    "anthropic/error_400.json": failed(400, "invalid_value", "does not support effort level 'xhigh'", BAD),
+    "anthropic/error_404_model.json": failed(502, "upstream_not_found", "model: claude-does-not-exist"),
+    "anthropic/error_529_overloaded.json": failed(502, "upstream_error", "Overloaded", "overloaded_error"),
+    "anthropic/response_image_url.json": said(
+        Long("This is a potato. It's a", "ing, frying, or mashing.", 366), usage=(296, 91, 0)
+    ),
+    "anthropic/response_parallel_tools_turn1.json": said(
+        Long("I'll help you find out w", "n to compare their ages.", 156), "tool_calls", (423, 202, 0), calls=FAMILY
+    ),
+    "anthropic/response_parallel_tools_turn2.json": said(
+        Long("Based on the retrieved i", "the four family members.", 340), usage=(771, 77, 0)
+    ),
+    "anthropic/response_system_text.json": said("The capital of France is Paris.", usage=(20, 10, 0)),
+    "anthropic/stream_error_overloaded.sse": failed(503, "upstream_error", "Overloaded", "overloaded_error"),
+    "anthropic/stream_image_b64_stream.sse": said("Red square, green square.", usage=(83, 9, 0)),
+    "anthropic/stream_prefill_stop.sse": said(
+        '\ndef pelican():\n    return "A large waterbird with a long bill and a throat pouch for catching fish."\n',
+        usage=(16, 28, 0),
+    ),
+    "anthropic/stream_redacted_thinking_stream.sse": said(
+        Long("I notice that you've sen", "timate task or question?", 359), usage=(92, 189, 0)
+    ),
+    "anthropic/stream_refusal.sse": said("", "content_filter", (20, 1)),  # 0 in the end, which tells nothing new
+    "anthropic/stream_text_stream.sse": said("- Captain\n- Scoop", usage=(17, 10, 0)),
+    "anthropic/stream_thinking_stream.sse": said(
+        Long("Here are the basic steps", "d when crossing streets.", 1021),
+        usage=(43, 282, 0),
+        reasoning=Long("This is a straightforwar", " help prevent accidents.", 202),
+    ),
+    "anthropic/stream_tool_args.sse": said(
+        "I'll check the current weather in Paris for you.",
+        "tool_calls",
+        (377, 65, 0),
+        calls=[("get_weather", {"location": "Paris"})],
+    ),
+    "anthropic/stream_tool_args_truncated_max_tokens.sse": said(
+        Long("I'll create a comprehens", " me do that for you now.", 135),
+        "length",
+        (450, 124, 0),
+        calls=[("make_file", TAXES)],
+    ),
+    "anthropic/stream_tool_noargs_stream.sse": said("", "tool_calls", (543, 40, 0), calls=[PELICAN]),
+    "anthropic/stream_tools_turn1.sse": said("", "tool_calls", (542, 62, 0), calls=[PELICAN, PELICAN]),
+    "anthropic/stream_tools_turn2.sse": said(
+        Long("Here are two great names", "your feathered friend! 🦅", 299), usage=(678, 82, 0)
+    ),
+    "bedrock_converse/error_400_model.json": failed(400, "invalid_value", "model identifier is invalid", BAD),
+    "bedrock_converse/error_400_model_stream.json": failed(400, "invalid_value", "model identifier is invalid", BAD),
+    "bedrock_converse/response_image_bytes.json": said(
+        Long("The image features a fru", " in the image is a kiwi.", 228), usage=(1839, 49)
+    ),
+    "bedrock_converse/response_params.json": said(
+        Long("The capital of France is", "international diplomacy.", 197), usage=(13, 41)
+    ),
+    "bedrock_converse/response_thinking_adaptive.json": said(
+        Long("Here are the basic steps", " a particular situation?", 1145),
+        usage=(14, 322, 0),
+        reasoning="The user is asking a simple, practical question about how to cross the street safely.",
+    ),
+    "bedrock_converse/response_tools_turn1.json": said(
+        Long("<thinking> To determine ", 'o "France". </thinking>\n', 237),
+        "tool_calls",
+        (426, 66),
+        calls=[("get_capital", {"country": "France"})],
+    ),
+    "bedrock_converse/response_tools_turn2.json": said(
+        Long("<thinking> It appears th", "ation, feel free to ask!", 370), usage=(531, 76)
+    ),
+    "cohere_v2/error_404_embed.json": failed(502, "upstream_not_found", "model 'nonexistent' not found"),
+    "cohere_v2/response_chat.json": said(
+        Long("Arrrr, matey! Shiver me ", "I couldn’t help but cry.", 289), usage=(69, 89)
+    ),
+    "cohere_v2/response_reasoning_tools.json": said(
+        "",
+        "tool_calls",
+        (1494, 330, 1008),
+        reasoning=Long("Okay, the user is asking", "h location set to Osaka.", 1305),
+        calls=[("get_the_weather", {"location": "Osaka"})],
+    ),
+    "cohere_v2/response_thinking.json": said(
+        Long("Crossing a river safely ", "safety is paramount. 🌊⚠️", 2930),
+        usage=(2190, 1257),
+        reasoning=Long("Okay, the user is asking", "vice for river crossing.", 2945),
+    ),
+    "cohere_v2/response_tools_turn1.json": said("", "tool_calls", (968, 83), reasoning=PLAN, calls=TOKYO),
+    "cohere_v2/response_tools_turn2.json": said(
+        "The current time in Tokyo is 4:20 PM and the weather is sunny with a temperature of 20°C.", usage=(1094, 102)
+    ),
+    "cohere_v2/response_vision_url.json": said(
+        Long("The image you've provide", " open to interpretation.", 558), usage=(502, 113, 480)
+    ),
+    "cohere_v2/stream_chat_stream.sse": said(
+        Long("Arrrr, matey! Shiver me ", "ore pirate-themed humor!", 383), usage=(69, 110)
+    ),
+    "cohere_v2/stream_tools_stream.sse": said("", "tool_calls", (968, 83), reasoning=PLAN, calls=TOKYO),
+    "dashscope/error_400.json": failed(400, "InvalidParameter", "Required parameter(s) missing or invalid", BAD),
+    "dashscope/response_text_format.json": said("return a text", usage=(2, 17)),
+    "dashscope/stream_error.sse": failed(502, "DataInspectionFailed", "Input data may contain inappropriate content."),
+    "dashscope/stream_incremental.sse": said("根据现有建议根据天气变化调整出行安排。", usage=(2940, 284, 0)),
+    "gemini/error_404_embed.json": failed(502, "upstream_not_found", "models/nonexistent-model is not found"),
+    "gemini/error_404_model.json": failed(502, "upstream_not_found", "models/gemini-3.6-flahs is not found"),
+    "gemini/error_429_retryinfo.json": failed(
+        429, "insufficient_quota", "exceeded your current quota", "rate_limit_error"
+    ),
+    "gemini/response_js_unary_failure_empty_content.json": failed(
+        502, "upstream_mapping_mismatch", "no text was found"
+    ),
+    "gemini/response_js_unary_failure_finish_reason_safety.json": said("No", "content_filter"),
+    "gemini/response_js_unary_failure_image_rejected.json": failed(400, "INVALID_ARGUMENT", "invalid argument.", BAD),
+    "gemini/response_js_unary_failure_prompt_blocked_safety.json": said("", "content_filter"),
+    "gemini/response_max_tokens_empty_content.json": said("", "length", (15, 2, None, 2)),
+    "gemini/response_params_safety.json": said("", "content_filter", (14, 0)),
+    "gemini/response_structured_output.json": said(
+        '{\n  "city": "Mexico City",\n  "country": "Mexico"\n}', usage=(8, 20)
+    ),
+    "gemini/response_text_unary.json": said("Hello! How can I help you today?", usage=(9, 43, None, 34)),
+    "gemini/response_tools_unary_turn1.json": said(
+        "", "tool_calls", (57, 139, None, 124), calls=[("get_capital", {"country": "France"})]
+    ),
+    "gemini/response_tools_unary_turn2.json": said(
+        "", "tool_calls", (109, 215, None, 199), calls=[("get_capital", {"country": "La France"})]
+    ),
+    "gemini/stream_js_streaming_failure_empty_content.sse": failed(
+        502, "upstream_mapping_mismatch", "no text was found"
+    ),
+    "gemini/stream_js_streaming_failure_finish_reason_safety.sse": said("No", "content_filter"),
+    "gemini/stream_js_streaming_failure_prompt_blocked_safety.sse": said("", "content_filter"),
+    "gemini/stream_js_streaming_failure_recitation_no_content.sse": said(
+        "Copyrighted text goes hereMore copyrighted text", "content_filter"
+    ),
+    "gemini/stream_js_streaming_success_function_call_short.sse": said(
+        "", "tool_calls", calls=[("getTemperature", {"city": "San Jose"})]
+    ),
+    "gemini/stream_js_streaming_success_utf8.sse": said(
+        Long("秋风瑟瑟，叶落纷纷，", "感受秋天的气息，领悟秋天的哲理。", 225)
+    ),
+    "gemini/stream_js_streaming_unknown_enum.sse": said(
+        Long("**Cats:**\n\n- **Physical ", " health issues early on.", 3285)
+    ),
+    "gemini/stream_text_jsonarray_stream.json": said(
+        "Scoop",
+        usage=(11, 293, None, 291),
+        reasoning=Long("**Considering the Constr", "straint is paramount.\n\n\n", 275),
+    ),
+    "gemini/stream_text_sse_stream.sse": said("The capital of France is Paris.\n", usage=(13, 8)),
+    "gemini/stream_tool_sse_stream.sse": said("", "tool_calls", (29, 212, None, 202), calls=[("get_country", {})]),
+    "gemini/stream_tools_jsonarray_turn1.json": said(
+        "",
+        "tool_calls",
+        (32, 54, None, 42),
+        reasoning=Long("**Generating Pelican Nam", "n. It's a quick plan.\n\n\n", 236),
+        calls=[PELICAN],
+    ),
+    "gemini/stream_tools_jsonarray_turn2.json": said("", "tool_calls", (105, 13), calls=[PELICAN]),
+    "ollama/error_500.json": failed(502, "upstream_error", "the model failed to generate a response"),
+    "ollama/response_chat.json": said(
+        Long("A joke about OpenTelemet", "s a smile to your face!)", 256), usage=(17, 66)
+    ),
+    "ollama/response_chat_tool_result.json": said(
+        Long("This is a simple example", "t units (e.g., Celsius).", 535), usage=(44, 113)
+    ),
+    "ollama/response_generate.json": said(
+        Long("A niche topic!\n\nHere's o", "t a smile to your face!)", 261), usage=(17, 63)
+    ),
+    "ollama/stream_chat_stream.ndjson": said(
+        Long("Why did the OpenTelemetr", "t a smile to your face!)", 212), usage=(17, 50)
+    ),
+    "ollama/stream_chat_tools.ndjson": said("", "tool_calls", (169, 15), calls=[("get_weather", {"city": "Tokyo"})]),
+    "ollama/stream_error_midstream.ndjson": failed(502, "upstream_error", "an error was encountered while running"),
+    "ollama/stream_generate_stream.ndjson": said(
+        Long("A joke about OpenTelemet", " stages of development!)", 291), usage=(17, 71)
+    ),
+    "watsonx/error_401.json": failed(502, "upstream_auth_error", "refused the credentials"),
+    "watsonx/response_generation.json": said("2", usage=(7, 2)),
+    "watsonx/stream_chat.sse": said("Hello", usage=(38, 3)),
+    "watsonx/stream_chat_tools.sse": said("", "tool_calls", (84, 25), calls=[("sum", {"first": 1, "second": 1})]),
+    "watsonx/stream_generation_stream.sse": said("the sun is the most important star in the sky", usage=(8, 11)),
+    "yandexgpt/error_400.json": failed(400, "invalid_value", "no more than 8192, got 9000", BAD),
+    "yandexgpt/response_tools_turn1.json": said(
+        "", "tool_calls", (100, 14), calls=[("something", {"numbers": [5.0, 4.0, 1.0]})]
+    ),
+    "yandexgpt/response_tools_turn2.json": said(
+        "The result of doing SOMETHING with the numbers 5, 4, and 1 is +20.0.", usage=(130, 26)
+    ),
+    "yandexgpt/stream_cumulative.ndjson": said(
+        Long("Platypuses, also known a", "eir natural environment.", 1359), usage=(26, 317)
+    ),
+}
+
+UNDRIVEN = {
+    "bedrock_converse/stream_*": "the mapping asks for whole answers",
+    "cohere_v2/response_embed.json": "not a chat",
+    "cohere_v2/response_rerank.json": "not a chat",
+    "dashscope/stream_cumulative_default.sse": "the mapping asks for increments",
+    "gemini/response_embed_batch.json": "not a chat",
+    "gemini/stream_partial_function_args.sse": "the mapping does not ask for arguments in pieces",
+    "ollama/response_embed*": "not a chat",
+    "watsonx/response_embed.json": "not a chat",
+    "watsonx/response_iam_token.json": "an answer of IBM's identity service",
+    "watsonx/response_rerank.json": "not a chat",
+}
+"""Recordings, or patterns of them, that no mapping is for, and why."""
+
+
+def recorded(*kinds: str) -> list[str]:
+    """The recordings of the shipped backends, as `folder/file`."""
+    found = (path for folder in FOLDERS for path in sorted((WIRE / folder).glob("*")))
+    return [f"{path.parent.name}/{path.name}" for path in found if path.name.startswith(kinds)]
+
+
+class Recording:
+    """A recorded answer, and its way through the mapping."""
+
+    def __init__(self, name: str) -> None:
+        path = WIRE / name
+        self.data = path.read_bytes()
+        self.streams = path.name.startswith("stream_")
+        number = path.name.removeprefix("error_")[:3]
+        self._status = int(number) if number.isdigit() else 400 if "image_rejected" in name else 200
+        self._type = {"content-type": TYPES[path.suffix]}
+        self._endpoint = "completions" if "_generat" in name else "chat"
+        array = self.streams and path.suffix == ".json"
+        self._mapping = shipped(FOLDERS[path.parent.name], "json-array" if array else "")
+
+    def outcome(self, pieces: list[bytes]) -> Outcome:
+        """What a client gets when the answer comes in these pieces."""
+        more = {"stream_options": {"include_usage": True}} if self.streams else {}
+        exchange = ask(self._mapping, endpoint=self._endpoint, stream=self.streams, **more)
+        exchange.backend_request()
+        return drive(exchange.reply(self._status, self._type), pieces)
+
+    def cuts(self) -> Iterator[list[bytes]]:
+        """The answer in single bytes, with CRLF line ends, and in two pieces."""
+        data = self.data
+        yield [data[at : at + 1] for at in range(len(data))]
+        if self.streams and b"\r" not in data:
+            yield [data.replace(b"\n", b"\r\n")]
+        most = EVERY_CUT if self.streams else WHOLE_CUTS
+        for at in range(1, len(data), -(-len(data) // most)):
+            yield [data[:at], data[at:]]
+
+
+@needs_wire
+@pytest.mark.parametrize("name", WANTED)
+def test_what_comes_out_is_what_was_recorded(name: str) -> None:
+    """Text, reasoning, tool calls, finish reason and usage; or the error."""
+    outcome, wanted = Recording(name).outcome([(WIRE / name).read_bytes()]), WANTED[name]
+    if "status" in wanted:
+        assert outcome.error is not None
+        assert wanted["message"] in outcome.error["message"]
+        made = (outcome.status, outcome.error["code"], outcome.error["type"])
+        assert made == (wanted["status"], wanted["code"], wanted["type"])
+        return
+    assert outcome.error is None
+    assert wanted["text"] == (outcome.text or "")
+    assert (wanted["reasoning"], wanted["finish"]) == (outcome.reasoning, outcome.finish_reason)
+    assert [(call["name"], call["arguments"]) for call in outcome.tool_calls] == wanted["calls"]
+    if wanted["usage"] is not None:
+        assert _counts(outcome) == (*wanted["usage"], None, None)[:4]
+
+
+def _counts(outcome: Outcome) -> tuple[int | None, ...]:
+    assert outcome.usage is not None
+    prompt, completion = outcome.usage["prompt_tokens"], outcome.usage["completion_tokens"]
+    cached = outcome.usage.get("prompt_tokens_details", {}).get("cached_tokens")
+    return prompt, completion, cached, outcome.usage.get("completion_tokens_details", {}).get("reasoning_tokens")
+
+
+@needs_wire
+@pytest.mark.parametrize("name", WANTED)
+def test_where_the_bytes_are_cut_does_not_matter(name: str) -> None:
+    """In single bytes, with CRLF, and in two at every position: the outcome is the same."""
+    recording = Recording(name)
+    wanted = recording.outcome([recording.data])
+    assert all(recording.outcome(pieces) == wanted for pieces in recording.cuts())
+
+
+@needs_wire
+def test_no_recording_is_without_an_expectation() -> None:
+    """Each is expected to be something, or named with the reason why it cannot be driven."""
+    names = set(recorded("response_", "stream_", "error_"))
+    undriven = {name for name in names for pattern in UNDRIVEN if Path(name).match(pattern)}
+    assert names - undriven == WANTED.keys()
+    assert all(any(Path(name).match(pattern) for name in names) for pattern in UNDRIVEN)

@@ -1,0 +1,223 @@
+"""Recorded requests of the shipped backends: what a mapping makes of the same request of OpenAI's has their shape."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from recordings import FOLDERS, WIRE, needs_wire, shipped
+from support import ask
+
+
+def user(*parts: Any) -> dict[str, Any]:
+    """A user's message: a text, or texts and images."""
+    made = [
+        {"type": "image_url", "image_url": {"url": part[4:]}} if part[:4] == "img:" else text(part) for part in parts
+    ]
+    return {"role": "user", "content": made if len(parts) > 1 else parts[0]}
+
+
+def text(said: str) -> dict[str, Any]:
+    """A part of a message that is text."""
+    return {"type": "text", "text": said}
+
+
+def called(said: str | None, *calls: tuple[str, str, Any]) -> dict[str, Any]:
+    """An assistant's message with calls: `(id, name, arguments)`."""
+    made = [
+        {"id": key, "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+        for key, name, given in calls
+    ]
+    return {"role": "assistant", "content": said, "tool_calls": made}
+
+
+def result(key: str, said: str) -> dict[str, Any]:
+    """A tool's message."""
+    return {"role": "tool", "tool_call_id": key, "content": said}
+
+
+def system(said: str) -> dict[str, Any]:
+    """A system message."""
+    return {"role": "system", "content": said}
+
+
+def tools(listed: list[Any], schema: str = "parameters") -> list[Any]:
+    """Tools as OpenAI has them, from a list of `{name, description}` and their schemas under that key."""
+    return [
+        {"type": "function", "function": {"name": each["name"], "parameters": each[schema]} | _description(each)}
+        for each in listed
+    ]
+
+
+def _description(tool: dict[str, Any]) -> dict[str, Any]:
+    return {"description": tool["description"]} if "description" in tool else {}
+
+
+def _anthropic_family(r: Any) -> dict[str, Any]:
+    question, (said, *calls), results = (turn["content"] for turn in r["messages"])
+    return {
+        "messages": [
+            system(r["system"]),
+            user(question[0]["text"]),
+            called(said["text"], *((call["id"], call["name"], call["input"]) for call in calls)),
+            *(result(each["tool_use_id"], each["content"]) for each in results),
+        ],
+        "tools": tools(r["tools"], "input_schema"),
+        "max_tokens": 4096,
+    }
+
+
+def _bedrock_capital(r: Any) -> dict[str, Any]:
+    question, (said, call), (answer,) = (turn["content"] for turn in r["messages"])
+    use, told = call["toolUse"], answer["toolResult"]
+    (spec,) = (each["toolSpec"] for each in r["toolConfig"]["tools"])
+    return {
+        "messages": [
+            system(r["system"][0]["text"]),
+            user(question[0]["text"]),
+            called(said["text"], (use["toolUseId"], use["name"], use["input"])),
+            result(told["toolUseId"], told["content"][0]["text"]),
+        ],
+        "tools": tools([spec | spec["inputSchema"]], "json"),
+        "temperature": 0.0,
+    }
+
+
+def _gemini_capital(r: Any) -> dict[str, Any]:
+    question, (call,), (answer,) = (turn["parts"] for turn in r["contents"])
+    made, told = call["functionCall"], answer["functionResponse"]
+    return {
+        "messages": [
+            system(r["systemInstruction"]["parts"][0]["text"]),
+            user(question[0]["text"]),
+            called(None, (made["id"], made["name"], made["args"])),
+            result(told["id"], json.dumps(told["response"])),
+        ],
+        "tools": tools(r["tools"][0]["functionDeclarations"], "parameters_json_schema"),
+        "temperature": 0.0,
+    }
+
+
+def _yandex_numbers(r: Any) -> dict[str, Any]:
+    question, call, answer = r["messages"]
+    made = call["toolCallList"]["toolCalls"][0]["functionCall"]
+    told = answer["toolResultList"]["toolResults"][0]["functionResult"]
+    return {
+        "messages": [
+            user(question["text"]),
+            called(None, ("call_1", made["name"], made["arguments"])),
+            result("call_1", told["content"]),
+        ],
+        "tools": tools([each["function"] for each in r["tools"]]),
+    }
+
+
+def _schema_of(r: Any) -> dict[str, Any]:
+    schema = r["generationConfig"]["responseJsonSchema"]
+    return {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
+
+
+ASKED: dict[str, tuple[Any, list[str]]] = {
+    "anthropic/request_parallel_tools_turn2.json": (
+        _anthropic_family,
+        ["model", "tool_choice", "messages.content.is_error"],
+    ),
+    "anthropic/request_image_b64_stream.json": (
+        lambda r: {
+            "messages": [
+                user(
+                    "img:data:image/png;base64," + r["messages"][0]["content"][0]["source"]["data"],
+                    "Describe image in three words",
+                )
+            ],
+            "stream": True,
+        },
+        ["model", "temperature"],
+    ),
+    "anthropic/request_image_url.json": (
+        lambda r: {
+            "messages": [user("What is this vegetable?", "img:" + r["messages"][0]["content"][1]["source"]["url"])],
+            "max_tokens": 4096,
+        },
+        ["model"],
+    ),
+    "bedrock_converse/request_tools_turn2.json": (
+        _bedrock_capital,
+        ["toolConfig.toolChoice", "messages.content.toolResult.status"],
+    ),
+    "bedrock_converse/request_params.json": (
+        lambda r: {
+            "messages": [system("You are a helpful chatbot."), user("What is the capital of France?")],
+            "top_p": 0.5,
+        },
+        [],
+    ),
+    "cohere_v2/request_tools_turn2.json": (lambda r: {"messages": r["messages"], "tools": r["tools"]}, ["model"]),
+    "cohere_v2/request_vision_url.json": (lambda r: {"messages": r["messages"]}, ["model"]),
+    "dashscope/request_stream.json": (
+        lambda r: {"messages": [user("明天杭州天气如何？")], "stream": True},
+        ["parameters.enable_search", "parameters.search_options"],
+    ),
+    "gemini/request_tools_unary_turn2.json": (
+        _gemini_capital,
+        ["systemInstruction.role", "generationConfig.responseModalities", "contents.parts.thoughtSignature"],
+    ),
+    "gemini/request_structured_output.json": (
+        lambda r: {"messages": [user("What is the largest city in Mexico?")], "response_format": _schema_of(r)},
+        ["generationConfig.responseModalities"],
+    ),
+    "ollama/request_chat_tool_result.json": (
+        lambda r: {
+            "messages": [
+                user("what is the weather in Toronto?"),
+                called(None, ("call_1", "get_weather", {"city": "Toronto"})),
+                result("call_1", "11 degrees celsius"),
+            ]
+        },
+        ["model"],
+    ),
+    "ollama/request_chat_tools.json": (
+        lambda r: {"messages": [user("what is the weather in tokyo?")], "tools": r["tools"], "stream": True},
+        ["model"],
+    ),
+    "watsonx/request_generation.json": (
+        lambda r: {"prompt": "What is 1 + 1?"},
+        ["model_id", "project_id", "parameters"],
+    ),
+    "yandexgpt/request_tools_turn2.json": (_yandex_numbers, ["modelUri", "completionOptions.stream"]),
+}
+"""By recorded request: what a client of OpenAI's sends for it, and the paths of what such a client does not say."""
+SPELLINGS = {"parameters_json_schema": "parametersJsonSchema"}
+"""Keys that an API takes in two spellings."""
+
+
+def _without(value: Any, dropped: list[str], path: str = "") -> Any:
+    """A body without the values at these paths, without what is empty, and with one spelling of each key."""
+    if isinstance(value, list):
+        return [_without(item, dropped, path) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {}
+    for key, item in value.items():
+        place = f"{path}.{key}".lstrip(".")
+        made = None if place in dropped else _without(item, dropped, place)
+        if (made is not None and made not in ({}, [], "")) or key in ("args", "input", "properties", "description"):
+            kept[SPELLINGS.get(key, key)] = made
+    if kept.get("role") == "user" and isinstance(kept.get("content"), list):
+        texts = [part.get("text") for part in kept["content"]]  # an only text stands for the list of it
+        kept["content"] = texts[0] if kept["content"] == [{"type": "text", "text": texts[0]}] else kept["content"]
+    return kept
+
+
+@needs_wire
+@pytest.mark.parametrize("name", ASKED)
+def test_what_is_sent_is_what_others_sent(name: str) -> None:
+    """The same request of OpenAI's becomes what another client was recorded to send."""
+    make, dropped = ASKED[name]
+    wanted = json.loads((WIRE / name).read_text())
+    body = make(wanted)
+    endpoint = "chat" if "messages" in body else "completions"
+    sent = ask(shipped(FOLDERS[name.partition("/")[0]]), body, endpoint=endpoint).backend_request().body
+    assert sent is not None
+    assert _without(json.loads(sent), dropped) == _without(wanted, dropped)
