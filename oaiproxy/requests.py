@@ -129,11 +129,16 @@ def address(path: str) -> str:
 
 
 def path_piece(value: Any) -> str:
-    """A value inside a path: percent-encoded whole, so that it stays one segment of it (RFC 3986, 3.3)."""
-    text = as_text(value)
+    """A value inside a path: percent-encoded whole, so that it stays one segment (RFC 3986, 3.3); a list is several.
+
+    `@` stays: it means nothing in a path, and APIs that have it there may compare the path as it was sent.
+    """
+    if isinstance(value, list | tuple) and value:
+        return "/".join(map(path_piece, value))
+    text = "" if value == [] else as_text(value)
     if text in ("", ".", ".."):
         raise UnfitError(f"'{text}' cannot be a segment of the backend's path")
-    return quote(text, safe="", errors="replace")
+    return quote(text, safe="@", errors="replace")
 
 
 _PATH_SANDBOX = Sandbox(finalize=path_piece)

@@ -42,14 +42,17 @@ def test_a_header_is_given_once() -> None:
     assert codes(text + "  request: {headers: {x-a: 1, X-A: 2}}\n") == [("E106", 6)]
 
 
-@pytest.mark.parametrize(("value", "piece"), [("a/b", "a%2Fb"), (5, "5"), (True, "true"), ("\ud83d", "%3F")])
+@pytest.mark.parametrize(
+    ("value", "piece"),
+    [("a/b", "a%2Fb"), (5, "5"), (True, "true"), ("\ud83d", "%3F"), (["@cf", "a/b"], "@cf/a%2Fb")],
+)
 def test_a_piece_of_a_path(value: object, piece: str) -> None:
-    """Any value stays one segment."""
+    """Any value stays one segment, but for a list, which is several."""
     assert path_piece(value) == piece
 
 
-@pytest.mark.parametrize("value", ["", ".", ".."])
-def test_what_is_no_piece_of_a_path(value: str) -> None:
+@pytest.mark.parametrize("value", ["", ".", "..", [], ["a", ".."]])
+def test_what_is_no_piece_of_a_path(value: object) -> None:
     """It would change the path."""
     with pytest.raises(UnfitError):
         path_piece(value)
