@@ -87,6 +87,8 @@ class Exchange:
             call = replace(call, reasoning=True)
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
+        self._whole_call = self._variant.completed(call)
+        """What was asked, with what is done here and no template reads."""
         call, dropped = self._variant.without_dropped(call)
         call, unread = leave_out(call, endpoint.reads | mapping.emulates, mapping.unsupported)
         self.call = self._variant.completed(call)
@@ -161,7 +163,7 @@ class Exchange:
         )
         now = self.identity.now if now is None else now
         if self._endpoint.result is not None:
-            return Answer(asked, self.call, status, headers, now)
+            return Answer(asked, self._whole_call, status, headers, now)
         return Reply(asked, status, headers, now)
 
     def terms(self, plan: Plan) -> Terms:

@@ -350,7 +350,7 @@ def test_every_key_of_a_credential_is_documented():
 
 def test_images_have_the_defaults_of_the_docs():
     """As the schema has them, and the code."""
-    keys = properties("images")
+    keys = properties("inline_images")
     for name, default, _ in table(LANGUAGE, "images"):
         assert [
             jsontext.dump(keys[spans(name)[0]][word]).decode().strip('"') for word in ("default",) if default
