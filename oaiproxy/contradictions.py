@@ -11,6 +11,8 @@ from oaiproxy.templates import Compilation
 
 ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
 """The sinks of which one must be given: without them no answer comes out."""
+TELLING = frozenset(("id", "name", "arguments", "arguments_at"))
+"""The keys of `tool_call` of which one must be given: the others tell nothing by themselves."""
 _ADD = "say where the text stands: `text: <selector>`"
 
 
@@ -57,6 +59,7 @@ class _Check:
         """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
         given = source.value
         self.numbers(source, response)
+        self.pieces(source)
         if (rewrite := source.get("on_rewrite")) and given.get("text_mode") != "cumulative":
             label = "leave it out, or say `text_mode: cumulative`"
             self.report("`on_rewrite` is about cumulative text", rewrite, label, key=True)
@@ -82,10 +85,18 @@ class _Check:
             label = "say which items tell of choices: `choices: <selector>`"
             self.report("`choice_index` has no effect without `choices`", index, label, key=True)
 
+    def pieces(self, source: Source) -> None:
+        """Report a list of pieces of which nothing is read."""
+        call = source.get("tool_call")
+        if call and call.get("each") and not call.value.keys() & TELLING:
+            label = "say what stands in each of them: `name: <selector>`, `arguments: <selector>`"
+            self.report("`each` finds pieces of tool calls, and nothing reads them", call["each"], label, key=True)
+
     def _kind(self, source: Source) -> None:
         if source.value is None:
             return
         self.numbers(source, {})
+        self.pieces(source)
         if source.value.get("fallback") and not _speaks([source.value]):
             label = "leave it out, or give the rule a `text` or `tool_calls`"
             self.report("`fallback` is about what a rule says", source["fallback"], label, key=True)

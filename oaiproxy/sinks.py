@@ -58,6 +58,8 @@ class FinishReasons:
 class ToolCallPicks:
     """Where a frame holds a piece of a tool call."""
 
+    each: Pick | None = None
+    """The pieces that a frame holds, to which the picks below are relative; without it, it holds one."""
     index: Pick | None = None
     id: Pick | None = None
     name: Pick | None = None
