@@ -25,6 +25,7 @@ def check_replies(endpoint: Source, compilation: Compilation, *, websocket: bool
         if not elsewhere and not _speaks([response.value]):
             check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
         check.numbers(response, {})
+        check.tags(response)
     if response and websocket:
         label = "give `stream` alone: it serves clients that do not stream too"
         check.report("`response` is never read: a websocket sends messages", response, label, key=True)
@@ -60,6 +61,7 @@ class _Check:
         given = source.value
         self.numbers(source, response)
         self.pieces(source)
+        self.tags(source)
         if (rewrite := source.get("on_rewrite")) and given.get("text_mode") != "cumulative":
             label = "leave it out, or say `text_mode: cumulative`"
             self.report("`on_rewrite` is about cumulative text", rewrite, label, key=True)
@@ -84,6 +86,12 @@ class _Check:
         if index and given.get("choices") is None:
             label = "say which items tell of choices: `choices: <selector>`"
             self.report("`choice_index` has no effect without `choices`", index, label, key=True)
+
+    def tags(self, source: Source) -> None:
+        """Report reasoning that nothing would end."""
+        tags = source.get("reasoning_tags")
+        if tags and tags.value and tags.value[1] is None:
+            self.report("nothing tells where reasoning ends", tags, "write the closing tag: `[~, </think>]`")
 
     def pieces(self, source: Source) -> None:
         """Report a list of pieces of which nothing is read."""

@@ -128,7 +128,7 @@ class Plan:
     suffix: Render | None = None
     """Templates of the request for what is taken out at the ends of the text."""
     tokens: tuple[str, ...] = ()
-    reasoning_tags: tuple[str, str] | None = None
+    reasoning_tags: tuple[str | None, str] | None = None
     many: bool = False
     """Whether the mapping tells choices apart."""
     keeps_state: bool = False
