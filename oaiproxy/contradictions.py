@@ -11,6 +11,8 @@ from oaiproxy.templates import Compilation
 
 ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
 """The sinks of which one must be given: without them no answer comes out."""
+TELLING = frozenset(("id", "name", "arguments", "arguments_at"))
+"""The keys of `tool_call` of which one must be given: the others tell nothing by themselves."""
 _ADD = "say where the text stands: `text: <selector>`"
 
 
@@ -23,6 +25,7 @@ def check_replies(endpoint: Source, compilation: Compilation, *, websocket: bool
         if not elsewhere and not _speaks([response.value]):
             check.report("`response` reads no text and no tool calls", response, _ADD, key=True)
         check.numbers(response, {})
+        check.tags(response)
     if response and websocket:
         label = "give `stream` alone: it serves clients that do not stream too"
         check.report("`response` is never read: a websocket sends messages", response, label, key=True)
@@ -57,6 +60,8 @@ class _Check:
         """Report what is wrong in a `stream` block; sinks that it does not give are those of `response`."""
         given = source.value
         self.numbers(source, response)
+        self.pieces(source)
+        self.tags(source)
         if (rewrite := source.get("on_rewrite")) and given.get("text_mode") != "cumulative":
             label = "leave it out, or say `text_mode: cumulative`"
             self.report("`on_rewrite` is about cumulative text", rewrite, label, key=True)
@@ -82,10 +87,24 @@ class _Check:
             label = "say which items tell of choices: `choices: <selector>`"
             self.report("`choice_index` has no effect without `choices`", index, label, key=True)
 
+    def tags(self, source: Source) -> None:
+        """Report reasoning that nothing would end."""
+        tags = source.get("reasoning_tags")
+        if tags and tags.value and tags.value[1] is None:
+            self.report("nothing tells where reasoning ends", tags, "write the closing tag: `[~, </think>]`")
+
+    def pieces(self, source: Source) -> None:
+        """Report a list of pieces of which nothing is read."""
+        call = source.get("tool_call")
+        if call and call.get("each") and not call.value.keys() & TELLING:
+            label = "say what stands in each of them: `name: <selector>`, `arguments: <selector>`"
+            self.report("`each` finds pieces of tool calls, and nothing reads them", call["each"], label, key=True)
+
     def _kind(self, source: Source) -> None:
         if source.value is None:
             return
         self.numbers(source, {})
+        self.pieces(source)
         if source.value.get("fallback") and not _speaks([source.value]):
             label = "leave it out, or give the rule a `text` or `tool_calls`"
             self.report("`fallback` is about what a rule says", source["fallback"], label, key=True)

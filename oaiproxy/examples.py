@@ -18,6 +18,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.fan import exchanges, split
 from oaiproxy.formats import FORMATS, Format
 from oaiproxy.framing import EMPTY, Frame
 from oaiproxy.inputs import INPUTS
@@ -320,8 +321,9 @@ class _Run:
         """Why no request can be made, if that is so."""
         try:
             exchange = self._exchange(call, streams)
-            if exchange.flow is None:
-                exchange.backend_request()
+            for part in exchanges(exchange):
+                if part.flow is None:
+                    part.backend_request()
         except ApiError as error:
             return error
         return None
@@ -332,7 +334,7 @@ class _Run:
         if (refusal := self._refusals[streams]) is not None:
             return from_error(refusal)
         exchange = self._exchange(call, streams)
-        if exchange.flow is not None:
+        if exchange.flow is not None or split(exchange) is not None:
             return rehearse(exchange, self._answers, pieces).outcome
         answer = self._answers[0]
         return drive(exchange.reply(answer.status, answer.headers), pieces)

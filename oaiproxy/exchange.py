@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping as Dict
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import quote
@@ -90,7 +91,8 @@ class Exchange:
         self._whole_call = self._variant.completed(call)
         """What was asked, with what is done here and no template reads."""
         call, dropped = self._variant.without_dropped(call)
-        call, unread = leave_out(call, endpoint.reads | mapping.emulates, mapping.unsupported)
+        emulated = mapping.emulates if endpoint.result is None else frozenset()
+        call, unread = leave_out(call, endpoint.reads | emulated, mapping.unsupported)
         self.call = self._variant.completed(call)
         self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
@@ -101,6 +103,23 @@ class Exchange:
         self._endpoint: Endpoint = endpoint
         self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
         self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
+
+    @property
+    def each_input(self) -> bool:
+        """Whether every input is a request of its own."""
+        return self._endpoint.each_input
+
+    @property
+    def each_choice(self) -> bool:
+        """Whether every choice is a request of its own."""
+        return "n" in self.mapping.emulates and self._endpoint.result is None
+
+    def part(self, call: Call, encoder: Encoder, identity: Identity) -> Exchange:
+        """The exchange of a part of the call, which is as this one's but for what is given."""
+        made = copy(self)
+        made.call, made.encoder, made.identity = call, encoder, identity
+        made.replies, made._terms = EMPTY, {}
+        return made
 
     def backend_request(self) -> BackendRequest:
         """Render the request for the backend. Raises ClientError or ProxyError when it cannot be rendered."""

@@ -213,7 +213,8 @@ class Extraction:
         if sinks.tool_calls is not None and new:
             self._whole_calls(choice, sinks.tool_calls(value, envelope), events)
         if sinks.tool_call is not None and new:
-            self._fragment(choice, sinks.tool_call, value, events)
+            for piece in self._pieces(sinks.tool_call, value):
+                self._fragment(choice, sinks.tool_call, piece, events)
         if sinks.finish_reason is not None:
             self._finish(choice, sinks.finish_reason(value, envelope))
         if sinks.logprobs is not None and new and (found := sinks.logprobs(value, envelope)):
@@ -257,6 +258,15 @@ class Extraction:
             raise _mismatch(f"a selector for text found {kind_of(text)}, not a string", where, sinks.place)
         if choice.say(text, kind, events):
             self.spoke = True
+
+    def _pieces(self, picks: ToolCallPicks, value: Json) -> list[Json]:
+        """What a frame, or an item in it, holds of tool calls: itself, or the items that it lists."""
+        if picks.each is None:
+            return [value]
+        found = picks.each(value, self._envelope)
+        if found is not None and not isinstance(found, list):
+            raise _mismatch(f"a selector for pieces of tool calls found {kind_of(found)}, not a list")
+        return found or []
 
     def _fragment(self, choice: Choice, picks: ToolCallPicks, value: Json, events: list[Event]) -> None:
         envelope = self._envelope

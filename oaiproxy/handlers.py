@@ -13,9 +13,9 @@ from aiohttp import HttpVersion11, web
 
 from oaiproxy import jsontext
 from oaiproxy.backend import BackendClient
-from oaiproxy.backends import Timeouts
 from oaiproxy.calls import Calls
 from oaiproxy.canonical import Identity
+from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
 from oaiproxy.downloads import with_images
@@ -25,6 +25,7 @@ from oaiproxy.endpoints.models import encode_list
 from oaiproxy.errors import ApiError, BackendError, ClientError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Mapping
@@ -35,8 +36,6 @@ from oaiproxy.tokens import Tokenizer
 from oaiproxy.uploads import read_form
 
 DROPPED = "x-oaiproxy-dropped"
-RESCHEDULE_SECONDS = 0.25
-"""How much later a deadline must be than the one that runs before the timer is set anew."""
 SMALL = 32 * 1024
 """Bytes that an empty write buffer takes at once, so that no client can stall their write."""
 MAX_DEPTH = 64
@@ -59,7 +58,7 @@ class State:
     active: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""
-    clocks: set[_Clock] = field(default_factory=set)
+    clocks: set[Clock] = field(default_factory=set)
     """Those of the replies that backends are sending."""
     background: set[asyncio.Task[None]] = field(default_factory=set)
     """Calls that outlive their requests, for a short time."""
@@ -216,57 +215,6 @@ def _check_shape(body: Json) -> None:
     raise ClientError(f"The JSON body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
 
 
-class _Clock:
-    """The deadline for what comes next from a backend. What a slow client takes of the time does not count."""
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        now = asyncio.get_running_loop().time()
-        self.interrupted = False
-        """Whether the wait ended because the proxy stops."""
-        self.timer = asyncio.timeout_at(now + min(timeouts.first_byte, timeouts.total))
-        self._end = now + timeouts.total
-        self._first_byte = timeouts.first_byte
-        self._idle = timeouts.idle
-        self._step = min(RESCHEDULE_SECONDS, timeouts.idle / 4)
-        self._renewed = 0.0
-
-    def renew(self) -> None:
-        """Something came: the idle time begins anew. Cheap, for it is called for every read."""
-        now = asyncio.get_running_loop().time()
-        if now - self._renewed > self._step and not self.interrupted:
-            self._renewed = now
-            self.timer.reschedule(min(self._end, now + self._idle + self._step))
-
-    def widen(self) -> None:
-        """Calls around the main one are made now, which have times of their own."""
-        if not self.interrupted:
-            self.timer.reschedule(self._end)
-
-    def restart(self) -> None:
-        """The main call begins now."""
-        if not self.interrupted:
-            now = asyncio.get_running_loop().time()
-            self.timer.reschedule(min(self._end, now + self._first_byte))
-
-    def pause(self) -> None:
-        """The client is awaited now."""
-        self._renewed = 0.0
-        if not self.interrupted:
-            self.timer.reschedule(None)
-
-    def interrupt(self) -> None:
-        """End the wait now."""
-        if not self.timer.expired():
-            self.interrupted = True
-            self.timer.reschedule(asyncio.get_running_loop().time())
-
-    def error(self) -> BackendError:
-        """What the client is told when the time is over."""
-        if self.interrupted:
-            return BackendError("the proxy is shutting down", code="server_shutdown", retry=False)
-        return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)
-
-
 class _Relay:
     """One exchange on the wire: the handler's own task is the pump, so a slow client slows the backend."""
 
@@ -276,12 +224,17 @@ class _Relay:
         self._exchange = exchange
         self._record = request[RECORD]
         self._response: EventStream | None = None
-        self._clock: _Clock | None = None
+        self._odd: dict[str, set[str]] = {}
+        self._turn = asyncio.Lock()
+        """Of the parts of an exchange, which one writes."""
 
     async def run(self) -> web.StreamResponse:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
-            return await self._finish(await self._receive())
+            fan = split(self._exchange)
+            if fan is not None:
+                return await self._gather(fan)
+            return await self._finish(await self._receive(self._exchange))
         except ConnectionError:
             raise
         except Exception as error:
@@ -290,13 +243,46 @@ class _Relay:
             identity = self._exchange.identity.request_id
             return await self._break_off(self._response, report_bug(self._state.log, identity, error))
 
-    async def _receive(self) -> AnyReply:
-        """Send the request and read the reply to its end, or to what broke it off."""
-        timeouts = self._exchange.mapping.backend.timeouts
-        outgoing = self._exchange.backend_request() if self._exchange.flow is None else None
+    async def _gather(self, fan: Fan) -> web.StreamResponse:
+        """Relay the parts, some at a time. The first that fails ends all."""
+        end = asyncio.get_running_loop().time() + self._exchange.mapping.backend.timeouts.total
+        parts = iter(enumerate(fan.parts))
+
+        async def work() -> None:
+            for number, part in parts:
+                reply = await self._receive(part, end)
+                out = reply.end()
+                if reply.fault is None:
+                    out += await self._closing(reply, prompt=number == 0 or not fan.counts_once)
+                self._note(reply)
+                if out:
+                    await self._write_in_turn(out, None)
+                if reply.fault is not None:
+                    raise reply.fault
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(fan.parts))):
+                    group.create_task(work())
+        except BaseExceptionGroup as failed:
+            error = failed.exceptions[0]
+            if self._response is None or not isinstance(error, ApiError):
+                raise error from None
+            return await self._break_off(self._response, error)
+        out = fan.finish()
+        return await (self._complete(out) if fan.encoder.streams else self._whole(out))
+
+    async def _receive(self, exchange: Exchange, end: float | None = None) -> AnyReply:
+        """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
+        timeouts = exchange.mapping.backend.timeouts
+        outgoing = exchange.backend_request() if exchange.flow is None else None
         reply: AnyReply | None = None
-        clock = self._clock = _Clock(timeouts)
-        calls = self._calls(clock)
+        clock = Clock(timeouts, end)
+        calls = self._calls(exchange, clock)
+
+        async def write(data: bytes) -> None:
+            await (self._write(data, clock) if end is None else self._write_in_turn(data, clock))
+
         self._state.clocks.add(clock)
         try:
             async with clock.timer:
@@ -305,11 +291,11 @@ class _Relay:
                     incoming = await calls.open()
                 elif outgoing is not None:
                     incoming = await self._state.sender.send(
-                        outgoing, self._exchange.mapping.backend, self._exchange.client_headers, clock.timer.when()
+                        outgoing, exchange.mapping.backend, exchange.client_headers, clock.timer.when()
                     )
                 try:
-                    reply = self._exchange.reply(incoming.status, incoming.headers, time.time())
-                    await self._pump(incoming, reply, clock)
+                    reply = exchange.reply(incoming.status, incoming.headers, time.time())
+                    await self._pump(incoming, reply, clock, write)
                 except BaseException:
                     incoming.close()
                     raise
@@ -318,7 +304,7 @@ class _Relay:
                 else:
                     incoming.close()
                 if calls is not None and reply.fault is None:
-                    await calls.close(reply, self._write)
+                    await calls.close(reply, write)
         except TimeoutError as error:
             if calls is not None:
                 calls.cancel(reply)
@@ -329,7 +315,7 @@ class _Relay:
         except BackendError as error:
             if calls is not None and error.code == "upstream_timeout":
                 calls.cancel(reply)
-            error.detail = redact(error.detail, self._exchange.mapping.secrets)
+            error.detail = redact(error.detail, exchange.mapping.secrets)
             if reply is None:
                 raise
             reply.cut(error)
@@ -338,23 +324,24 @@ class _Relay:
                 calls.cancel(reply)
             raise
         finally:
-            self._clock = None
             self._state.clocks.discard(clock)
         return reply
 
-    def _calls(self, clock: _Clock) -> Calls | None:
-        if self._exchange.flow is None:
+    def _calls(self, exchange: Exchange, clock: Clock) -> Calls | None:
+        if exchange.flow is None:
             return None
         state = self._state
-        return Calls(self._exchange, state.sender, clock, state.log, state.background)
+        return Calls(exchange, state.sender, clock, state.log, state.background)
 
-    async def _pump(self, incoming: Incoming, reply: AnyReply, clock: _Clock) -> None:
+    async def _pump(
+        self, incoming: Incoming, reply: AnyReply, clock: Clock, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():
             out = reply.feed(data)
             if out:
-                await self._write(out)
+                await write(out)
             if reply.done or reply.fault is not None:
                 return
             if reply.events != events or not reply.streams:
@@ -366,12 +353,7 @@ class _Relay:
         out = reply.end()
         if reply.fault is None:
             out += await self._closing(reply)
-        if reply.unknown_finish_reasons:
-            self._record["unknown_finish_reasons"] = sorted(reply.unknown_finish_reasons)
-        if reply.unknown_events:
-            self._record["unknown_events"] = sorted(reply.unknown_events)
-        if reply.left_out:
-            self._record["left_out"] = sorted(reply.left_out)
+        self._note(reply)
         fault = reply.fault
         if not self._exchange.encoder.streams:
             if fault is not None:
@@ -379,24 +361,44 @@ class _Relay:
             return await self._whole(out)
         if fault is not None and self._response is None and not out:
             raise fault
-        response = await self._write(out)
         if fault is not None:
-            return await self._break_off(response, fault)
+            return await self._break_off(await self._write(out), fault)
+        return await self._complete(out)
+
+    async def _complete(self, out: bytes) -> web.StreamResponse:
+        """The end of a stream."""
+        response = await self._write(out)
         await self._patiently(response.write_eof())
         return response
 
-    async def _closing(self, reply: AnyReply) -> bytes:
-        """The last bytes, with token counts that the backend did not give."""
+    def _note(self, reply: AnyReply) -> None:
+        """Keep for the log what was odd in a reply."""
+        for name in ("unknown_finish_reasons", "unknown_events", "left_out"):
+            if found := getattr(reply, name):
+                self._odd.setdefault(name, set()).update(found)
+                self._record[name] = sorted(self._odd[name])
+
+    async def _closing(self, reply: AnyReply, *, prompt: bool = True) -> bytes:
+        """The last bytes, with token counts that the backend did not give; of the prompt if `prompt` says so."""
         missing = reply.uncounted()
         if missing is None:
             return reply.close()
         # Apart, since a prompt so long that only a sample of it is counted must not blur the answer's count.
         count = self._state.tokenizer.count
-        prompt = sum(await count(missing.prompt)) if missing.prompt is not None else None
+        sent = sum(await count(missing.prompt)) if missing.prompt is not None and prompt else None
         completion = sum(await count([missing.completion])) if missing.completion is not None else None
-        return reply.close(prompt, completion)
+        return reply.close(sent, completion)
 
-    async def _write(self, data: bytes) -> EventStream:
+    async def _write_in_turn(self, data: bytes, clock: Clock | None) -> None:
+        """Write for one of several parts."""
+        if clock is not None and self._turn.locked():
+            clock.pause()
+        async with self._turn:
+            await self._write(data, clock)
+        if clock is not None:
+            clock.renew()
+
+    async def _write(self, data: bytes, clock: Clock | None = None) -> EventStream:
         """Write whole events, or nothing."""
         response = self._response
         if response is None:
@@ -406,7 +408,6 @@ class _Relay:
         if transport is None or (len(data) <= SMALL and transport.get_write_buffer_size() == 0):
             await response.write(data)
             return response
-        clock = self._clock
         if clock is not None:
             clock.pause()
         await self._patiently(response.write(data))

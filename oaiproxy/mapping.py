@@ -28,6 +28,7 @@ from oaiproxy.requests import (
     compile_request,
     merge_requests,
     shared_request,
+    take_each,
 )
 from oaiproxy.resultplans import ResultPlan, compile_result
 from oaiproxy.sinks import Plan
@@ -64,6 +65,8 @@ class Endpoint:
     """Which images are fetched for the templates."""
     result: ResultPlan | None = None
     """How the replies of an endpoint beyond chat are read; such a one never streams."""
+    each_input: bool = False
+    """Whether every input is a request of its own."""
 
     def operation(self, stream: bool, mode: str = "auto") -> tuple[Operation, bool]:
         """How to ask for a client that streams, or not, and whether the backend streams then.
@@ -109,7 +112,7 @@ class Mapping:
     examples: Sequence[Example]
     secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()
-    """Parameters that the proxy itself gives effect to: `stop`."""
+    """Parameters that the proxy itself gives effect to: `stop`, `n`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
     read_headers: frozenset[str] = frozenset()
@@ -168,6 +171,7 @@ class _Compiler:
             name: (made.reads, made.whole is not None, made.stream is not None) for name, made in endpoints.items()
         }
         models = self._root.get("models")
+        self._check_emulated(endpoints)
         return Mapping(
             name=root.get("name") or default_name,
             description=root.get("description") or "",
@@ -191,6 +195,15 @@ class _Compiler:
             unsupported=compile_overrides(self._root.get("on_unsupported"), self._compilation),
         )
 
+    def _check_emulated(self, endpoints: Dict[str, Endpoint]) -> None:
+        """Report a template that reads `n`: with a request for each choice, none of them holds it."""
+        for child in self._root.get("emulate") or ():
+            if child.value == "n" and any(
+                made.reads & {"n", "request.n"} for made in endpoints.values() if made.result is None
+            ):
+                label = "leave it out, or take `n` out of the request"
+                self._compilation.report("E105", "a template reads `n`: the backend has it", child.span(), label=label)
+
     def _endpoint(self, name: str, source: Source) -> Endpoint:
         shapes = endpoint_shapes(name, self._shapes)
         compilation = Compilation(shapes, self._compilation.sandbox, self._compilation.findings)
@@ -204,9 +217,10 @@ class _Compiler:
         following, compilation = flows.following(flows.before), flows.compilation(flows.before)
         if name in INPUTS:
             plan = compile_result(name, source["response"], replies, self._compilation)
+            request, each = take_each(request, name)
             operation = Operation(compile_request(request, compilation, following), plan.plan, WHOLE)
             flow = flows.flow()
-            return Endpoint(operation, None, frozenset(compilation.reads), flow, result=plan)
+            return Endpoint(operation, None, frozenset(compilation.reads), flow, result=plan, each_input=each)
         check_replies(source, compilation, websocket=self._backend.websocket)
         whole = stream = None
         if response := source.get("response"):

@@ -46,21 +46,30 @@ def drive(reply: AnyReply, pieces: Iterable[bytes], completing: Callable[[], byt
 
     `completing` is called when all was fed, for what other replies add.
     """
+    sent = delivered(reply, pieces, completing)
+    endpoint = reply.endpoint if isinstance(reply, Answer) else ""
+    return told(sent, reply.fault, endpoint, reply.content_type if isinstance(reply, Answer) else "")
+
+
+def delivered(reply: AnyReply, pieces: Iterable[bytes], completing: Callable[[], bytes] = bytes) -> bytes:
+    """The bytes for the client that a reply makes, from its beginning to its end."""
     sent = b"".join(reply.feed(piece) for piece in pieces)
     sent += completing()
     sent += reply.end()
-    sent += reply.close()
-    outcome = _read(sent, reply) if sent else Outcome()
-    if reply.fault is not None:
-        outcome.error = reply.fault.body()["error"]
-        outcome.status = reply.fault.status
+    return sent + reply.close()
+
+
+def told(sent: bytes, fault: ApiError | None, endpoint: str, content_type: str) -> Outcome:
+    """The outcome of what was sent; `endpoint` is that of an answer that is no text, else empty."""
+    outcome = Outcome()
+    if sent and endpoint:
+        outcome = Outcome(**received(endpoint, sent, content_type))
+    elif sent:
+        outcome = from_stream(sent) if sent.startswith(b"data: ") else from_object(sent)
+    if fault is not None:
+        outcome.error = fault.body()["error"]
+        outcome.status = fault.status
     return outcome
-
-
-def _read(sent: bytes, reply: AnyReply) -> Outcome:
-    if isinstance(reply, Answer):
-        return Outcome(**received(reply.endpoint, sent, reply.content_type))
-    return from_stream(sent) if sent.startswith(b"data: ") else from_object(sent)
 
 
 def from_error(error: ApiError) -> Outcome:

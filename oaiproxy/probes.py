@@ -180,8 +180,6 @@ class _Probe:
 
     def _requests(self, exchange: Exchange) -> list[BackendRequest]:
         """All that the exchange could send, with the replies of an example for those of earlier calls."""
-        if exchange.flow is None:
-            return [exchange.backend_request()]
         return requests_of(exchange, sample_replies(self._mapping, self._name, exchange.backend_streams))
 
     def _exchange(self, body: dict[str, Json], headers: Dict[str, str] = EMPTY) -> Exchange:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
+from oaiproxy.fan import Fan, exchanges, split
 from oaiproxy.flows import CREATED, POLLED, SEEN, Flow
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
-from oaiproxy.outcomes import Outcome, drive, from_error
+from oaiproxy.outcomes import Outcome, delivered, drive, from_error, told
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.steps import Answer, Closing, Opening, Send, Sleep, Steps, Write
 
@@ -43,6 +44,10 @@ def requests_of(exchange: Exchange, samples: dict[str, Json] | None = None) -> l
 
     One that cannot be made of those is left out. Raises ApiError for any other that cannot be made.
     """
+    return [request for part in exchanges(exchange) for request in _requests_of(part, samples)]
+
+
+def _requests_of(exchange: Exchange, samples: dict[str, Json] | None) -> list[BackendRequest]:
     flow = exchange.flow
     if flow is None:
         return [exchange.backend_request()]
@@ -101,17 +106,45 @@ class _Play:
         self._now = 0.0
 
     def run(self, pieces: Sequence[bytes] | None) -> None:
+        """Play it. Of an exchange in parts, one after another, `pieces` are those of the first."""
         exchange, made = self._exchange, self.rehearsal
+        fan = split(exchange)
+        if fan is not None:
+            made.outcome = self._fanned(fan, pieces)
+            return
+        reply, body, steps = self._main(exchange, pieces)
+        made.outcome = drive(reply, body, lambda: b"".join(self._close(steps, reply)))
+
+    def _fanned(self, fan: Fan, pieces: Sequence[bytes] | None) -> Outcome:
+        sent = b""
+        fault: ApiError | None = None
+        endpoint = self._exchange.call.endpoint if self._exchange.each_input else ""
+        for part in fan.parts:
+            try:
+                reply, body, steps = self._main(part, pieces)
+                sent += delivered(reply, body, lambda: b"".join(self._close(steps, reply)))  # noqa: B023
+                fault = reply.fault
+            except ApiError as error:
+                fault = error
+            if fault is not None:
+                return told(sent, fault, endpoint, fan.encoder.content_type)
+            pieces = None
+        return told(sent + fan.finish(), None, endpoint, fan.encoder.content_type)
+
+    def _main(
+        self, exchange: Exchange, pieces: Sequence[bytes] | None
+    ) -> tuple[AnyReply, Sequence[bytes], Steps | None]:
+        """The main reply, to be read, and its body."""
+        made = self.rehearsal
         if exchange.flow is None:
             steps, main = None, self._next(exchange.backend_request())
         else:
             steps = Steps(exchange, lambda: self._now)
             found = self._open(steps.opening())
             main = found if isinstance(found, Answer) else self._next(found)
-        made.main = len(made.requests) - 1
-        reply = exchange.reply(main.status, main.headers)
-        body = [main.body] if pieces is None else pieces
-        made.outcome = drive(reply, body, lambda: b"".join(self._close(steps, reply)))
+        if made.main is None:
+            made.main = len(made.requests) - 1
+        return exchange.reply(main.status, main.headers), [main.body] if pieces is None else pieces, steps
 
     def _open(self, opening: Opening) -> BackendRequest | Answer:
         try:

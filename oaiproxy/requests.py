@@ -57,6 +57,10 @@ def compile_request(
     if headers := source.get("headers"):
         _check_headers(headers, compilation)
 
+    if each := source.get("each"):
+        label = f"leave it out: it is for the `request` of {' and '.join(map('`{}`'.format, EACH))}"
+        compilation.report("E105", "`each` has no effect here", each.span(key=True), label=label)
+
     def tree(key: str) -> Render | None:
         child = source.get(key)
         return compile_tree(child, compilation) if child else None
@@ -87,6 +91,18 @@ def merge_requests(base: Source, over: Source) -> Source:
         if over.get(key) and base.get(other):
             base = with_children(base, {name: child for name, child in base.items() if name != other})
     return merge(base, over)
+
+
+def take_each(source: Source, endpoint: str) -> tuple[Source, bool]:
+    """The main request without `each`, where an endpoint knows it, and whether it says so."""
+    if endpoint not in EACH or "each" not in source.value:
+        return source, False
+    rest = with_children(source, {key: child for key, child in source.items() if key != "each"})
+    return rest, source.value["each"] is True
+
+
+EACH = ("embeddings", "moderations")
+"""The endpoints that can ask once for each input."""
 
 
 def shared_request(backend: Source) -> Source:

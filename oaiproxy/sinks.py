@@ -58,6 +58,8 @@ class FinishReasons:
 class ToolCallPicks:
     """Where a frame holds a piece of a tool call."""
 
+    each: Pick | None = None
+    """The pieces that a frame holds, to which the picks below are relative; without it, it holds one."""
     index: Pick | None = None
     id: Pick | None = None
     name: Pick | None = None
@@ -126,7 +128,7 @@ class Plan:
     suffix: Render | None = None
     """Templates of the request for what is taken out at the ends of the text."""
     tokens: tuple[str, ...] = ()
-    reasoning_tags: tuple[str, str] | None = None
+    reasoning_tags: tuple[str | None, str] | None = None
     many: bool = False
     """Whether the mapping tells choices apart."""
     keeps_state: bool = False

@@ -115,12 +115,15 @@ class Suffix:
 
 
 class ReasoningTags:
-    """Tells what stands between two tags from the rest; the tags are taken out, those out of place are text."""
+    """Tells what stands between two tags from the rest; the tags are taken out, those out of place are text.
 
-    def __init__(self, opening: str, closing: str) -> None:
-        self._finder = Finder(tuple(dict.fromkeys((opening, closing))))
+    Without an opening one, the text begins between them.
+    """
+
+    def __init__(self, opening: str | None, closing: str) -> None:
+        self._finder = Finder(tuple(dict.fromkeys(tag for tag in (opening, closing) if tag is not None)))
         self._tags = (opening, closing)
-        self._inside = False
+        self._inside = opening is None
         self._held = ""
 
     def feed(self, text: str, more: bool) -> list[tuple[Kind, str]]:
@@ -177,7 +180,7 @@ NO_TERMS = Terms()
 class TextFilters:
     """The way of one choice's text: prefix, tokens, suffix, then reasoning apart, then the stop strings."""
 
-    def __init__(self, terms: Terms, tokens: Sequence[str], tags: tuple[str, str] | None) -> None:
+    def __init__(self, terms: Terms, tokens: Sequence[str], tags: tuple[str | None, str] | None) -> None:
         self._ways: list[_Filter] = []
         if terms.prefix:
             self._ways.append(Prefix(terms.prefix))

@@ -367,6 +367,37 @@ def test_whole_and_streamed_tool_calls_have_one_outcome() -> None:
         assert (outcome.finish_reason, outcome.text) == ("tool_calls", None)
 
 
+PIECES = (
+    "{format: ndjson, choices: all, text: t, tool_call: {each: calls, index: n, id: id, name: name, arguments: args}}"
+)
+RULES = "{format: ndjson, events: [{when: all, choices: all, " + PIECES.partition("text: t, ")[2][:-1] + "}]}"
+
+
+@pytest.mark.parametrize("stream", [PIECES, RULES], ids=["simple", "rules"])
+def test_a_frame_may_hold_several_pieces_of_tool_calls(stream: str) -> None:
+    """Of several choices too, in any order, wherever the bytes are cut."""
+    frames = [
+        {"all": [{"index": 1, "calls": [{"n": 1, "name": "h"}]}, {"calls": [{"n": 0, "id": "a", "name": "f"}]}][::-1]},
+        {"all": [{"index": 0, "calls": [{"n": 1, "id": "b", "name": "g"}, {"n": 0, "args": '{"x": '}]}]},
+        {"all": [{"index": 0, "calls": [{"n": 0, "args": "1}"}, {"n": 1, "args": "{}"}]}, {"index": 1, "calls": []}]},
+        {"all": [{"index": 0, "calls": None}]},
+    ]
+    data = "".join(json.dumps(frame) + "\n" for frame in frames).encode()
+    mapping = chat(request="{path: /g, body: {p: '{{ prompt }}', n: '{{ n }}'}}", stream=stream)
+    for pieces in ([data], bytewise(data)):
+        told = play(mapping, *pieces, stream=True, n=2).outcome
+        assert told.tool_calls == [{"name": "f", "arguments": {"x": 1}}, {"name": "g", "arguments": {}}]
+        assert [choice["tool_calls"] for choice in told.choices][1:] == [[{"name": "h", "arguments": {}}]]
+
+
+def test_pieces_of_tool_calls_that_are_no_list_are_a_fault() -> None:
+    """Nothing of them is left out."""
+    mapping = chat(stream="{format: ndjson, text: t, tool_call: {each: calls, name: name}}")
+    fault = play(mapping, '{"calls": {"name": "f"}}\n', stream=True).fault
+    assert fault is not None
+    assert (fault.code, "found an object, not a list" in fault.message) == ("upstream_mapping_mismatch", True)
+
+
 def test_tool_calls_are_streamed_as_clients_expect() -> None:
     """Content null, id, type and name once, dense indexes, then arguments alone."""
     mapping = chat(stream="{format: ndjson, text: t, tool_calls: calls}")

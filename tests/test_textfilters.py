@@ -13,7 +13,7 @@ TAGS = ("<t>", "</t>")
 
 
 def cleaned(
-    pieces: list[str], terms: Terms = NO_TERMS, tokens: tuple[str, ...] = (), tags: tuple[str, str] | None = None
+    pieces: list[str], terms: Terms = NO_TERMS, tokens: tuple[str, ...] = (), tags: tuple[str | None, str] | None = None
 ) -> dict[Kind, str]:
     """What goes out, by kind."""
     filters = TextFilters(terms, tokens, tags)
@@ -98,6 +98,22 @@ def test_the_tags_may_be_the_same() -> None:
     """Each one turns."""
     made = cleaned(["a|b|c"], tags=("|", "|"))
     assert made == {"content": "ac", "reasoning_content": "b"}
+
+
+OPENED: dict[str, tuple[list[str], dict[Kind, str]]] = {
+    "reasoning first": (["hm</t>yes"], {"reasoning_content": "hm", "content": "yes"}),
+    "over a border": (["hm</", "t>", "yes"], {"reasoning_content": "hm", "content": "yes"}),
+    "none": (["</t>yes"], {"content": "yes"}),
+    "no end": (["hm</t"], {"reasoning_content": "hm</t"}),
+    "once": (["a</t>b</t>c"], {"reasoning_content": "a", "content": "b</t>c"}),
+}
+
+
+@pytest.mark.parametrize(("pieces", "wanted"), OPENED.values(), ids=OPENED)
+def test_without_an_opening_tag_the_text_begins_with_reasoning(pieces: list[str], wanted: dict[Kind, str]) -> None:
+    """For models whose prompt opened it."""
+    assert cleaned(pieces, tags=(None, "</t>")) == wanted
+    assert cleaned(list("".join(pieces)), tags=(None, "</t>")) == wanted
 
 
 STOPS: dict[str, tuple[tuple[str, ...], list[str], str]] = {
