@@ -574,8 +574,9 @@ def test_the_tree_in_the_readme_is_the_tree():
 
 
 def test_modules_of_the_design_exist():
-    """Those on its floors."""
-    for row in table(PAGES["docs/design.md"], "floors"):
+    """Those on its floors, and in its groups."""
+    design = PAGES["docs/design.md"]
+    for row in [*table(design, "floors"), *table(design, "groups")]:
         for name in spans(row[1]):
             assert (ROOT / "oaiproxy" / f"{name}.py").is_file() or (ROOT / "oaiproxy" / name).is_dir(), name
 
