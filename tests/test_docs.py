@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.document import load_document
 from oaiproxy.endpoints import chat
+from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.formats import FORMATS
 from oaiproxy.framing import Frame
 from oaiproxy.images import Images
@@ -111,11 +113,17 @@ chat:
 """
 
 
+FILES = {
+    fence.note.removeprefix("file: "): fence.text
+    for page in PAGES.values()
+    for fence in fences(page, "json")
+    if fence.note.startswith("file: ")
+}
+"""Files that stand beside a mapping, by the note above them."""
+
+
 def findings(text):
-    folder = ROOT / "mappings"
-    surroundings = Surroundings(
-        MAPPINGS, ENVIRONMENT, lambda name: (folder / name).read_text("utf-8"), bases_in(folder)
-    )
+    surroundings = Surroundings(MAPPINGS, ENVIRONMENT, FILES.__getitem__, bases_in(ROOT / "mappings"))
     return check_mapping(text, "docs.yaml", surroundings).diagnostics
 
 
@@ -424,7 +432,7 @@ def test_the_keys_of_other_endpoints_are_documented():
     known = [(block, key) for block in INPUTS for key in properties(block)["response"]["properties"]]
     exactly(of_blocks("results"), known)
     for block in INPUTS:
-        assert properties(block).keys() == {"request", "response"}
+        assert properties(block).keys() == {"before", "request", "poll", "cancel", "response"}
 
 
 def test_what_becomes_of_unread_inputs_is_documented():
@@ -505,6 +513,29 @@ def test_error_codes_are_documented():
     exactly({code for row in table(README, "codes") for code in spans(row[2])} - {"Retry-After"}, known)
 
 
+def test_every_endpoint_is_documented():
+    """As the server routes them."""
+    known = [f"POST {door.path}" for door in DOORS.values()]
+    known += ["GET /v1/models", "GET /v1/models/{model}", "GET /livez", "GET /readyz"]
+    exactly(first_column(README, "endpoints"), known)
+
+
+def test_every_shipped_mapping_is_documented():
+    """With variables that it asks for."""
+    exactly(first_column(README, "shipped"), [path.stem for path in ROOT.glob("mappings/*.yaml")])
+    for row in table(README, "shipped"):
+        text = (ROOT / "mappings" / f"{spans(row[0])[0]}.yaml").read_text("utf-8")
+        for variable in spans(row[2]):
+            assert f"${{{variable}" in text, variable
+
+
+def test_every_extra_is_documented():
+    """Those of setup.cfg."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", "utf-8")
+    exactly(first_column(README, "extras"), setup["options.extras_require"])
+
+
 def test_diagnostics_are_documented():
     """Each family of codes, and each family has codes."""
     source = "\n".join(path.read_text("utf-8") for path in ROOT.glob("oaiproxy/**/*.py"))
@@ -543,8 +574,9 @@ def test_the_tree_in_the_readme_is_the_tree():
 
 
 def test_modules_of_the_design_exist():
-    """Those on its floors."""
-    for row in table(PAGES["docs/design.md"], "floors"):
+    """Those on its floors, and in its groups."""
+    design = PAGES["docs/design.md"]
+    for row in [*table(design, "floors"), *table(design, "groups")]:
         for name in spans(row[1]):
             assert (ROOT / "oaiproxy" / f"{name}.py").is_file() or (ROOT / "oaiproxy" / name).is_dir(), name
 
