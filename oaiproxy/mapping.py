@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
-from oaiproxy.analysis import Missing
 from oaiproxy.backends import Backend, compile_backend
 from oaiproxy.canonical import SHAPES
 from oaiproxy.chat_templates import NAME, ChatTemplate, compile_chat_template
@@ -30,6 +29,7 @@ from oaiproxy.requests import (
     shared_request,
 )
 from oaiproxy.resultplans import ResultPlan, compile_result
+from oaiproxy.shapes import Missing, joined
 from oaiproxy.sinks import Plan
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -234,7 +234,7 @@ class _Compiler:
         if child is None:
             return None
         made = compile_chat_template(child, compilation, self._read_file)
-        compilation.shapes = {**self._shapes, NAME: "text"}
+        compilation.shapes = joined(compilation.shapes, {NAME: "text"})
         return made
 
     def _example(self, source: Source, index: int) -> Example:
