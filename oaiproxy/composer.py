@@ -19,8 +19,8 @@ MAX_NODES = 100_000
 """Counted after the expansion of aliases."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# What PyYAML takes for a sign and YAML 1.2 does not is hidden from it behind private-use characters. YAML 1.1 ends lines
-# at the first three; the last is a sign only where a token begins, which Python's parser alone does not know.
+# What PyYAML takes for a sign and YAML 1.2 does not is hidden from it behind private-use characters. YAML 1.1 ends
+# lines at the first three; the last is a sign only where a token begins, which Python's parser alone does not know.
 _HIDDEN = (
     *((re.compile(sign), ord(sign)) for sign in ("\x85", "\u2028", "\u2029")),
     (re.compile(r"(?<=[^\s,\[\]{}])\?|(?<=\w )\?"), ord("?")),
