@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
@@ -126,28 +126,18 @@ class Mapping:
         return self.endpoints.get(name) or (self.endpoints.get("chat") if name == "completions" else None)
 
 
-def _no_files(name: str) -> str:
-    raise FileNotFoundError(2, "No such file or directory", name)
-
-
-def compile_mapping(
-    root: Source, default_name: str, read_file: Callable[[str], str] = _no_files
-) -> tuple[Mapping | None, list[Diagnostic]]:
-    """Compile a document that the schema accepts. The mapping is None when an error was found.
-
-    `read_file` gives the text of a file that the mapping names, or raises OSError.
-    """
+def compile_mapping(root: Source, default_name: str) -> tuple[Mapping | None, list[Diagnostic]]:
+    """Compile a document that the schema accepts. The mapping is None when an error was found."""
     compilation = Compilation(SHAPES)
-    compiler = _Compiler(root, compilation, read_file)
+    compiler = _Compiler(root, compilation)
     mapping = compiler.mapping(default_name)
     findings = list(dict.fromkeys(compilation.findings))
     return (mapping if not any(found.severity == "error" for found in findings) else None), findings
 
 
 class _Compiler:
-    def __init__(self, root: Source, compilation: Compilation, read_file: Callable[[str], str]) -> None:
+    def __init__(self, root: Source, compilation: Compilation) -> None:
         self._root = root
-        self._read_file = read_file
         self._compilation = compilation
         listed = root["backend"].get("client_headers")
         self._client_headers = client_headers(listed, compilation) if listed else frozenset()
@@ -233,7 +223,7 @@ class _Compiler:
         child = source.get("chat_template")
         if child is None:
             return None
-        made = compile_chat_template(child, compilation, self._read_file)
+        made = compile_chat_template(child, compilation, child.document.reader((*child.path, "file")))
         compilation.shapes = joined(compilation.shapes, {NAME: "text"})
         return made
 
