@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -14,22 +14,7 @@ from jinja2 import nodes
 from oaiproxy.diagnostics import did_you_mean
 from oaiproxy.filters import check_selector
 from oaiproxy.sandbox import LOOP, Sandbox
-
-Shape: TypeAlias = Any
-"""What a name holds: a dict of attributes, a list of one item's shape, the name of a scalar type, None for anything.
-
-A tuple holds the words that a text can be.
-"""
-Shapes: TypeAlias = Mapping[str, Shape]
-"""The names in scope; with a `*` among them, any other name may be there too."""
-
-
-class EndpointShapes(dict[str, Shape]):
-    """The names in scope of one endpoint's templates; `elsewhere` tells of those that other endpoints have."""
-
-    def __init__(self, shapes: Shapes, elsewhere: Mapping[str, str]) -> None:
-        super().__init__(shapes)
-        self.elsewhere = elsewhere
+from oaiproxy.shapes import EndpointShapes, Missing, Shape, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +23,6 @@ class Value:
 
     shape: Shape = None
     path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """The shape of a name that there is only where the mapping has a key that it has not."""
-
-    key: str
-    fix: str
 
 
 Bound: TypeAlias = dict[str, Value]
@@ -439,23 +416,6 @@ _INSTEAD = {
     "count": "write `| length`",
 }
 """What to write in the place of Python's methods."""
-
-
-def shape_of(value: Any) -> Shape:
-    """The shape of constant data."""
-    match value:
-        case dict():
-            return {key: shape_of(item) for key, item in value.items()}
-        case list():
-            shapes = [shape_of(item) for item in value]
-            return [shapes[0] if shapes and shapes.count(shapes[0]) == len(shapes) else None]
-        case str():
-            return "text"
-        case bool():
-            return "boolean"
-        case int() | float():
-            return "number"
-    return None
 
 
 def _with_default(words: tuple[str, ...], arguments: Sequence[nodes.Expr]) -> Shape:

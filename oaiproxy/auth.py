@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from oaiproxy import jsontext
-from oaiproxy.analysis import Shape
 from oaiproxy.durations import seconds
 from oaiproxy.errors import ClientError, ProxyError
 from oaiproxy.grants import Grant, LoginRequest, Minted, client_credentials, minted, service_account
@@ -17,6 +16,7 @@ from oaiproxy.jwt import needs_library, signature
 from oaiproxy.picks import Pick, compile_pick
 from oaiproxy.requests import check_header, compile_request, with_children
 from oaiproxy.sandbox import Absent, RenderError, Scope, as_text
+from oaiproxy.shapes import Shape
 from oaiproxy.signing import KnownNames, Proof, Sign, sigv4_signer, template_signer
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, compile_leaf, has_template

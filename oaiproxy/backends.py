@@ -6,11 +6,11 @@ import base64
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
-from oaiproxy.analysis import shape_of
 from oaiproxy.auth import Auth, Passthrough, compile_auth
 from oaiproxy.durations import seconds as seconds
 from oaiproxy.requests import check_header
 from oaiproxy.retries import Retry
+from oaiproxy.shapes import shape_of
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.tls import Tls, compile_tls

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from oaiproxy import jsontext
-from oaiproxy.analysis import Shape
 from oaiproxy.history import NOTHING, Memory, recall
 from oaiproxy.jsontext import Json
 from oaiproxy.opaque import Restorer
 from oaiproxy.sandbox import ABSENT
+from oaiproxy.shapes import Shape
 
 Message: TypeAlias = dict[str, Json]
 

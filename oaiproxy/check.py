@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import TypeAlias
 
 from oaiproxy.backends import Backend
 from oaiproxy.diagnostics import Diagnostic, Severity
@@ -32,6 +33,10 @@ class Fault:
     key: bool = False
 
 
+Provide: TypeAlias = Callable[[Backend, Callable[[str, Path], str]], tuple[Backend, Iterable[Fault]]]
+"""Takes what reads a file, by its name and by the path, below `backend`, at which it is named. That raises OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a mapping may refer to outside its own text, as values: nothing here is looked up by the core itself."""
@@ -44,7 +49,7 @@ class Surroundings:
     """What the mapping can extend."""
     key: str = ""
     """What tells it from those."""
-    provide: Callable[[Backend], tuple[Backend, Iterable[Fault]]] = lambda backend: (backend, ())
+    provide: Provide = lambda backend, _: (backend, ())
     """The backend with the contents of the files that it names, and what is missing for it."""
 
 
@@ -82,10 +87,12 @@ def check_mapping(
     data = salvage(document, surroundings.schema) if invalid or document.unresolved else document.data
     if data is not None:
         root = Source(document, (), data)
-        mapping, more = compile_mapping(root, PurePath(file).stem, surroundings.read_file)
+        mapping, more = compile_mapping(root, PurePath(file).stem)
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if mapping is not None:
-            backend, faults = surroundings.provide(mapping.backend)
+            backend, faults = surroundings.provide(
+                mapping.backend, lambda name, path: document.reader(("backend", *path))(name)
+            )
             mapping = replace(mapping, backend=backend)
             findings.extend(_missing(fault, root["backend"]) for fault in faults if environment)
         if mapping is not None and _can_run(findings, document.unresolved):

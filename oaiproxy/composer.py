@@ -19,8 +19,12 @@ MAX_NODES = 100_000
 """Counted after the expansion of aliases."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# YAML 1.1 ends lines at these, 1.2 does not: they are hidden from PyYAML behind private-use characters.
-_OLD_BREAKS = (0x85, 0x2028, 0x2029)
+# What PyYAML takes for a sign and YAML 1.2 does not is hidden from it behind private-use characters. YAML 1.1 ends
+# lines at the first three; the last is a sign only where a token begins, which Python's parser alone does not know.
+_HIDDEN = (
+    *((re.compile(sign), ord(sign)) for sign in ("\x85", "\u2028", "\u2029")),
+    (re.compile(r"(?<=[^\s,\[\]{}])\?|(?<=\w )\?"), ord("?")),
+)
 _PROPERTIES = re.compile(r"(?:[&!]\S*(?:\s+(?:#[^\r\n]*\s+)*|\Z))+")
 _TAG = re.compile(r"(?<!\S)![^\s,\]}]*|![^\s,\]}]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -58,13 +62,16 @@ def compose(source: SourceText) -> tuple[Node | None, list[Diagnostic]]:
 
 
 def _run(source: SourceText, loader: type[yaml.SafeLoader]) -> tuple[_Composer, Exception | None]:
+    unused = (code for code in range(0xE000, 0xF900) if chr(code) not in source.text)
+    text = source.text
     hidden: dict[int, int] = {}
-    if any(chr(each) in source.text for each in _OLD_BREAKS):
-        unused = (code for code in range(0xE000, 0xF900) if chr(code) not in source.text)
-        hidden = dict(zip(_OLD_BREAKS, unused, strict=False))
-    composer = _Composer(source, {shown: real for real, shown in hidden.items()})
+    for pattern, sign in _HIDDEN if loader is yaml.SafeLoader else _HIDDEN[:-1]:
+        if pattern.search(text) and (shown := next(unused, None)):
+            text = pattern.sub(chr(shown), text)
+            hidden[shown] = sign
+    composer = _Composer(source, hidden)
     try:
-        for event in yaml.parse(source.text.translate(hidden), Loader=loader):
+        for event in yaml.parse(text, Loader=loader):
             composer.feed(event)
     except _Stop:
         composer.root = None

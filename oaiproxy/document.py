@@ -61,6 +61,7 @@ def load_document(
         secrets=frozenset(builder.secrets),
         extended=layers.extended,
         _source=source,
+        _read_file=read_file,
         _root=root,
         _values=builder.values,
         _origins=layers.origins,
@@ -83,6 +84,7 @@ class Document:
     secrets: frozenset[str] = field(repr=False)
     extended: Mapping[str, str]
     _source: SourceText = field(repr=False)
+    _read_file: Callable[[str], str] = field(repr=False)
     _root: Node = field(repr=False)
     _values: Mapping[ScalarNode, Value] = field(repr=False)
     _origins: Mapping[Node, Origin] = field(repr=False)
@@ -121,6 +123,11 @@ class Document:
             ):
                 return node.text
         return None
+
+    def reader(self, path: Path) -> Callable[[str], str]:
+        """What reads the files that the value at `path` names: relative to the file that it stands in."""
+        origin = self._origins.get(self._find(path)[1])
+        return origin.read_file if origin else self._read_file
 
     def _source_of(self, node: Node) -> SourceText:
         origin = self._origins.get(node)

@@ -12,6 +12,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.picks import FRAME_SHAPES, Pick, compile_pick
 from oaiproxy.plans import Replies
 from oaiproxy.requests import Following, RequestTemplate, compile_request, merge_requests
+from oaiproxy.shapes import Shape, joined
 from oaiproxy.sinks import Plan, Sinks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -23,7 +24,7 @@ POLLED = "polled"
 SEEN = "seen"
 """The name of what `stream.remember` took from the stream."""
 RESERVED = frozenset(SHAPES) | FRAME_SHAPES.keys() | {CREATED, POLLED, SEEN, "range", "namespace", "loop", "self"}
-"""Names that no call can have: templates would see something else under them."""
+"""Names that no call can have beside those of its endpoint: templates would see something else under them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,10 @@ class Flows:
     def compilation(self, names: Iterable[str]) -> Compilation:
         """The compilation of templates that can read these names beside those of the request."""
         given = self._compilation
-        shapes = {**given.shapes, **dict.fromkeys(names)}
-        if SEEN in shapes and SEEN not in given.shapes:
-            shapes[SEEN] = dict.fromkeys(self._remembered())
-        return Compilation(shapes, given.sandbox, given.findings, given.reads)
+        more: dict[str, Shape] = dict.fromkeys(names)
+        if SEEN in more and SEEN not in given.shapes:
+            more[SEEN] = dict.fromkeys(self._remembered())
+        return Compilation(joined(given.shapes, more), given.sandbox, given.findings, given.reads)
 
     def flow(self) -> Flow | None:
         """The flow; None for an endpoint of one call."""
@@ -195,7 +196,7 @@ class Flows:
 
     def _check_name(self, source: Source) -> None:
         name = source.value
-        if name in RESERVED:
+        if name in RESERVED or name in self._compilation.shapes:
             message = f"`{name}` cannot name a call: templates see something else under it"
             self._compilation.report("E105", message, source.span(), label=f"call it otherwise: `{name}_reply`")
         elif name in self._names:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from oaiproxy.analysis import EndpointShapes, Shape, Shapes
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import (
     CHAT,
@@ -25,6 +24,7 @@ from oaiproxy.parameters import (
     number,
     string,
 )
+from oaiproxy.shapes import EndpointShapes, Shape, Shapes
 
 MAX_INPUTS = 2048
 """Inputs of one request, as OpenAI bounds them."""
@@ -269,7 +269,8 @@ CARRIES: Mapping[str, tuple[str, ...]] = {
 
 _OF_ALL = {"model", "stream", "user"}
 CONVERSATION: frozenset[str] = frozenset(
-    {field.name or key for fields in (CHAT, COMPLETIONS) for key, field in fields.items()} | {"system", "turns"}
+    {field.name or key for fields in (CHAT, COMPLETIONS) for key, field in fields.items()}
+    | {"system", "turns", "chat_prompt"}
 ) - frozenset(_OF_ALL)
 """The names that only the templates of `chat` and `completions` see."""
 

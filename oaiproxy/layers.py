@@ -15,6 +15,9 @@ OWN = ("extends", "name", "examples")
 """Keys that a mapping never takes from another."""
 WHOLE = (("models",), ("backend", "auth"))
 """Mappings of which another one takes the place whole."""
+_BODIES = ("body", "body_text", "body_form", "body_multipart", "body_base64")
+_FORMS = {"request": (_BODIES, ("path", "url")), "chat_template": (("name", "text", "file"),)}
+"""Forms of one thing in a block, of which one takes the place of another."""
 _NULLS = ("", "~", "null", "Null", "NULL")
 
 
@@ -148,10 +151,11 @@ def _open(name: ScalarNode, place: Span, bases: Bases, keys: Sequence[str], laye
 
 def _over(base: MappingNode, over: MappingNode, layers: Layers, path: tuple[str, ...]) -> MappingNode:
     """`over` laid on `base`: mappings merge deep, all else replaces, null deletes what is there."""
-    entries = dict(base.entries)
+    replaced = _replaced(over, path)
+    entries = {key: entry for key, entry in base.entries.items() if key not in replaced}
     for key, (key_node, node) in over.entries.items():
         below = entries.get(key)
-        if below is not None and isinstance(node, ScalarNode) and not (node.style or node.tag) and node.text in _NULLS:
+        if below is not None and _is_null(node):
             del entries[key]
             continue
         at = (*path, key)
@@ -169,6 +173,18 @@ def _over(base: MappingNode, over: MappingNode, layers: Layers, path: tuple[str,
     if over in layers.origins:
         layers.origins[made] = layers.origins[over]
     return made
+
+
+def _replaced(over: MappingNode, path: tuple[str, ...]) -> set[str]:
+    """The keys below of whose thing this mapping gives another form."""
+    given = {key for key, (_, node) in over.entries.items() if not _is_null(node)}
+    inside = any(step in _BODIES or step == "variables" for step in path)
+    forms = _FORMS.get(path[-1], ()) if path and not inside else ()
+    return {key for group in forms if given & set(group) for key in group} - given
+
+
+def _is_null(node: Node) -> bool:
+    return isinstance(node, ScalarNode) and not (node.style or node.tag) and node.text in _NULLS
 
 
 def _nodes(root: Node) -> Iterator[Node]:

@@ -55,7 +55,7 @@ class Loader:
         text = read_text(path)
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
-        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path), provide(reader))
+        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path), provide)
         return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
 
     def _bases(self, folder: Path, shown: str) -> Bases:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
-from oaiproxy.analysis import Missing
 from oaiproxy.backends import Backend, compile_backend
 from oaiproxy.canonical import SHAPES
 from oaiproxy.chat_templates import NAME, ChatTemplate, compile_chat_template
@@ -31,6 +30,7 @@ from oaiproxy.requests import (
     take_each,
 )
 from oaiproxy.resultplans import ResultPlan, compile_result
+from oaiproxy.shapes import Missing, joined
 from oaiproxy.sinks import Plan
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -129,28 +129,18 @@ class Mapping:
         return self.endpoints.get(name) or (self.endpoints.get("chat") if name == "completions" else None)
 
 
-def _no_files(name: str) -> str:
-    raise FileNotFoundError(2, "No such file or directory", name)
-
-
-def compile_mapping(
-    root: Source, default_name: str, read_file: Callable[[str], str] = _no_files
-) -> tuple[Mapping | None, list[Diagnostic]]:
-    """Compile a document that the schema accepts. The mapping is None when an error was found.
-
-    `read_file` gives the text of a file that the mapping names, or raises OSError.
-    """
+def compile_mapping(root: Source, default_name: str) -> tuple[Mapping | None, list[Diagnostic]]:
+    """Compile a document that the schema accepts. The mapping is None when an error was found."""
     compilation = Compilation(SHAPES)
-    compiler = _Compiler(root, compilation, read_file)
+    compiler = _Compiler(root, compilation)
     mapping = compiler.mapping(default_name)
     findings = list(dict.fromkeys(compilation.findings))
     return (mapping if not any(found.severity == "error" for found in findings) else None), findings
 
 
 class _Compiler:
-    def __init__(self, root: Source, compilation: Compilation, read_file: Callable[[str], str]) -> None:
+    def __init__(self, root: Source, compilation: Compilation) -> None:
         self._root = root
-        self._read_file = read_file
         self._compilation = compilation
         listed = root["backend"].get("client_headers")
         self._client_headers = client_headers(listed, compilation) if listed else frozenset()
@@ -247,8 +237,8 @@ class _Compiler:
         child = source.get("chat_template")
         if child is None:
             return None
-        made = compile_chat_template(child, compilation, self._read_file)
-        compilation.shapes = {**self._shapes, NAME: "text"}
+        made = compile_chat_template(child, compilation, child.document.reader((*child.path, "file")))
+        compilation.shapes = joined(compilation.shapes, {NAME: "text"})
         return made
 
     def _example(self, source: Source, index: int) -> Example:

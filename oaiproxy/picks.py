@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
-from oaiproxy.analysis import Shapes
 from oaiproxy.diagnostics import Severity
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.sandbox import ABSENT, Absent, RenderError, Scope
 from oaiproxy.selectors import SelectorError, compile_selector
+from oaiproxy.shapes import Shapes
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, compile_expression, compile_leaf, has_template
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from oaiproxy.analysis import Shapes
 from oaiproxy.error_rules import compile_rules
 from oaiproxy.failures import NO_ERRORS, ErrorSelectors
 from oaiproxy.filters import text as as_text
 from oaiproxy.formats import make_format
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
+from oaiproxy.shapes import Shapes
 from oaiproxy.sinks import FinishReasons, Plan, Render, Sinks, ToolCallPicks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, compile_leaf, has_template

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
+from os.path import join
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from oaiproxy.auth import Signed, TokenAuth
 from oaiproxy.backends import Backend
 from oaiproxy.check import Fault
+from oaiproxy.document import Path
 from oaiproxy.tls import Tls, is_pem
 
 _FILES = {"ca": "certificates", "cert": "a certificate", "key": "a private key"}
 
 
-def provide(read_file: Callable[[str], str]) -> Callable[[Backend], tuple[Backend, tuple[Fault, ...]]]:
-    """A function that gives a backend the contents of the files it names, and tells what is missing or unfit."""
+def provide(backend: Backend, read_file: Callable[[str, Path], str]) -> tuple[Backend, tuple[Fault, ...]]:
+    """The backend with the contents of the files that it names, and what is missing or unfit.
 
-    def provided(backend: Backend) -> tuple[Backend, tuple[Fault, ...]]:
-        faults = list(_credentials(backend))
-        if backend.tls is None:
-            return backend, tuple(faults)
-        tls, more = _loaded(backend.tls, read_file)
-        return replace(backend, tls=tls), (*faults, *(more or _unfit(tls)))
-
-    return provided
+    `read_file` takes a name and the path at which it stands below `backend`, and raises OSError.
+    """
+    faults = list(_credentials(backend))
+    if backend.tls is None:
+        return backend, tuple(faults)
+    tls, more = _loaded(backend.tls, read_file)
+    return replace(backend, tls=tls), (*faults, *(more or _unfit(tls)))
 
 
 def context_of(tls: Tls) -> ssl.SSLContext:
@@ -39,8 +39,8 @@ def context_of(tls: Tls) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if tls.cert:
-        with tempfile.TemporaryDirectory() as folder:  # the library takes files alone
-            path = Path(folder) / "chain.pem"
+        with TemporaryDirectory() as folder:  # the library takes files alone
+            path = join(folder, "chain.pem")
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                 file.write(f"{tls.cert}\n{tls.key}\n")
             context.load_cert_chain(path, password=_no_password)
@@ -67,7 +67,7 @@ def _credentials(backend: Backend) -> Iterator[Fault]:
 _KEY_HELP = "take the file as it was issued, with its line breaks: `${file:/run/secrets/key.pem}`"
 
 
-def _loaded(tls: Tls, read_file: Callable[[str], str]) -> tuple[Tls, list[Fault]]:
+def _loaded(tls: Tls, read_file: Callable[[str, Path], str]) -> tuple[Tls, list[Fault]]:
     """The settings with texts in the place of paths."""
     faults: list[Fault] = []
     texts: dict[str, Any] = {}
@@ -76,7 +76,7 @@ def _loaded(tls: Tls, read_file: Callable[[str], str]) -> tuple[Tls, list[Fault]
         if not path or is_pem(path):
             continue
         try:
-            text = read_file(path)
+            text = read_file(path, ("tls", name))
         except OSError as error:
             reason = (error.strerror or "input/output error").lower()
             message = f"the file `{path}` cannot be read: {reason}"

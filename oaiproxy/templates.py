@@ -14,11 +14,12 @@ from typing import Any, cast
 
 from jinja2 import TemplateError, TemplateSyntaxError, nodes
 
-from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, Shape, Shapes, TooDeep, Value
+from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, TooDeep, Value
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, text_in
 from oaiproxy.sandbox import Sandbox
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
+from oaiproxy.shapes import Shape, Shapes
 from oaiproxy.source import Source
 
 MAX_LENGTH = 100_000

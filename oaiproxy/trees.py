@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from oaiproxy.analysis import ANYTHING, Bound
-from oaiproxy.diagnostics import did_you_mean
+from oaiproxy.diagnostics import closest, did_you_mean
 from oaiproxy.filters import kind
 from oaiproxy.lowering import Evaluate
 from oaiproxy.nodes import short
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
+from oaiproxy.shapes import joined
 from oaiproxy.source import Source
 from oaiproxy.templates import (
     Compilation,
@@ -106,9 +108,17 @@ class _Tree:
 
     def _mapping(self, source: Source, bound: Bound, depth: int, keep: bool = False) -> Render:
         """The node without its `$for`: `$let`, then `$if`, then the value."""
+        meant = self._misspelled(source)
+        self._check_company(source, meant)
+        if "$cases" in meant:
+            return _absent
+        if meant & {"$for", "$let"}:  # they bring names
+            shapes = joined(self._compilation.shapes, {"*": None})
+            return _Tree(replace(self._compilation, shapes=shapes))._chosen(source, bound, depth, keep)
+        return self._chosen(source, bound, depth, keep)
+
+    def _chosen(self, source: Source, bound: Bound, depth: int, keep: bool) -> Render:
         given = source.value
-        self._check_names(source)
-        self._check_company(source)
         names, bound = self._names(source, bound, depth)
         test = compile_expression(source["$if"], self._compilation, bound) if "$if" in given else None
         if "$then" in given:
@@ -222,11 +232,15 @@ class _Tree:
 
         return render
 
-    def _check_names(self, source: Source) -> None:
+    def _misspelled(self, source: Source) -> set[str]:
+        """Report the unknown directives; those that they are meant to be."""
+        meant = set()
         for key, child in source.items():
             directive = key.startswith("$") and not key.startswith("$$")
             if self._is_plain(child, key) and directive and key not in DIRECTIVES:
                 self._unknown(child, key, DIRECTIVES)
+                meant.add(closest(key, DIRECTIVES))
+        return meant
 
     def _is_plain(self, source: Source, key: str) -> bool:
         """Whether a key is no template and holds no reference; if it does, its author means what does not happen."""
@@ -238,12 +252,12 @@ class _Tree:
         self._compilation.report("E211", f"`{short(key)}` is a key: {what}", source.span(key=True), label=label)
         return False
 
-    def _check_company(self, source: Source) -> None:
+    def _check_company(self, source: Source, meant: set[str]) -> None:
         """Directives that make no sense alone or together."""
         given = source.value
         plain = next((key for key, _ in _plain(source)), None)
         for key, needs in _NEEDS:
-            if key in given and needs not in given:
+            if key in given and needs not in given and needs not in meant:
                 self._report(source[key], f"`{key}` stands without `{needs}`", label=f"add `{needs}` beside it")
         whole = [key for key in _WHOLE if key in given]
         beside = [*whole[1:], *(key for key in ("$merge", plain) if key in given)] if whole else []

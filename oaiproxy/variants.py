@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from oaiproxy.analysis import Shape, shape_of
 from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import did_you_mean
 from oaiproxy.errors import ClientError
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import Unread, read_fields
 from oaiproxy.policy import IN_MESSAGES, NEVER_UNREAD, Overrides, fields_of, is_read, known_fields, leave_out_named
+from oaiproxy.shapes import Shape, shape_of
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, has_template
 from oaiproxy.trees import check_constants

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from rendering import found, marked, only, sourced
 
-from oaiproxy.analysis import shape_of
 from oaiproxy.canonical import SHAPES
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import compile_tree
@@ -242,13 +241,6 @@ def test_deep_templates_are_findings() -> None:
     }
     for name, template in deep.items():
         assert [one.code for one in found(f"key: '{template}'")] == ["E201"], name
-
-
-def test_constants_have_a_shape() -> None:
-    """What `vars` holds is known before any request comes."""
-    given = {"a": "x", "b": [1, 2.5], "c": [1, "x"], "d": {"e": True}, "f": None, "g": []}
-    shape = {"a": "text", "b": ["number"], "c": [None], "d": {"e": "boolean"}, "f": None, "g": [None]}
-    assert shape_of(given) == shape
 
 
 def test_a_word_has_no_attributes() -> None:

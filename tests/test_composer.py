@@ -17,6 +17,13 @@ def test_json_is_read_as_it_is() -> None:
     assert sound_yaml('{"a":{"b":[1,null,"\\ud83d\\ude00\\/"]}}').data == {"a": {"b": [1, None, "😀/"]}}
 
 
+def test_a_question_mark_is_text_in_text() -> None:
+    """Also in a file that only Python's parser can read, for its surrogate pair; elsewhere it still is a sign."""
+    text = '{a: b?, "c": x?y, d: why ? no, ? e : 1, f: "?", g: "\\ud83d\\ude00?"}'
+    wanted = {"a": "b?", "c": "x?y", "d": "why ? no", "e": 1, "f": "?"}
+    assert sound_yaml(text).data == {**wanted, "g": "😀?"}
+
+
 def test_aliases_stand_for_their_anchors() -> None:
     """An alias is a copy: changing one place of the data does not change another."""
     data = sound_yaml("x-a: &a {n: [1]}\nb: *a\n").data

@@ -47,7 +47,7 @@ def expected(text: str) -> list[tuple[Any, ...]]:
 
 def checked(path: Path) -> tuple[Diagnostic, ...]:
     text = path.read_text()
-    surroundings = Surroundings(SCHEMA, environment(text), read_file, BASES, provide=provide(read_file))
+    surroundings = Surroundings(SCHEMA, environment(text), read_file, BASES, provide=provide)
     return check_mapping(text, path.name, surroundings).diagnostics
 
 

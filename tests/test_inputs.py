@@ -52,7 +52,7 @@ def test_names_of_one_endpoint() -> None:
     embedding, chat = endpoint_shapes("embeddings", SHAPES), endpoint_shapes("chat", {**SHAPES, "new": None})
     assert set(embedding) == {
         *("input", "tokens", "dimensions", "encoding_format"),
-        *("model", "stream", "user", "extra", "request", "vars", "request_id", "uuid", "now"),
+        *("model", "stream", "user", "extra", "request", "headers", "vars", "request_id", "uuid", "now"),
     }
     assert (
         embedding.elsewhere["prompt"]

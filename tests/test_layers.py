@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support import marked
 
+from oaiproxy.bodies import BODIES
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.document import Document, load_document
 from oaiproxy.layers import MAX_BASES, Base, Bases
@@ -65,6 +66,26 @@ LAID: dict[str, tuple[str, str, Any]] = {
         "a: 1",
         {"description": "d", "a": 1},
     ),
+    "another form of the body replaces": (
+        "chat: {request: {path: /, body: {a: 1}}}",
+        "chat: {request: {url: u, body_form: {b: 2}}}",
+        {"chat": {"request": {"url": "u", "body_form": {"b": 2}}}},
+    ),
+    "what is deleted is no other form": (
+        "chat: {request: {path: /, body: {a: 1}}}",
+        "chat: {request: {body_form: ~, url: }}",
+        {"chat": {"request": {"path": "/", "body": {"a": 1}, "body_form": None, "url": None}}},
+    ),
+    "another chat template replaces": (
+        "chat: {chat_template: {file: a, bos_token: b, variables: {name: a}}}",
+        "chat: {chat_template: {name: c, variables: {text: b}}}",
+        {"chat": {"chat_template": {"name": "c", "bos_token": "b", "variables": {"name": "a", "text": "b"}}}},
+    ),
+    "in a body these are names as others are": (
+        "chat: {request: {body: {request: {body: 1, path: 2}}}}",
+        "chat: {request: {body: {request: {body_text: 1, url: 2}}}}",
+        {"chat": {"request": {"body": {"request": {"body": 1, "path": 2, "body_text": 1, "url": 2}}}}},
+    ),
     "anchors": ("x: &x {a: 1}\ny: *x", "y: {b: 2}", {"x": {"a": 1}, "y": {"a": 1, "b": 2}}),
 }
 
@@ -73,6 +94,14 @@ LAID: dict[str, tuple[str, str, Any]] = {
 def test_a_mapping_is_laid_over_its_base(base: str, own: str, made: Any) -> None:
     """As the language says."""
     assert laid(f"extends: base\n{own}", base=base) == made
+
+
+@pytest.mark.parametrize("form", BODIES)
+def test_a_request_has_one_body(form: str) -> None:
+    """That of the mapping which says it last, whatever its form."""
+    base = "chat: {request: {body: 1, body_text: 2, body_form: 3, body_multipart: 4, body_base64: 5}}"
+    made = laid(f"extends: base\nchat: {{request: {{{form}: 6}}}}", base=base)
+    assert made == {"chat": {"request": {form: 6}}}
 
 
 def test_bases_have_bases() -> None:

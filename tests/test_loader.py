@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from keys import Authority
 from support import ROOT
 
 from oaiproxy.errors import MappingError
@@ -217,6 +218,28 @@ def test_a_mapping_that_extends_itself_is_refused(tmp_path: Path) -> None:
     """Also by another spelling of its path."""
     files = write(tmp_path / "in", own=EXTENDING % "../in/own.yaml")
     assert [found.code for found in refused(Loader({}), files).diagnostics] == ["E108"]
+
+
+def test_files_stand_beside_the_mapping_that_names_them(tmp_path: Path) -> None:
+    """Also those that a base names: a chat template, certificates."""
+    base = """
+oaiproxy: 1
+models: [m]
+backend: {url: "https://backend.test", tls: {ca: ca.pem}}
+chat:
+  chat_template: {file: t.jinja}
+  request: {path: /, body: {p: "{{ chat_prompt }}"}}
+  response: {text: t}
+"""
+    write(tmp_path / "in", base=base)
+    (tmp_path / "in/t.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    ca = Authority().cert
+    (tmp_path / "in/ca.pem").write_text(ca)
+    own = "oaiproxy: 1\nextends: ./in/base.yaml\nchat: {chat_template: {bos_token: b}}\n"
+    [(mapping, _)], findings = Loader({}).load(write(tmp_path, own=own))
+    assert findings == []
+    assert mapping.backend.tls is not None
+    assert mapping.backend.tls.ca == ca
 
 
 def test_the_schema_is_that_of_mappings() -> None:
