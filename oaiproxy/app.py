@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
@@ -140,7 +141,10 @@ async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> 
 
 
 def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:
-    """Send what libraries log to our log, and nowhere else."""
+    """Send what libraries log to our log, and nowhere else; what they warn of in a client's form is its own matter."""
+    stack.enter_context(warnings.catch_warnings())
+    for category in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.simplefilter("ignore", category)  # else each is printed, and kept for good
     handler = LibraryHandler(log)
     for name in ("aiohttp", "asyncio", "oaiproxy"):
         logger = logging.getLogger(name)

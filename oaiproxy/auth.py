@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -41,6 +41,8 @@ class Passthrough:
             value = value[len(self.strip) :].strip()
         elif self.strip:
             value = ""
+        if not value.isprintable():  # also bytes that are not UTF-8, which the library would leave out
+            raise ClientError(f"The header '{self.name}' holds no API key.", status=401, code="invalid_api_key")
         if not value:
             message = f"You didn't provide an API key: this model takes your own, in the header '{self.name}'."
             raise ClientError(message, status=401, code="missing_api_key")
@@ -59,6 +61,8 @@ class Send:
         """What is added to a request. Raises ProxyError."""
         try:
             value = self.value(token)
+            if self.header and holds_control(value):
+                raise RenderError("the value around the token holds a control character")
         except RenderError as error:
             raise unprovable(error) from error
         return Proof({self.header: value} if self.header else {}, {self.query: value} if self.query else {})
@@ -101,6 +105,20 @@ class Signed:
 
 
 Auth: TypeAlias = Passthrough | TokenAuth | Signed
+
+
+def holds_control(text: str) -> bool:
+    """Whether there is a character that no credential holds, such as the line break at the end of a file."""
+    return any(ord(character) < 32 or ord(character) == 127 for character in text)
+
+
+def check_credentials(source: Source, keys: Iterable[str], compilation: Compilation) -> None:
+    """Report those of the keys whose values hold what no credential does."""
+    for key in keys:
+        child = source.get(key)
+        if child is not None and isinstance(child.value, str) and holds_control(child.value):
+            label = "check for a line break at its end"
+            compilation.report("E105", f"`{key}` holds a control character", child.span(), label=label)
 
 
 def unprovable(error: RenderError) -> ProxyError:
@@ -148,6 +166,7 @@ class _Compiler:
 
     def _oauth2(self, source: Source, _: Source) -> tuple[Auth, set[str]]:
         given = source.value
+        check_credentials(source, ("client_id", "client_secret", "refresh_token"), self._compilation)
         fields = {key: given[key] for key in ("scope", "audience") if key in given} | given.get("extra", {})
         grant = client_credentials(
             compile_address(source["token_url"], self._compilation),
@@ -201,6 +220,8 @@ class _Compiler:
 
     def _sigv4(self, source: Source, _: Source) -> tuple[Auth, set[str]]:
         given = source.value
+        keys = ("service", "region", "access_key", "secret_key", "session_token")
+        check_credentials(source, keys, self._compilation)
         if given["service"] == "s3":
             label = "name the service that runs the models"
             self._report("paths of `s3` are signed in another way, which is not built", source["service"], label)
@@ -263,7 +284,15 @@ class _Compiler:
                 raise RenderError("the value around the token is absent")
             return as_text(made)
 
+        if not self._compilation.findings and "header" in given and self._breaks(render):
+            self._report("`value` holds a control character", value, "a header is one line")
         return Send(given.get("header"), given.get("query"), render)
+
+    def _breaks(self, render: Callable[[str], str]) -> bool:
+        try:
+            return holds_control(render("token"))
+        except RenderError:
+            return False  # which may be the trial's own fault
 
     def _refusal(self, source: Source) -> Refusal:
         entries = list(source) if isinstance(source.value, list) else [source]

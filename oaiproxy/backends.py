@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
-from oaiproxy.auth import Auth, Passthrough, compile_auth
+from oaiproxy.auth import Auth, Passthrough, check_credentials, compile_auth
 from oaiproxy.durations import seconds as seconds
 from oaiproxy.requests import check_header
 from oaiproxy.retries import Retry
@@ -126,9 +126,9 @@ class _Compiler:
             encoded = base64.b64encode(pair.encode()).decode()
             secrets |= {given["basic"]["password"], encoded}
             headers["Authorization"] = "Basic " + encoded
-        for value in headers.values():
-            if any(ord(character) < 32 or ord(character) == 127 for character in value):
-                self._report("the credential holds a control character", source, "check for a line break at its end")
+        check_credentials(source, ("bearer", "value"), self._compilation)
+        if "basic" in given:
+            check_credentials(source["basic"], ("user", "password"), self._compilation)
         return secrets
 
     def timeouts(self, source: Source) -> Timeouts:

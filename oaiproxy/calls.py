@@ -22,6 +22,8 @@ CANCEL_SECONDS = 5.0
 class Clock(Protocol):
     """The deadline of a request."""
 
+    timer: asyncio.Timeout
+
     def widen(self) -> None:
         """The time for the whole request alone counts from now on."""
 
@@ -70,10 +72,10 @@ class Calls:
         """Make the calls up to the main reply, and send for that. Raises ApiError."""
         self._clock.widen()
         opening = self._steps.opening()
-        result: Answer | BackendError | None = None
+        result: Answer | ApiError | None = None
         while True:
             try:
-                action = opening.throw(result) if isinstance(result, BackendError) else opening.send(result)
+                action = opening.throw(result) if isinstance(result, ApiError) else opening.send(result)
             except StopIteration as end:
                 main: BackendRequest | Answer = end.value
                 break
@@ -83,7 +85,7 @@ class Calls:
             else:
                 result = await self._answer(action)
         self._clock.restart()
-        return Held(main) if isinstance(main, Answer) else await self._send(main)
+        return Held(main) if isinstance(main, Answer) else await self._send(main, self._clock.timer)
 
     async def close(self, reply: AnyReply, write: Callable[[bytes], Awaitable[object]]) -> None:
         """Make the calls that complete the answer, after the main reply came to its end."""
@@ -94,10 +96,10 @@ class Calls:
         self.vital = flow is not None and any(step.sinks.text is not None for step in flow.after)
         self._clock.widen()
         closing = self._steps.closing(reply)
-        result: Answer | BackendError | None = None
+        result: Answer | ApiError | None = None
         while True:
             try:
-                action = closing.throw(result) if isinstance(result, BackendError) else closing.send(result)
+                action = closing.throw(result) if isinstance(result, ApiError) else closing.send(result)
             except StopIteration:
                 break
             result = None
@@ -125,26 +127,27 @@ class Calls:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _send(self, request: BackendRequest) -> Incoming:
-        return await self._sender.send(request, self._exchange.mapping.backend, self._exchange.client_headers)
+    async def _send(self, request: BackendRequest, timer: asyncio.Timeout) -> Incoming:
+        exchange = self._exchange
+        return await self._sender.send(request, exchange.mapping.backend, exchange.client_headers, timer.when())
 
     async def _cancel(self, request: BackendRequest) -> None:
         try:
-            async with asyncio.timeout(CANCEL_SECONDS):
-                incoming = await self._send(request)
+            async with asyncio.timeout(CANCEL_SECONDS) as timer:
+                incoming = await self._send(request, timer)
             incoming.close()
             self._note("info" if incoming.status < 300 else "warning", "cancel", status=incoming.status)
         except TimeoutError:
             self._note("warning", "cancel", code="upstream_timeout", detail=f"no answer in {CANCEL_SECONDS:g} seconds")
-        except BackendError as error:
+        except ApiError as error:
             self._note("warning", "cancel", code=error.code, detail=error.detail or error.message)
 
-    async def _answer(self, action: Send) -> Answer | BackendError:
-        """The whole reply to a call, or what went wrong in transport."""
+    async def _answer(self, action: Send) -> Answer | ApiError:
+        """The whole reply to a call, or why there is none."""
         patience = action.timeout if action.timeout is not None else self._timeouts.first_byte
         try:
             async with asyncio.timeout(patience) as timer:
-                incoming = await self._send(action.request)
+                incoming = await self._send(action.request, timer)
                 try:
                     return Answer(incoming.status, incoming.headers, await _whole(incoming))
                 finally:
@@ -153,7 +156,7 @@ class Calls:
             if not timer.expired():
                 raise
             return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)
-        except BackendError as error:
+        except ApiError as error:
             return error
 
     def _note(self, level: str, event: str, *, detail: str = "", **fields: object) -> None:

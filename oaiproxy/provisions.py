@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from os.path import join
@@ -28,7 +28,7 @@ def provide(backend: Backend, read_file: Callable[[str, Path], str]) -> tuple[Ba
     faults = list(_credentials(backend))
     if backend.tls is None:
         return backend, tuple(faults)
-    tls, more = _loaded(backend.tls, read_file)
+    tls, more = _loaded(backend.tls, read_file, backend.secrets)
     return replace(backend, tls=tls), (*faults, *(more or _unfit(tls)))
 
 
@@ -67,23 +67,25 @@ def _credentials(backend: Backend) -> Iterator[Fault]:
 _KEY_HELP = "take the file as it was issued, with its line breaks: `${file:/run/secrets/key.pem}`"
 
 
-def _loaded(tls: Tls, read_file: Callable[[str, Path], str]) -> tuple[Tls, list[Fault]]:
-    """The settings with texts in the place of paths."""
+def _loaded(tls: Tls, read_file: Callable[[str, Path], str], secrets: Container[str]) -> tuple[Tls, list[Fault]]:
+    """The settings with texts in the place of paths. What came from outside may be a key itself, and is not told."""
     faults: list[Fault] = []
     texts: dict[str, Any] = {}
     for name, what in _FILES.items():
         path: str = getattr(tls, name)
         if not path or is_pem(path):
             continue
+        named = "the file that is named here" if path in secrets else f"the file `{path}`"
         try:
             text = read_file(path, ("tls", name))
-        except OSError as error:
-            reason = (error.strerror or "input/output error").lower()
-            message = f"the file `{path}` cannot be read: {reason}"
+        except (OSError, ValueError) as error:
+            known = isinstance(error, OSError) and error.strerror
+            reason = known.lower() if known else "it is no path"
+            message = f"{named} cannot be read: {reason}"
             faults.append(Fault(("tls", name), "E602", message, "paths are relative to the mapping file"))
             continue
         if not is_pem(text):
-            message = f"the file `{path}` does not hold {what} in PEM"
+            message = f"{named} does not hold {what} in PEM"
             faults.append(Fault(("tls", name), "E606", message, "it begins with `-----BEGIN`"))
             continue
         texts[name] = text

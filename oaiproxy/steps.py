@@ -1,7 +1,7 @@
 """One exchange of several calls, as a machine without a clock or a socket: what to send next, and for how long to wait.
 
 steps = Steps(exchange, clock)
-opening = steps.opening()           # a generator: `Send` is answered with an `Answer` (or with a BackendError thrown
+opening = steps.opening()           # a generator: `Send` is answered with an `Answer` (or with an ApiError thrown
 main = <its result>                 # in), `Sleep` with None; the result is the main call, to be sent or here already
 closing = steps.closing(reply)      # the same, after the main reply was read; `Write` holds bytes for the client
 request = steps.cancellation(seen)  # what to send if nobody waits any more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from oaiproxy.config import Server
@@ -30,18 +30,19 @@ async def read_form(request: web.Request, server: Server) -> dict[str, Json]:
         raise ClientError("The request's Content-Encoding is not supported.", status=415, code="unsupported_encoding")
     try:
         async with asyncio.timeout(server.body_timeout):
-            return await _fields(await request.multipart(), server.max_body)
+            return await _fields(await request.multipart(), request.content, server.max_body)
     except TimeoutError:
         raise ClientError("The request body did not arrive in time.", status=408, code="request_timeout") from None
-    except (web.RequestPayloadError, HttpProcessingError, ValueError, AssertionError) as error:
+    except (web.RequestPayloadError, HttpProcessingError, ValueError, AssertionError, RuntimeError) as error:
         raise ClientError("The request body is not a form that can be read.", code="invalid_body") from error
 
 
-async def _fields(reader: MultipartReader, max_bytes: int) -> dict[str, Json]:
+async def _fields(reader: MultipartReader, content: StreamReader, max_bytes: int) -> dict[str, Json]:
     fields: dict[str, Json] = {}
-    room = max_bytes
     for _ in range(MAX_PARTS):
         part = await reader.next()
+        if content.total_bytes > max_bytes:
+            raise too_large()
         if part is None:
             return fields
         if not isinstance(part, BodyPartReader) or not part.name:
@@ -49,8 +50,7 @@ async def _fields(reader: MultipartReader, max_bytes: int) -> dict[str, Json]:
         data = bytearray()
         while chunk := await part.read_chunk(CHUNK):
             data += chunk
-            room -= len(chunk)
-            if room < 0:
+            if content.total_bytes > max_bytes:
                 raise too_large()
         _add(fields, part.name, _value(part, bytes(data)))
     raise ClientError(f"The form holds more than {MAX_PARTS} parts.", code="invalid_body")

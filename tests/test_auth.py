@@ -55,12 +55,23 @@ def test_the_clients_own_header(text: str, headers: dict[str, str], wanted: dict
     assert (caught.value.status, caught.value.code) == (401, "missing_api_key")
 
 
+@pytest.mark.parametrize("value", ["Bearer k\udcff", "Bearer k\tx"])
+def test_a_key_that_none_can_be(value: str) -> None:
+    """Bytes that are not UTF-8 would be left out on the way, and another key be sent."""
+    with pytest.raises(ClientError) as caught:
+        Passthrough("authorization", "authorization").proof({"authorization": value})
+    assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
+    assert value not in caught.value.message
+
+
 def test_where_a_token_goes() -> None:
     """By default it is a bearer."""
     assert Send().proof("t").headers == {"Authorization": "Bearer t"}
     assert token_auth("send: {query: q, value: 'x{{ token }}'}").send.proof("t").query == {"q": "xt"}
     with pytest.raises(ProxyError):
         token_auth("send: {header: h, value: '{{ token | int }}'}").send.proof("t")
+    with pytest.raises(ProxyError):
+        token_auth("send: {header: h, value: '{{ token }}'}").send.proof("t\r\nx: y")
 
 
 def token_auth(more: str) -> TokenAuth:
@@ -95,6 +106,13 @@ MISTAKES = {
     "no time": "{jwt: {algorithm: HS256, key: k, ttl: 0}}",
     "a time without end": "{jwt: {algorithm: HS256, key: k, ttl: .inf}}",
     "two places": f"{{{OAUTH2}, send: {{header: a, query: b, value: '{{{{ token }}}}'}}}}}}",
+    "a value of two lines": f'{{{OAUTH2}, send: {{header: a, value: "x\\n{{{{ token }}}}"}}}}}}',
+    "a bearer's line break": '{bearer: "k\\n"}',
+    "a parameter's line break": '{query: q, value: "k\\n"}',
+    "a password's line break": '{basic: {user: u, password: "k\\n"}}',
+    "a secret's line break": '{oauth2: {token_url: "https://t", client_id: a, client_secret: "k\\n"}}',
+    "an access key's line break": '{sigv4: {service: s, region: r, access_key: "k\\r\\nx: y", secret_key: b}}',
+    "a session's line break": '{sigv4: {service: s, region: r, access_key: a, secret_key: b, session_token: "k\\n"}}',
     "no place": f"{{{OAUTH2}, send: {{value: '{{{{ token }}}}'}}}}}}",
     "no header": f"{{{OAUTH2}, send: {{header: 'a b', value: '{{{{ token }}}}'}}}}}}",
     "another value": f"{{{OAUTH2}, send: {{header: a, value: '{{{{ now }}}}'}}}}}}",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import Proxy
-from scripted import Client, event, fetch, hello
+from scripted import Client, event, fetch, hello, settled
 from support import load
 
 from oaiproxy.app import Running
@@ -61,7 +61,7 @@ class Api:
         asked = f"{request.method} {request.path_qs}"
         data = await request.read()
         self.asked.append(asked)
-        self.bodies.append(json.loads(data) if data else None)
+        self.bodies.append(json.loads(data) if request.content_type == "application/json" and data else data or None)
         self.headers.append({name.lower(): value for name, value in request.headers.items()})
         self._changed.set()
         known = self._answers.get(asked)
@@ -451,3 +451,47 @@ async def test_a_backend_that_refuses_to_be_told_is_only_logged(proxy: Proxy, ap
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*running.state.background)
     assert (await fetch(running.url, b"GET /livez HTTP/1.1\r\nHost: p\r\n\r\n")).status == 200
+
+
+async def test_a_call_off_that_cannot_be_proven_is_only_logged(proxy: Proxy, api: Any) -> None:
+    """A signature of what is no text: nothing is sent, and no task is left with an exception."""
+    backend = await api()
+    backend.on("POST /tasks", {"id": "t1"}).on("GET /tasks/t1", {"status": "starting"})
+    endpoint = POLL.replace("body: {why: gone}", "body_base64: /w==")
+    signed = "auth: {sign: {headers: {x-signature: '{{ http.body | sha256 }}'}}}"
+    running = await proxy(mapped(backend.url, endpoint, signed))
+    async with await Client.connect(running.url) as client:
+        await client.send(hello())
+        await backend.until("GET /tasks/t1")
+    await settled(lambda: not running.state.active)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*running.state.background)
+    assert "POST /tasks/t1/cancel" not in backend.asked
+
+
+async def test_a_busy_call_is_not_tried_beyond_its_time(proxy: Proxy, api: Any) -> None:
+    """What it answered is told, not that it took too long."""
+    backend = await api()
+    backend.on("POST /sessions", (503, {"error": "busy"}))
+    endpoint = SESSION.replace("timeout: 100ms", "timeout: 10s")
+    running = await proxy(mapped(backend.url, endpoint, "retry: {max: 9, on: [503], backoff: 1m}"))
+    wire = await ask(running)
+    assert (wire.status, backend.asked) == (503, ["POST /sessions"])
+
+
+async def test_a_token_that_ends_while_a_task_is_polled_is_replaced(proxy: Proxy, api: Any) -> None:
+    """The poll is sent again with the new one; the task is not created twice, and the new one calls it off."""
+    backend = await api()
+    backend.on("POST /token", {"access_token": "one"}, {"access_token": "two"})
+    backend.on("POST /tasks", {"id": "t1"}).on("POST /tasks/t1/cancel", {})
+    backend.on("GET /tasks/t1", {"status": "starting"}, (401, {}), {"status": "starting"})
+    auth = f"auth: {{oauth2: {{token_url: '{backend.url}/token', client_id: me, client_secret: hush}}}}"
+    running = await proxy(mapped(backend.url, POLL, auth))
+    async with await Client.connect(running.url) as client:
+        await client.send(hello())
+        await backend.until("GET /tasks/t1", 4)
+    await backend.until("POST /tasks/t1/cancel")
+    assert (backend.asked.count("POST /token"), backend.asked.count("POST /tasks")) == (2, 1)
+    sent = [headers.get("authorization") for headers in backend.headers if "authorization" in headers]
+    assert sent[:3] == ["Bearer one"] * 3
+    assert set(sent[3:]) == {"Bearer two"}

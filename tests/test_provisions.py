@@ -241,3 +241,12 @@ def test_the_key_is_not_left_on_the_disk(folder: Folder, monkeypatch: pytest.Mon
     context_of(tls)
     assert list(scratch.iterdir()) == []
     assert issued.key.splitlines()[1] not in repr(tls)
+
+
+@pytest.mark.parametrize("key", ["MIIEvQIBADANBg-canary", "canary\0", "canary" * 1000, "m.yaml"])
+def test_a_key_in_place_of_its_path_is_not_told(folder: Folder, key: str) -> None:
+    """A variable may hold the key itself, in a form that is not PEM."""
+    _, (found,) = folder.check("tls: {cert: client.pem, key: '${KEY}'}", KEY=key)
+    assert found.code in ("E602", "E606")
+    assert "the file that is named here" in found.message
+    assert key not in f"{found.message}{found.label}{found.help}"

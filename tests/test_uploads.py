@@ -6,6 +6,7 @@ import asyncio
 import base64
 from typing import Any
 
+import aiohttp.multipart
 import pytest
 from conftest import Proxy
 from scripted import GONE, REQUEST, Backend, Client, answer, fetch, request
@@ -66,6 +67,10 @@ async def test_fields_and_files(proxy: Proxy) -> None:
         (form(part("", b"x")), 400, "invalid_body"),
         (form(part("prompt", b"\xff"), MODEL, FILE), 400, "invalid_body"),
         (form(*[part(f"n{index}", b"") for index in range(101)]), 400, "invalid_body"),
+        (form(part("_charset_", b"x" * 40), MODEL, FILE), 400, "invalid_body"),
+        (form(b"--B\r\nContent-Disposition: form-data; ;name\r\n\r\nx\r\n", MODEL, FILE), 400, "invalid_body"),
+        (form(b"--B\r\nContent-Type: multipart/mixed; boundary=C\r\n\r\n--C--\r\n", MODEL), 400, "invalid_body"),
+        (form(*[b"--B\r\n" + b"a: b\r\n" * 200 + b"\r\nx\r\n"]), 400, "invalid_body"),
         (form(MODEL, FILE, headers={"Content-Encoding": "gzip"}), 415, "unsupported_encoding"),
         (form(MODEL), 400, "missing_required_parameter"),
         (form(FILE), 400, "missing_required_parameter"),
@@ -92,6 +97,26 @@ async def test_a_form_that_is_too_large(proxy: Proxy) -> None:
     head = request(b"", PATH, headers=chunked)
     came = await fetch(running.url, head + in_chunks)
     assert [(wire.status, wire.error["code"]) for wire in (announced, came)] == [(413, "request_too_large")] * 2
+
+
+async def test_much_around_the_data_of_a_form(proxy: Proxy) -> None:
+    """Counts too: headers of parts are part of the body."""
+    running = await proxy(mapping("http://127.0.0.1:9"), max_body=1000)
+    body = b"".join(part(f"n{index}", b"", head=f"X: {'y' * 100}\r\n") for index in range(50)) + b"--B--\r\n"
+    chunked = {**FORM, "Content-Length": "", "Transfer-Encoding": "chunked"}
+    sent = request(b"", PATH, headers=chunked) + f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    wire = await fetch(running.url, sent)
+    assert (wire.status, wire.error["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.filterwarnings("default")
+async def test_warnings_about_forms_are_not_kept(proxy: Proxy) -> None:
+    """The library would print what a client wrote, and remember each of them."""
+    running = await proxy(mapping("http://127.0.0.1:9"))
+    known = len(vars(aiohttp.multipart).get("__warningregistry__", ()))
+    for index in range(3):
+        await fetch(running.url, form(f"--B\r\nContent-Disposition: form-data; ;n{index}\r\n\r\nx\r\n".encode()))
+    assert len(vars(aiohttp.multipart).get("__warningregistry__", ())) == known
 
 
 async def test_a_form_that_does_not_come(proxy: Proxy) -> None:
