@@ -80,7 +80,7 @@ class Extraction:
                 self._apply(sinks, value, events)
         except BackendError as error:
             events.append(Fault(error))
-        except RecursionError:
+        except (RecursionError, jsontext.JsonError):
             events.append(Fault(_not_json("it is nested too deeply", "upstream_invalid_json", retry=False)))
         return events
 
@@ -93,18 +93,21 @@ class Extraction:
         """Whether the answer lacks what these sinks could bring; `usage` tells that counts are wanted."""
         if sinks.text is not None and not self.spoke:
             return True
-        if sinks.finish_reason is not None and self._choices[0].finish is None:
+        choice = self._only()
+        if sinks.finish_reason is not None and choice.finish is None and not choice.stopped:
             return True
         return usage and bool(sinks.usage) and len(self._usage.keys() & {"prompt", "completion", "total"}) < 2
 
     def also(self, plan: Plan, frame: Frame) -> list[Event]:
-        """The events of a reply that completes the answer, read by a plan of its own."""
-        main, done = self.plan, self.done
-        self.plan, self.done = plan, False
+        """The events of a reply that completes the answer, read by a plan of its own: what was told stands."""
+        main, done, first = self.plan, self.done, self._first
+        self.plan, self.done, self._first = plan, False, (choice := self._only())
+        reason = choice.finish
         try:
             return self.feed(frame)
         finally:
-            self.plan, self.done = main, done
+            self.plan, self.done, self._first = main, done, first
+            choice.finish = reason or choice.finish
 
     def close(self) -> list[Event]:
         """The events that follow the last frame: a Fault when the answer is not complete."""
@@ -188,6 +191,10 @@ class Extraction:
         if not 0 <= index < MAX_CHOICES:
             raise _mismatch(f"a choice has the number {index}")
         return index
+
+    def _only(self) -> Choice:
+        """The choice that a reply without numbers completes: where there are several, the first."""
+        return self._choice(min(self._choices, default=0))
 
     def _choice(self, index: int) -> Choice:
         choice = self._choices.get(index)

@@ -80,8 +80,15 @@ class Replies:
     def step(self, source: Source) -> tuple[Plan, Sinks]:
         """The plan of a reply around the main one, and its sinks: an entry of `before` or `after`, or `poll`."""
         own = {key: value for key, value in source.value.items() if key in ("text", "finish_reason", "usage", "error")}
-        sinks = self._sinks(Source(source.document, source.path, own), None)
-        return Plan(_always(sinks), streamed=False, finish_reasons=self._reasons, secrets=self._secrets), sinks
+        sinks = replace(self._sinks(Source(source.document, source.path, own), None), fallback=True, plain=False)
+        plan = Plan(
+            _always(sinks),
+            streamed=False,
+            finish_reasons=self._reasons,
+            secrets=self._secrets,
+            errors=self._errors,
+        )
+        return plan, sinks
 
     def _check_done(self, done: Source | None) -> None:
         """Every frame of a simple stream has the same sinks: an end that they all tell is none."""

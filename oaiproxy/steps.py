@@ -198,7 +198,7 @@ class Steps:
         return reader.feed(answer.body) + reader.close()
 
     def _envelope(self, answer: Answer) -> Envelope:
-        return Envelope(answer.status, answer.headers, self._replies.get(CREATED))
+        return Envelope(answer.status, answer.headers, self._replies.get(CREATED), now=self._exchange.identity.now)
 
 
 def _json(body: bytes) -> Json:

@@ -11,6 +11,7 @@ from support import ask, load
 from oaiproxy import jsontext
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
+from oaiproxy.reply import Reply
 from oaiproxy.steps import Answer, Send, Sleep, Steps
 
 HEAD = """
@@ -173,3 +174,61 @@ def test_an_endpoint_that_streams_is_not_polled() -> None:
     main = Driver(POLL + stream, stream=True).open({"id": 1})
     assert isinstance(main, BackendRequest)
     assert main.url == "https://b.test/live"
+
+
+AFTER = """
+oaiproxy: 1
+models: [m]
+backend: {url: "https://b.test"}
+chat:
+  request: {path: /g, body: {p: "{{ prompt }}", n: "{{ n }}"}}
+  stream: {format: ndjson, %s}
+  after:
+    - {name: fin, request: {path: /f}, %s}
+"""
+
+
+def completed(stream: str, after: str, main: Any, last: Any) -> dict[str, Any]:
+    """The whole answer that a main reply and the one after it make."""
+    exchange = ask(load(AFTER % (stream, after)))
+    steps = Steps(exchange, lambda: 0.0)
+    with pytest.raises(StopIteration):
+        next(steps.opening())
+    reply = exchange.reply(200, {})
+    assert isinstance(reply, Reply)
+    reply.feed(jsontext.dump(main))
+    reply.complete()
+    closing = steps.closing(reply)
+    with pytest.raises(StopIteration):
+        assert isinstance(next(closing), Send)
+        closing.send(replied(last))
+    reply.end()
+    answer: dict[str, Any] = jsontext.parse(reply.close(1, 1))
+    return answer
+
+
+def test_what_the_answer_told_is_not_told_again() -> None:
+    """A call that is made for the counts may repeat the text and another reason: what the answer has stands."""
+    last = {"t": "abc", "why": "stop", "uc": 3}
+    after = "text: t, finish_reason: why, usage: {completion: uc}"
+    answer = completed("text: t, finish_reason: why", after, {"t": "abc", "why": "length"}, last)
+    (choice,) = answer["choices"]
+    assert choice["message"]["content"] == "abc"
+    assert choice["finish_reason"] == "length"
+    assert answer["usage"]["completion_tokens"] == 3
+
+
+def test_a_choice_that_is_not_the_first_is_completed() -> None:
+    """The backend numbered its only choice 1: there is no choice 0, and none is made."""
+    main = {"choices": [{"index": 1, "t": "abc"}]}
+    answer = completed("choices: choices, text: t", "finish_reason: why", main, {"why": "length"})
+    assert [(choice["index"], choice["finish_reason"]) for choice in answer["choices"]] == [(1, "length")]
+
+
+def test_a_failure_in_a_step_reads_as_errors_say() -> None:
+    """`errors` say how a failure in a 200 reads, in a reply around the main one too."""
+    rules = "errors: {rules: [{when: fault == 7, status: 404, code: model_not_found}]}\n"
+    blocks = "  before: [{name: one, request: {path: /one}, error: fault}]\n" + rules
+    with pytest.raises(BackendError) as raised:
+        Driver(blocks).open({"fault": 7})
+    assert (raised.value.status, raised.value.code) == (404, "model_not_found")
