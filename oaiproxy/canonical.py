@@ -203,9 +203,9 @@ def message_text(message: Message) -> str:
     return refusal if isinstance(refusal, str) else ""
 
 
-def last_text(call: Call) -> str:
-    """The text of the last message."""
-    return message_text(call.messages[-1]) if call.messages else ""
+def last_text(call: Call) -> Json:
+    """The text of the last message; absent where an endpoint has no messages, and no prompt was sent."""
+    return message_text(call.messages[-1]) if call.messages else ABSENT
 
 
 def system_text(call: Call) -> Json:

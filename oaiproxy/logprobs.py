@@ -20,12 +20,14 @@ MAX_TOP = 1000
 
 
 def read_logprobs(found: Json, choice: int) -> Logprobs:
-    """OpenAI's own object `{content, refusal}`, or a list of `{token, logprob, bytes?, top_logprobs?}`.
+    """OpenAI's own object `{content, refusal}`, its arrays of old, or `[{token, logprob, bytes?, top_logprobs?}]`.
 
-    Raises BackendError for what is neither.
+    Raises BackendError for what is none of them.
     """
     if not isinstance(found, dict):
         return Logprobs(_entries(found), None, choice)
+    if "tokens" in found:
+        return Logprobs(_entries(_transposed(found)), None, choice)
     refusal = found.get("refusal")
     return Logprobs(_entries(found.get("content") or []), _entries(refusal) if refusal else None, choice)
 
@@ -60,6 +62,20 @@ def legacy_logprobs(events: Iterable[Logprobs], offset: int = 0) -> Json:
             made["text_offset"].append(offset)
             offset += len(entry["token"])
     return made if made["tokens"] else None
+
+
+def _transposed(arrays: dict[str, Json]) -> list[Json]:
+    """The arrays `{tokens, token_logprobs, top_logprobs?}` token by token."""
+    tokens, logprobs = arrays["tokens"], arrays.get("token_logprobs")
+    if not isinstance(tokens, list) or not isinstance(logprobs, list) or len(tokens) != len(logprobs):
+        raise _mismatch("the arrays of log probabilities do not fit each other")
+    tops = arrays.get("top_logprobs") or [None] * len(tokens)
+    if not isinstance(tops, list) or len(tops) != len(tokens):
+        raise _mismatch("the arrays of log probabilities do not fit each other")
+    return [
+        {"token": token, "logprob": logprob, "top_logprobs": top}
+        for token, logprob, top in zip(tokens, logprobs, tops, strict=True)
+    ]
 
 
 def _entries(found: Json) -> list[Json]:

@@ -10,6 +10,7 @@ from oaiproxy.errors import BackendError
 from oaiproxy.events import Logprobs
 from oaiproxy.logprobs import LEAST, chat_logprobs, legacy_logprobs, read_annotations, read_logprobs
 
+ENTRY_ALONE = {"token": "é", "logprob": -0.5, "bytes": [195, 169]}
 ENTRY = {"token": "é", "logprob": -0.5, "bytes": [195, 169], "top_logprobs": []}
 
 
@@ -35,6 +36,15 @@ def test_the_likeliest_tokens_come_as_a_list_or_by_token(top: Any) -> None:
     assert entry["top_logprobs"] == [{"token": "a", "logprob": -1, "bytes": [97]}]
 
 
+@pytest.mark.parametrize("top", [None, [], [None, {"é": -0.5}]])
+def test_the_arrays_of_old(top: Any) -> None:
+    """As servers of /v1/completions have them: the first token of a prompt has no probability."""
+    found = {"tokens": ["A", "é"], "token_logprobs": [None, -0.5], "top_logprobs": top, "text_offset": [0, 1]}
+    first, second = read_logprobs(found, 0).content
+    assert (first["token"], first["logprob"]) == ("A", LEAST)
+    assert second == {**ENTRY, "top_logprobs": [ENTRY_ALONE] if top else []}
+
+
 @pytest.mark.parametrize("value", [None, float("-inf"), float("nan"), -(10**400)])
 def test_a_probability_of_0_has_a_number(value: Any) -> None:
     """JSON has no infinity."""
@@ -44,6 +54,8 @@ def test_a_probability_of_0_has_a_number(value: Any) -> None:
 @pytest.mark.parametrize(
     "found",
     ["x", 5, [5], [{}], [{"token": 5, "logprob": 1}], [{"token": "a", "logprob": "x"}], {"content": "x"}]
+    + [{"tokens": ["a"]}, {"tokens": "a", "token_logprobs": [1]}, {"tokens": ["a"], "token_logprobs": []}]
+    + [{"tokens": ["a"], "token_logprobs": [1], "top_logprobs": top} for top in ("x", [{}, {}])]
     + [[{**ENTRY, "top_logprobs": top}] for top in ("x", [5], {"a": "x"})],
 )
 def test_what_are_no_log_probabilities_is_a_mismatch(found: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import IDENTITY
+from support import IDENTITY, load
 
 from oaiproxy import jsontext
 from oaiproxy.endpoints.transcriptions import encoder, parse, srt, vtt
 from oaiproxy.errors import ClientError
 from oaiproxy.events import Result
+from oaiproxy.exchange import Exchange
 
 FORM: dict[str, Any] = {"model": "m", "file": {"base64": "AA=="}}
 FOUND = {"text": "Hi.", "segments": [{"start": 0.0, "end": 1.5, "text": "Hi."}], "words": []}
@@ -61,6 +62,17 @@ def test_fields_of_the_wrong_type(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(ClientError) as caught:
         parse(FORM | fields)
     assert caught.value.param == param
+
+
+def test_a_prompt_that_was_not_sent_is_absent() -> None:
+    """An empty one would be another request."""
+    mapping = load(
+        "oaiproxy: 1\nmodels: [m]\nbackend: {url: 'https://b.test'}\ntranscriptions:\n"
+        "  request: {path: /t, body: {p: '{{ prompt }}', f: '{{ file.base64 }}'}}\n  response: {text: t}\n"
+    )
+    call = parse(FORM)
+    request = Exchange(mapping, call, encoder(call, IDENTITY), IDENTITY).backend_request()
+    assert jsontext.parse(request.body or b"") == {"f": "AA=="}
 
 
 def test_formats() -> None:
