@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ask
+from support import ask, bases_in
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
 from oaiproxy.loader import Loader
@@ -24,7 +24,7 @@ def checked(path: Path) -> Checked:
     def read_file(name: str) -> str:
         return (path.parent / name).read_bytes().decode("utf-8", "surrogateescape")
 
-    return check_mapping(path.read_text(), path.name, Surroundings(SCHEMA, {}, read_file), environment=False)
+    return check_mapping(path.read_text(), path.name, Surroundings(SCHEMA, {}, read_file, bases_in(path.parent)), environment=False)
 
 
 @pytest.fixture(params=MAPPINGS, ids=lambda path: path.stem)

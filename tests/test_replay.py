@@ -65,7 +65,7 @@ PLAN = "I will search for the current time and weather in Tokyo."
 WANTED: dict[str, dict[str, Any]] = {
     "anthropic/error_400.json": failed(400, "invalid_value", "does not support effort level 'xhigh'", BAD),
     "anthropic/error_404_model.json": failed(502, "upstream_not_found", "model: claude-does-not-exist"),
-    "anthropic/error_529_overloaded.json": failed(502, "upstream_error", "Overloaded", "overloaded_error"),
+    "anthropic/error_529_overloaded.json": failed(503, "upstream_error", "Overloaded", "overloaded_error"),
     "anthropic/response_image_url.json": said(
         Long("This is a potato. It's a", "ing, frying, or mashing.", 366), usage=(296, 91, 0)
     ),
