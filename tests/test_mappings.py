@@ -24,7 +24,8 @@ def checked(path: Path) -> Checked:
     def read_file(name: str) -> str:
         return (path.parent / name).read_bytes().decode("utf-8", "surrogateescape")
 
-    return check_mapping(path.read_text(), path.name, Surroundings(SCHEMA, {}, read_file, bases_in(path.parent)), environment=False)
+    surroundings = Surroundings(SCHEMA, {}, read_file, bases_in(path.parent))
+    return check_mapping(path.read_text(), path.name, surroundings, environment=False)
 
 
 @pytest.fixture(params=MAPPINGS, ids=lambda path: path.stem)
