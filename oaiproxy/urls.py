@@ -18,6 +18,7 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
     """The address, without a slash at its end; what is wrong in it goes to the compilation's findings."""
     text: str = source.value
     name = ".".join(map(str, source.path))
+    token_server = source.path[-1] == "token_url"
 
     def report(message: str, label: str) -> None:
         compilation.report("E105", f"`{name}` {message}", source.span(), label=label)
@@ -43,9 +44,11 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
         report("is not an http or https address", label)
         return text
     if parts.username or parts.password:
-        report("holds credentials", "put them under `backend.auth`")
+        label = "take them out: they have keys of their own here" if token_server else "put them under `backend.auth`"
+        report("holds credentials", label)
     elif parts.query or parts.fragment:
-        report("holds a query or a fragment", f"put it under `{name.rpartition('.')[0]}.query`")
+        label = f"put it under `{name.rpartition('.')[0]}.query`"
+        report("holds a query or a fragment", "take it out; `login` can send one" if token_server else label)
     netloc = _netloc(parts)
     if netloc is None:
         report("has a host that is none", "write it in ASCII: `xn--...`")
@@ -59,9 +62,10 @@ def is_safe(url: str) -> bool:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port (RFC 6454)."""
+    """Scheme, host and port (RFC 6454); a websocket has those of its handshake."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(scheme)
 
 
 def _netloc(parts: SplitResult) -> str | None:

@@ -22,11 +22,13 @@ from scripted import (
     Request,
     Step,
     answer,
+    chunk,
     fetch,
     hello,
     mapping,
     settled,
     stream,
+    stream_head,
 )
 
 from oaiproxy.backend import BackendClient, BackendReply
@@ -150,6 +152,48 @@ async def test_a_body_can_tell_that_a_token_is_refused(proxy: Any, length: int) 
         running = await proxy(described(backend.url, auth))
         assert (await fetch(running.url, hello())).text == text
         assert backend.requests[1].header("authorization") == f"Bearer {SECOND}"
+
+
+@pytest.mark.parametrize(
+    ("form", "opening"), [("json-concat", b""), ("json-array", b"["), ("json-array", b"\xef\xbb\xbf [ ")]
+)
+async def test_a_stream_of_json_is_not_held_back(proxy: Any, form: str, opening: bytes) -> None:
+    """What may tell of a refused token is its first value, not what comes after."""
+    read = asyncio.Event()
+    shown = [opening + b'{"t": "first"}', b"," if opening else b"", b'{"t": "last", "d": true}' + b"]" * bool(opening)]
+    refused = [chunk(opening + b'{"code": 110}' + b"]" * bool(opening)), chunk(b"")]
+    scripts = (
+        [REQUEST, stream_head("application/json\r\nConnection: close"), *refused],
+        [
+            REQUEST,
+            stream_head("application/json"),
+            chunk(shown[0]),
+            read,
+            *map(chunk, filter(None, shown[1:])),
+            chunk(b""),
+        ],
+    )
+    async with Backend([REQUEST, token()], [REQUEST, token(SECOND)]) as server, Backend(*scripts) as backend:
+        auth = oauth2(server.url, f", refresh_on: ['{'[0].' * bool(opening)}code == `110`']")
+        made = mapping(backend.url, backend=f"auth: {auth}", stream=f"{{format: {form}, text: t, done: d}}")
+        running = await proxy(made)
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(stream=True))
+            await client.until(b"first")
+            read.set()
+            assert (await client.answer()).text == "firstlast"
+        assert [request.header("authorization") for request in backend.requests] == [
+            f"Bearer {TOKEN}",
+            f"Bearer {SECOND}",
+        ]
+
+
+async def test_a_reply_that_breaks_while_it_is_looked_at(proxy: Any) -> None:
+    """Is a reply that broke."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    async with Backend([REQUEST, token()]) as server, Backend([REQUEST, head, FIN]) as backend:
+        running = await proxy(described(backend.url, oauth2(server.url, ", refresh_on: [code]")))
+        assert (await fetch(running.url, hello())).error["code"] == "upstream_truncated"
 
 
 LOGIN = """{{login: {{

@@ -34,6 +34,14 @@ def test_any_address_of_a_mapping_is_checked(url: str) -> None:
     assert found.message.startswith("`backend.auth.oauth2.token_url` ")
 
 
+@pytest.mark.parametrize("url", ["https://u:p@b", "https://b/token?grant_type=x"])
+def test_what_to_do_about_a_token_servers_address(url: str) -> None:
+    """Never to write a key that its block does not have."""
+    _, (found,) = findings_of(TEXT.format(url=url))
+    assert found.label.startswith("take")
+    assert "oauth2.query" not in found.label
+
+
 def test_addresses_are_encoded() -> None:
     """By IDNA in the host, by percents in the path."""
     assert chat(response="{text: t}", backend="{url: 'https://ä.test/ö/'}").backend.url == "https://xn--4ca.test/%C3%B6"
@@ -60,4 +68,5 @@ def test_what_cannot_be_read_on_the_way(url: str, safe: bool) -> None:
 def test_origins() -> None:
     """A port that goes without saying is the same as one that is said."""
     assert origin("https://A.test/x") == origin("https://a.test:443/y?z")
+    assert origin("wss://a.test") == origin("https://a.test")
     assert len({origin(url) for url in ("https://a.test", "http://a.test", "https://b.test", "https://a.test:1")}) == 4
