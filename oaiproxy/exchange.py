@@ -44,10 +44,10 @@ AnyReply: TypeAlias = Reply | Answer
 
 @dataclass(frozen=True, slots=True)
 class BackendRequest:
-    """What to send. Its headers hold credentials, so it does not print them."""
+    """What to send. Its address and its headers hold credentials, so it does not print them."""
 
     method: str
-    url: str
+    url: str = field(repr=False)
     headers: Dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     websocket: bool = False
