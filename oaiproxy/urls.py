@@ -11,6 +11,8 @@ from oaiproxy.templates import Compilation, has_template
 
 _SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\\]")
 """Characters that no address holds: a copied one often ends in a blank, or hides one."""
+_PORTS = {"https": 443, "http": 80}
+_HANDSHAKE = {"ws": "http", "wss": "https"}
 _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 
 
@@ -64,16 +66,15 @@ def is_safe(url: str) -> bool:
 def origin(url: str) -> tuple[str, str | None, int | None]:
     """Scheme, host and port (RFC 6454); a websocket has those of its handshake."""
     parts = urlsplit(url)
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    return scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(scheme)
+    scheme = _HANDSHAKE.get(parts.scheme, parts.scheme)
+    return scheme, parts.hostname, parts.port or _PORTS.get(scheme)
 
 
 def _netloc(parts: SplitResult) -> str | None:
-    """Host and port, in ASCII; None when the host is none."""
-    if parts.netloc.isascii():
-        return parts.netloc
-    port = f":{parts.port}" if parts.port is not None else ""
+    """Host and port as they are sent and signed: in ASCII, without the usual port; None when the host is none."""
+    port = f":{parts.port}" if parts.port not in (None, _PORTS[_HANDSHAKE.get(parts.scheme, parts.scheme)]) else ""
+    host = parts.hostname or ""
     try:
-        return (parts.hostname or "").encode("idna").decode() + port
+        return (f"[{host}]" if ":" in host else host.encode("idna").decode() if not host.isascii() else host) + port
     except UnicodeError:
         return None

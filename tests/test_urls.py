@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from support import chat, findings_of
+from yarl import URL
 
+from oaiproxy.auth import Signed
+from oaiproxy.signing import Final, Moment
 from oaiproxy.urls import is_safe, origin
 
 TEXT = """oaiproxy: 1
@@ -45,6 +48,27 @@ def test_what_to_do_about_a_token_servers_address(url: str) -> None:
 def test_addresses_are_encoded() -> None:
     """By IDNA in the host, by percents in the path."""
     assert chat(response="{text: t}", backend="{url: 'https://ä.test/ö/'}").backend.url == "https://xn--4ca.test/%C3%B6"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://A.Test:443/x", "a.test"),
+        ("http://a.test:80", "a.test"),
+        ("https://a.test:80", "a.test:80"),
+        ("http://[::1]:80", "[::1]"),
+        ("http://[::1]:81", "[::1]:81"),
+        ("https://Ä.test:8443", "xn--4ca.test:8443"),
+    ],
+)
+def test_the_host_is_the_one_that_is_sent(url: str, host: str) -> None:
+    """A signature over another way to write it would not hold."""
+    signed = "sign: {headers: {x: '{{ http.host }}'}}"
+    backend = chat(response="{text: t}", backend=f"{{url: '{url}', auth: {{{signed}}}}}").backend
+    assert isinstance(backend.auth, Signed)
+    proof = backend.auth.sign(Final("GET", f"{backend.url}/y", {}, None), Moment(0.0, ""))
+    assert proof.headers == {"x": host}
+    assert URL(backend.url).host_port_subcomponent == host
 
 
 @pytest.mark.parametrize(
