@@ -53,6 +53,12 @@ def parse_address(text: str) -> Address | None:
     return Address(scheme, found["host"].lower(), port, path + query)
 
 
+def over_http(found: Json) -> Json:
+    """The address of a websocket as that of its handshake (RFC 6455, 3); anything else as it is."""
+    is_socket = isinstance(found, str) and re.match("wss?://", found, re.IGNORECASE)
+    return "http" + found[2:] if is_socket else found
+
+
 def allowed(address: Address, base: str, allow: Sequence[str]) -> bool:
     """Whether requests may go there: to the origin of `base`, or by https (or its scheme) to a host of `allow`."""
     home = parse_address(base)

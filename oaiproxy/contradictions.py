@@ -29,6 +29,8 @@ def check_replies(endpoint: Source, compilation: Compilation, *, websocket: bool
     if response and websocket:
         label = "give `stream` alone: it serves clients that do not stream too"
         check.report("`response` is never read: a websocket sends messages", response, label, key=True)
+    if websocket and (poll := endpoint.get("poll")):
+        check.report("`poll` waits for a whole answer: a websocket sends messages", poll, "leave it out", key=True)
     if stream and _is_written(stream):
         check.stream(stream, {"text": "@"} if elsewhere else response.value if response else {})
 

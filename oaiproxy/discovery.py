@@ -105,7 +105,9 @@ class Discovery:
         try:
             names = await self._names(mapping, models)
         except (ApiError, ValueError, TimeoutError) as error:
-            reason = error.message if isinstance(error, ApiError) else str(error) or "no answer in time"
+            reason = str(error) or "no answer in time"
+            if isinstance(error, ApiError) and error.detail:
+                reason += f": {error.detail}"
             self._log.write("warning", "models_list", mapping=mapping.name, error=redact(reason, mapping.secrets))
             return False
         if names != self._found.get(index):
@@ -146,5 +148,5 @@ def request_of(mapping: Mapping, models: ModelList) -> BackendRequest:
     token = os.urandom(16).hex()
     uuid = f"{token[:8]}-{token[8:12]}-4{token[13:16]}-a{token[17:20]}-{token[20:]}"
     identity = Identity(f"req_{token}", token, uuid, time.time())
-    asked = replace(mapping, endpoints={_CALL.endpoint: endpoint})
+    asked = replace(mapping, endpoints={_CALL.endpoint: endpoint}, backend=replace(mapping.backend, websocket=False))
     return Exchange(asked, _CALL, DOORS[_CALL.endpoint].encoder(_CALL, identity), identity).backend_request()

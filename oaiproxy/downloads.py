@@ -22,6 +22,8 @@ from oaiproxy.images import Images, inlined, media_type, wanted
 
 CONCURRENT = 4
 """Images of one request that are fetched at the same time."""
+MAX_TOTAL = 64 * 1024 * 1024
+"""Bytes of all images that are fetched for a request, however many and large a mapping allows."""
 MAX_REDIRECTS = 3
 MAX_URL = 8192
 """Characters of an address."""
@@ -33,6 +35,19 @@ _MESSAGE = "The image could not be fetched. Use an https URL of a host that this
 
 class _RefusedError(ValueError):
     """What is not fetched; the message is for the log."""
+
+
+class _Room:
+    """How many bytes may still come for a request."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TOTAL
+
+    def take(self, count: int) -> None:
+        """Use some of it. Raises _RefusedError."""
+        self._left -= count
+        if self._left < 0:
+            raise _RefusedError(f"the images of the request are larger than {MAX_TOTAL} bytes together")
 
 
 class _Resolver(aiohttp.ThreadedResolver):
@@ -57,7 +72,7 @@ async def with_images(call: Call, images: Images) -> Call:
     params = wanted(call, images)
     if not params:
         return call
-    turns = asyncio.Semaphore(CONCURRENT)
+    turns, room = asyncio.Semaphore(CONCURRENT), _Room()
     connector = aiohttp.TCPConnector(resolver=_Resolver(images), use_dns_cache=False, force_close=True)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -71,7 +86,7 @@ async def with_images(call: Call, images: Images) -> Call:
         async def fetched(url: str, param: str) -> str:
             try:
                 async with turns, asyncio.timeout(images.timeout):
-                    return await _fetch(session, url, images)
+                    return await _fetch(session, url, images, room)
             except _FAILURES as error:
                 detail = f"{param}: {_told(error)}"
                 raise ClientError(_MESSAGE, param=param, code="invalid_image_url", detail=detail) from error
@@ -84,13 +99,13 @@ async def with_images(call: Call, images: Images) -> Call:
     return inlined(call, {url: task.result() for url, task in tasks.items()})
 
 
-async def _fetch(session: aiohttp.ClientSession, url: str, images: Images) -> str:
+async def _fetch(session: aiohttp.ClientSession, url: str, images: Images, room: _Room) -> str:
     """An image as a `data:` URL."""
     target = _target(url, images)
     for _ in range(MAX_REDIRECTS + 1):
         async with session.get(target, allow_redirects=False) as response:
             if response.status not in _REDIRECTS:
-                return await _read(response, images)
+                return await _read(response, images, room)
             location = response.headers.get("Location", "")
             target = _target(str(target.join(URL(location))), images)
     raise _RefusedError(f"more than {MAX_REDIRECTS} redirects")
@@ -115,7 +130,7 @@ def _target(url: str, images: Images) -> URL:
     return made
 
 
-async def _read(response: aiohttp.ClientResponse, images: Images) -> str:
+async def _read(response: aiohttp.ClientResponse, images: Images, room: _Room) -> str:
     if response.status != 200:
         raise _RefusedError(f"status {response.status}")
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -124,6 +139,7 @@ async def _read(response: aiohttp.ClientResponse, images: Images) -> str:
         raise _RefusedError("it is larger than `max_bytes`")
     data = bytearray()
     async for piece in response.content.iter_any():
+        room.take(len(piece))
         data += piece
         if len(data) > images.max_bytes:
             raise _RefusedError("it is larger than `max_bytes`")

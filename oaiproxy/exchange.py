@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import quote
 
-from oaiproxy.addresses import follow
+from oaiproxy.addresses import follow, over_http
 from oaiproxy.answers import Answer
 from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names, without
@@ -45,10 +45,10 @@ AnyReply: TypeAlias = Reply | Answer
 
 @dataclass(frozen=True, slots=True)
 class BackendRequest:
-    """What to send. Its headers hold credentials, so it does not print them."""
+    """What to send. Its address and its headers hold credentials, so it does not print them."""
 
     method: str
-    url: str
+    url: str = field(repr=False)
     headers: Dict[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     websocket: bool = False
@@ -154,7 +154,7 @@ class Exchange:
             raise _told_by_reply(error, template) or self._absent(error) from error
         except RenderError as error:
             raise _unbuildable(f"{mapping.file}: {error}") from error
-        websocket = mapping.backend.websocket
+        websocket = mapping.backend.websocket and template is self._operation.request
         if websocket:
             headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
         elif made is not None and "content-type" not in map(str.lower, headers):
@@ -223,7 +223,10 @@ class Exchange:
         backend = self.mapping.backend
         if template.url is None:
             return f"{backend.url}{template.path(scope)}"
-        return follow(template.url(scope), backend.url, backend.allow_hosts, local=backend.local)
+        found, base = template.url(scope), backend.url
+        if backend.websocket:  # which is http until the handshake
+            found, base = over_http(found), over_http(base)
+        return follow(found, base, backend.allow_hosts, local=backend.local)
 
     def _absent(self, error: AbsentError) -> OaiproxyError:
         """A template that makes text of what the client left out: the client can mend that, if it is its field."""

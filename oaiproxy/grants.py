@@ -148,7 +148,7 @@ class LoginRequest:
 
     url: str | None
     template: RequestTemplate
-    variables: Json
+    variables: Json = field(repr=False)
 
     def __call__(self, base: str, moment: Moment, _newer: str | None) -> TokenRequest:
         """Render it. Raises RenderError."""

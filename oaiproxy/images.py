@@ -106,13 +106,18 @@ def compile_images(source: Source | None, compilation: Compilation) -> Images | 
 
 
 def wanted(call: Call, images: Images) -> dict[str, str]:
-    """The URLs to fetch, each with the parameter that it is. Raises ClientError where there are too many."""
+    """The URLs to fetch, each with the parameter that it is. Raises ClientError where there are too many.
+
+    One that comes again counts again: it is fetched once, but its data are sent each time.
+    """
     found: dict[str, str] = {}
+    count = 0
     for index, message in enumerate(call.messages):
         for place, url in _urls(message):
             param = f"messages[{index}].content[{place}].image_url.url"
             found.setdefault(url, param)
-            if len(found) > images.most:
+            count += 1
+            if count > images.most:
                 raise ClientError(
                     f"At most {images.most} images by URL are supported.", param=param, code="invalid_image_url"
                 )

@@ -108,7 +108,7 @@ class Mapping:
     backend: Backend
     endpoints: Dict[str, Endpoint]
     errors: ErrorSelectors
-    variables: Dict[str, Json]
+    variables: Dict[str, Json] = field(repr=False)
     examples: Sequence[Example]
     secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()

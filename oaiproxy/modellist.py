@@ -48,6 +48,11 @@ def compile_model_list(source: Source | None, backend: Source, compilation: Comp
         return None
     children = {"method": _constant(source, "GET")} | {key: source[key] for key in _REQUEST if source.get(key)}
     own = Source(source.document, source.path, {key: child.value for key, child in children.items()}, children)
+    auth = backend.get("auth")
+    if auth and "passthrough" in auth.value:
+        label = "write the names under `models`, or give the proxy a key of its own"
+        message = "`models_list` cannot be asked for: the proxy has no key but the clients'"
+        compilation.report("E105", message, source.span(key=True), label=label)
     every = EVERY_SECONDS
     if given := source.get("every"):
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from oaiproxy.diagnostics import Diagnostic, did_you_mean
@@ -58,7 +58,7 @@ def _core(text: str) -> Json:
 class Value:
     """What a scalar became."""
 
-    data: Json
+    data: Json = field(repr=False)
     origins: Origins | None = None
     """For each character of the final text, where it was in the scalar as parsed; None: in the same place."""
     resolved: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
 from collections.abc import Mapping as Dict
 from dataclasses import replace
@@ -16,11 +17,12 @@ from oaiproxy.auth import Auth, Passthrough, Signed, TokenAuth, unprovable
 from oaiproxy.backend import BackendClient, Security
 from oaiproxy.backends import Backend
 from oaiproxy.credentials import TokenCache
-from oaiproxy.errors import BackendError
+from oaiproxy.errors import BackendError, OaiproxyError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.failures import redact, retry_seconds
-from oaiproxy.framing import EMPTY
+from oaiproxy.framing import EMPTY, JsonArray
 from oaiproxy.grants import Grant, Minted, Token, refused
+from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
 from oaiproxy.provisions import context_of
 from oaiproxy.sandbox import RenderError
@@ -32,6 +34,7 @@ MAX_TOKEN_REPLY = 64 * 1024
 """Bytes of a token server's reply, and of a backend's whose body may tell that a token is refused."""
 TOKEN_SECONDS = 30.0
 """How long a token server may take."""
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[")
 NO_CONNECTION = ("upstream_connect_error", "upstream_dns_error", "upstream_connect_timeout")
 """The codes of failures after which the backend has seen nothing of the request."""
 
@@ -226,16 +229,31 @@ async def _refusal(reply: Incoming, auth: TokenAuth) -> tuple[Incoming, bool]:
     if refusal.body is None or not (kind == "application/json" or kind.endswith("+json")):
         return reply, False
     try:
-        data, complete = await _read(reply, MAX_TOKEN_REPLY)
+        data, body = await _beginning(reply)
     except BaseException:
         reply.close()
         raise
-    peeked = _Peeked(reply, data)
-    try:
-        body = jsontext.parse_lenient(data) if complete else None
-    except jsontext.JsonError:
-        body = None
-    return peeked, body is not None and bool(refusal.body(body, Envelope(reply.status, reply.headers)))
+    told = body is not None and bool(refusal.body(body, Envelope(reply.status, reply.headers)))
+    return _Peeked(reply, data), told
+
+
+async def _beginning(reply: Incoming) -> tuple[bytes, Json]:
+    """What was read up to the end of the first value, and that value: a stream of them must not wait for its end."""
+    values = JsonArray(MAX_TOKEN_REPLY)
+    data = bytearray()
+    while len(data) <= MAX_TOKEN_REPLY:
+        more = await reply.read()
+        data += more
+        try:
+            frame = next(iter(values.feed(more) if more else values.close()), None)
+            value = None if frame is None else jsontext.parse_lenient(frame.data)
+        except (OaiproxyError, jsontext.JsonError):
+            break  # whoever reads the reply says what is wrong with it
+        if frame is not None:
+            return bytes(data), [value] if _ARRAY.match(data) else value
+        if not more:
+            break
+    return bytes(data), None
 
 
 async def _read(reply: Incoming, limit: int) -> tuple[bytes, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Mapping as Dict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 from urllib.parse import quote, urlsplit
@@ -28,17 +28,17 @@ class Final:
     """A request as it would be sent, but for its signature."""
 
     method: str
-    url: str
-    headers: Dict[str, str]
-    body: bytes | None
+    url: str = field(repr=False)
+    headers: Dict[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What is added to a request, over what has the same name."""
 
-    headers: Dict[str, str]
-    query: Dict[str, str]
+    headers: Dict[str, str] = field(repr=False)
+    query: Dict[str, str] = field(repr=False)
 
 
 Sign: TypeAlias = Callable[[Final, Moment], Proof]

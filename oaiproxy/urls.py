@@ -11,6 +11,8 @@ from oaiproxy.templates import Compilation, has_template
 
 _SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\\]")
 """Characters that no address holds: a copied one often ends in a blank, or hides one."""
+_PORTS = {"https": 443, "http": 80}
+_HANDSHAKE = {"ws": "http", "wss": "https"}
 _LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 
 
@@ -18,6 +20,7 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
     """The address, without a slash at its end; what is wrong in it goes to the compilation's findings."""
     text: str = source.value
     name = ".".join(map(str, source.path))
+    token_server = source.path[-1] == "token_url"
 
     def report(message: str, label: str) -> None:
         compilation.report("E105", f"`{name}` {message}", source.span(), label=label)
@@ -43,9 +46,11 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
         report("is not an http or https address", label)
         return text
     if parts.username or parts.password:
-        report("holds credentials", "put them under `backend.auth`")
+        label = "take them out: they have keys of their own here" if token_server else "put them under `backend.auth`"
+        report("holds credentials", label)
     elif parts.query or parts.fragment:
-        report("holds a query or a fragment", f"put it under `{name.rpartition('.')[0]}.query`")
+        label = f"put it under `{name.rpartition('.')[0]}.query`"
+        report("holds a query or a fragment", "take it out; `login` can send one" if token_server else label)
     netloc = _netloc(parts)
     if netloc is None:
         report("has a host that is none", "write it in ASCII: `xn--...`")
@@ -59,17 +64,17 @@ def is_safe(url: str) -> bool:
 
 
 def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port (RFC 6454)."""
+    """Scheme, host and port (RFC 6454); a websocket has those of its handshake."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    scheme = _HANDSHAKE.get(parts.scheme, parts.scheme)
+    return scheme, parts.hostname, parts.port or _PORTS.get(scheme)
 
 
 def _netloc(parts: SplitResult) -> str | None:
-    """Host and port, in ASCII; None when the host is none."""
-    if parts.netloc.isascii():
-        return parts.netloc
-    port = f":{parts.port}" if parts.port is not None else ""
+    """Host and port as they are sent and signed: in ASCII, without the usual port; None when the host is none."""
+    port = f":{parts.port}" if parts.port not in (None, _PORTS[_HANDSHAKE.get(parts.scheme, parts.scheme)]) else ""
+    host = parts.hostname or ""
     try:
-        return (parts.hostname or "").encode("idna").decode() + port
+        return (f"[{host}]" if ":" in host else host.encode("idna").decode() if not host.isascii() else host) + port
     except UnicodeError:
         return None

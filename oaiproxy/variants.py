@@ -33,7 +33,7 @@ class Variant:
     drop: frozenset[str] = frozenset()
     defaults: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     stream: str = "auto"
-    variables: Mapping[str, Json] | None = None
+    variables: Mapping[str, Json] | None = field(default=None, repr=False)
 
     def without_dropped(self, call: Call) -> tuple[Call, tuple[str, ...]]:
         """The call without what is dropped, and what of that was sent. Raises ClientError when nothing is left."""

@@ -99,3 +99,13 @@ def test_blanks_around_an_end_do_not_hide_it() -> None:
     operation = chat(stream="{format: sse, text: t, end: ' [DONE] '}").endpoints["chat"].stream
     assert operation is not None
     assert operation.plan.end == b"[DONE]"
+
+
+def test_a_websocket_is_not_polled() -> None:
+    """Its answer comes as it is made."""
+    text = HEAD.replace("}\nchat", ", transport: websocket}\nchat")
+    text += "  poll: {status: s, done: [a]}\n  stream: {format: messages, text: t}\n"
+    mapping, (found,) = findings_of(text)
+    assert mapping is None
+    assert (found.code, found.label) == ("E105", "leave it out")
+    assert "`poll` waits" in found.message

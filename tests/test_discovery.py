@@ -107,3 +107,40 @@ async def test_a_name_is_the_earlier_mappings(proxy: Any) -> None:
         running = await proxy(one, two)
         urls = {name: running.state.routes.resolve(name).backend.url for name in ("a", "b", "c", "own")}
         assert urls == {"a": first.url, "b": first.url, "c": second.url, "own": second.url}
+
+
+async def test_why_a_list_cannot_be_had_is_logged(proxy: Any, capfd: Any) -> None:
+    """With the token server's words, for they tell the operator what to do, and without its secret."""
+    refusal = answer({"error": "invalid_client", "error_description": "no client with hunter2-0001"}, 401)
+    async with Backend([REQUEST, refusal]) as server:
+        auth = f"{{oauth2: {{token_url: '{server.url}/t', client_id: me, client_secret: hunter2-0001}}}}"
+        text = f"""oaiproxy: 1
+backend: {{url: "http://127.0.0.1:9", auth: {auth}}}
+models_list: {{path: /v1/models, models: "data[].id"}}
+chat: {{request: {{path: /chat}}, response: {{text: text}}}}
+"""
+        await proxy(load(text))
+        await server.asked()
+    logged = ""
+
+    def told() -> bool:
+        nonlocal logged
+        logged += capfd.readouterr().err
+        return "models_list" in logged
+
+    await settled(told)
+    assert "invalid_client: no client with" in logged
+    assert "hunter2" not in logged
+
+
+async def test_a_list_beside_a_websocket(proxy: Any) -> None:
+    """Is asked for over http."""
+    async with Backend([REQUEST, models("a")]) as backend:
+        text = f"""oaiproxy: 1
+backend: {{url: "{backend.url.replace("http", "ws")}", transport: websocket}}
+models_list: {{path: /v1/models, models: "data[].id"}}
+chat: {{request: {{path: /chat}}, stream: {{format: messages, text: text}}}}
+"""
+        running = await proxy(load(text))
+        assert await served(running.url) == ["a"]
+        assert backend.requests[0].header("upgrade") is None

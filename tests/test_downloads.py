@@ -10,6 +10,7 @@ import pytest
 from scripted import GONE, REQUEST, RST, Backend, answer, chunk, fetch, hello, stream_head
 from support import load
 
+from oaiproxy import downloads
 from oaiproxy.canonical import Call
 from oaiproxy.downloads import with_images
 from oaiproxy.errors import ClientError
@@ -266,3 +267,12 @@ async def test_templates_have_the_data(proxy: Any) -> None:
         assert (wire.status, wire.error["code"]) == (400, "invalid_image_url")
         assert wire.error["param"] == "messages[0].content[1].image_url.url"
         assert len(backend.requests) == 1
+
+
+async def test_many_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a bound together, which each alone keeps."""
+    monkeypatch.setattr(downloads, "MAX_TOTAL", 2 * len(PNG))
+    async with Backend(OK) as there:
+        urls = [f"{there.url}/{number}" for number in range(3)]
+        assert await fetched(allowing(there.url), *urls[:2]) == [SHOWN] * 2
+        assert "together" in (await refused(allowing(there.url), *urls)).detail

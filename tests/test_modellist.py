@@ -74,3 +74,11 @@ def test_what_is_no_list_is_said(data: Any) -> None:
     """Never taken for an empty one."""
     with pytest.raises(ValueError, match=r"JSON|list"):
         names(data)
+
+
+def test_a_list_needs_a_key_of_the_proxys_own() -> None:
+    """Nobody asks for it whose key could be passed on."""
+    mapping, (found,) = findings_of(TEXT.replace("{bearer: key}", "{passthrough: authorization}"))
+    assert mapping is None
+    assert (found.code, found.span.line if found.span else 0) == ("E105", 7)
+    assert "key of its own" in found.label

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import hmac
 import json
+from types import FunctionType, ModuleType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,12 +23,15 @@ from scripted import (
     Request,
     Step,
     answer,
+    chunk,
     fetch,
     hello,
     mapping,
     settled,
     stream,
+    stream_head,
 )
+from support import load
 
 from oaiproxy.backend import BackendClient, BackendReply
 from oaiproxy.backends import Backend as Described
@@ -37,6 +41,7 @@ from oaiproxy.exchange import BackendRequest
 from oaiproxy.grants import refused
 from oaiproxy.mapping import Mapping
 from oaiproxy.sender import MAX_TOKEN_REPLY, Sender
+from oaiproxy.signing import Final, Proof
 
 CLOSE = {"Connection": "close"}
 OK = answer({"text": "fine", "p": 1, "c": 2})
@@ -150,6 +155,48 @@ async def test_a_body_can_tell_that_a_token_is_refused(proxy: Any, length: int) 
         running = await proxy(described(backend.url, auth))
         assert (await fetch(running.url, hello())).text == text
         assert backend.requests[1].header("authorization") == f"Bearer {SECOND}"
+
+
+@pytest.mark.parametrize(
+    ("form", "opening"), [("json-concat", b""), ("json-array", b"["), ("json-array", b"\xef\xbb\xbf [ ")]
+)
+async def test_a_stream_of_json_is_not_held_back(proxy: Any, form: str, opening: bytes) -> None:
+    """What may tell of a refused token is its first value, not what comes after."""
+    read = asyncio.Event()
+    shown = [opening + b'{"t": "first"}', b"," if opening else b"", b'{"t": "last", "d": true}' + b"]" * bool(opening)]
+    refused = [chunk(opening + b'{"code": 110}' + b"]" * bool(opening)), chunk(b"")]
+    scripts = (
+        [REQUEST, stream_head("application/json\r\nConnection: close"), *refused],
+        [
+            REQUEST,
+            stream_head("application/json"),
+            chunk(shown[0]),
+            read,
+            *map(chunk, filter(None, shown[1:])),
+            chunk(b""),
+        ],
+    )
+    async with Backend([REQUEST, token()], [REQUEST, token(SECOND)]) as server, Backend(*scripts) as backend:
+        auth = oauth2(server.url, f", refresh_on: ['{'[0].' * bool(opening)}code == `110`']")
+        made = mapping(backend.url, backend=f"auth: {auth}", stream=f"{{format: {form}, text: t, done: d}}")
+        running = await proxy(made)
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(stream=True))
+            await client.until(b"first")
+            read.set()
+            assert (await client.answer()).text == "firstlast"
+        assert [request.header("authorization") for request in backend.requests] == [
+            f"Bearer {TOKEN}",
+            f"Bearer {SECOND}",
+        ]
+
+
+async def test_a_reply_that_breaks_while_it_is_looked_at(proxy: Any) -> None:
+    """Is a reply that broke."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    async with Backend([REQUEST, token()]) as server, Backend([REQUEST, head, FIN]) as backend:
+        running = await proxy(described(backend.url, oauth2(server.url, ", refresh_on: [code]")))
+        assert (await fetch(running.url, hello())).error["code"] == "upstream_truncated"
 
 
 LOGIN = """{{login: {{
@@ -460,3 +507,52 @@ def test_a_failure_to_get_a_token_is_not_the_clients() -> None:
     error = refused("detail", None)
     assert (error.status, error.code, error.detail) == (502, "upstream_auth_error", "detail")
     assert "detail" not in error.message
+
+
+HOLDERS: dict[str, str] = {
+    "bearer": "{bearer: '${KEY}'}",
+    "basic": "{basic: {user: u, password: '${KEY}'}}",
+    "jwt": "{jwt: {algorithm: HS256, key: '${KEY}', claims: {a: '{{ vars.key }}'}}}",
+    "sign": "{sign: {headers: {x: '{{ http.body | hmac_sha256(vars.key) | hex }}'}}}",
+    "sigv4": "{sigv4: {service: s, region: r, access_key: a, secret_key: '${KEY}'}}",
+    "oauth2": "{oauth2: {token_url: '%s/t', client_id: a, client_secret: '${KEY}'}}",
+    "login": "{login: {request: {url: '%s/t', body: {k: '{{ vars.key }}'}}, token: access_token}}",
+    "passthrough": "{passthrough: authorization}",
+}
+
+
+@pytest.mark.parametrize("auth", HOLDERS.values(), ids=HOLDERS)
+async def test_no_secret_is_told_or_printed(proxy: Any, capfd: Any, auth: str) -> None:
+    """Not by a backend that repeats it, not in the log, and by no object of ours that anybody might print."""
+    said = answer({"error": {"message": f"no {SECRET} here, nor {TOKEN}"}}, 400, CLOSE)
+    async with Backend([REQUEST, token()]) as server, Backend([REQUEST, said]) as backend:
+        text = f"""oaiproxy: 1
+models: {{m: {{vars: {{other: "${{KEY}}"}}}}}}
+backend: {{url: "{backend.url}", auth: {auth.replace("%s", server.url)}, query: {{k: "{{{{ vars.key }}}}"}}}}
+vars: {{key: "${{KEY}}", other: none}}
+chat: {{request: {{path: /x, body: {{k: "{{{{ vars.other }}}}"}}}}, response: {{text: t}}}}
+"""
+        running = await proxy(load(text, {"KEY": SECRET}))
+        wire = await fetch(running.url, hello(headers={"Authorization": f"Bearer {SECRET}"}))
+        assert len(backend.requests) == 1
+        printed = [repr(found) for found in reachable(running.state) if type(found).__module__.startswith("oaiproxy")]
+        assert len(printed) > 50
+        kept = "".join([wire.raw.decode(), *printed, repr(Final("GET", SECRET, {"a": SECRET}, SECRET.encode()))])
+        kept += repr(Proof({"a": SECRET}, {"a": SECRET})) + repr(BackendRequest("GET", SECRET, {"a": SECRET}, None))
+    logged = capfd.readouterr().err
+    for secret in (SECRET, *([TOKEN] if server.requests else [])):
+        assert secret not in kept
+        assert secret not in logged
+
+
+def reachable(root: object) -> list[object]:
+    """All objects that can be got at from one."""
+    known: dict[int, object] = {}
+    found = [root]
+    while found:
+        each = found.pop()
+        if id(each) not in known and not isinstance(each, type | ModuleType | asyncio.AbstractEventLoop | asyncio.Task):
+            known[id(each)] = each
+            found += [cell.cell_contents for cell in getattr(each, "__closure__", None) or ()]
+            found += [] if isinstance(each, FunctionType) else gc.get_referents(each)
+    return list(known.values())

@@ -317,3 +317,48 @@ examples:
         assert (await fetch(running.url, hello(model="m"))).status == 200
     finally:
         await runner.cleanup()
+
+
+async def test_calls_around_it_go_over_http(proxy: Any) -> None:
+    """A login, a session before it whose address is followed, and what calls it off, all with the token."""
+    asked: list[str] = []
+    tokens: list[str | None] = []
+    more = asyncio.Event()
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        asked.append(f"{request.method} {request.path_qs}")
+        tokens.append(request.headers.get("Authorization"))
+        if request.headers.get("Upgrade") is None:
+            more.set()
+            host = f"ws://{request.host}"
+            return web.json_response({"token": "t1", "id": 7, "url": f"{host}/live/7", "end": f"{host}/end/7"})
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        assert (await socket.receive()).data == '{"q":"hi"}'
+        await say({"t": "a"}, socket=socket)
+        await socket.receive()
+        return socket
+
+    async with serving(handle) as url:
+        auth = "login: {request: {path: /login, body: {k: hush}}, token: token}"
+        running = await proxy(
+            load(f"""
+oaiproxy: 1
+models: [m]
+backend: {{url: "{url}", transport: websocket, auth: {{{auth}}}}}
+chat:
+  before: [{{name: session, request: {{path: /sessions, body: {{p: 1}}}}}}]
+  request: {{url: "{{{{ session.url }}}}", body: {{q: "{{{{ prompt }}}}"}}}}
+  stream: {{format: messages, text: t, done: d}}
+  cancel: {{request: {{url: "{{{{ session.end }}}}"}}}}
+""")
+        )
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(stream=True))
+            await client.until(b'"a"')
+            more.clear()
+        async with asyncio.timeout(PATIENCE):
+            await more.wait()
+        await settled(lambda: not running.state.background and not running.state.active)
+    assert asked == ["POST /login", "POST /sessions", "GET /live/7", "POST /end/7"]
+    assert tokens == [None, "Bearer t1", "Bearer t1", "Bearer t1"]
