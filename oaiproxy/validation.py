@@ -28,8 +28,15 @@ def validate(document: Document, schema: Schema) -> list[Diagnostic]:
     """All findings. What follows from another finding is left out, as is what `${...}` could not resolve."""
     errors = [error for error in schema_errors(document.data, schema) if _path(error) not in document.unresolved]
     explain = _Explanation(document, schema, _misspelled(errors))
-    findings = [found for error in errors for found in explain.error(error)]
-    return list(dict.fromkeys(findings))
+    findings: dict[tuple[object, ...], Diagnostic] = {}
+    for error in errors:
+        for found in explain.error(error):  # what aliases put in several places is told of one of them
+            findings.setdefault((found.code, found.span, _LEADING.sub("`", found.message), found.label), found)
+    return list(findings.values())
+
+
+_LEADING = re.compile(r"`(?:[^`\s]*[.\]])(?=[\w-]+`)")
+"""All but the last step of a path in a message."""
 
 
 def schema_errors(data: Json, schema: Schema) -> Iterable[ValidationError]:
