@@ -93,12 +93,16 @@ class _Explanation:
             label, help_ = did_you_mean(key, known), ""
             if "${" in key or "{{" in key:
                 label = "templates and `${...}` stand in values only"
-            elif not label and (homes := sorted(_homes(self.schema, key), key=lambda home: home[:1] != path[:1])):
+            elif not label and (homes := self._homes(key, path)):
                 label = f"it belongs under {' or '.join(f'`{_name(home)}`' for home in homes[:2])}"
             if not label:
                 help_ = f"known keys: {', '.join(known)}" if known else "leave it out"
             span = self.document.span((*path, key), key=True)
             yield Diagnostic("E101", f"unknown key `{short(key)}`{where}", span, label, help_)
+
+    def _homes(self, key: str, path: Path) -> list[Path]:
+        """Where the key is known: first in blocks of the same name, then near by."""
+        return sorted(_homes(self.schema, key), key=lambda home: (home[-1:] != path[-1:], home[:1] != path[:1]))
 
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         # jsonschema makes an error of each missing key; its message alone tells which.
