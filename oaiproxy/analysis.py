@@ -390,6 +390,8 @@ class Analysis:
         label = did_you_mean(name, known)
         if not label and of and known:
             label = f"it has: {', '.join(known)}"
+        elif not label and of == "vars":
+            label = f"add it under `vars`: `{name}: ...`"
         elif not label and of == "headers":
             label = f"list it under `backend.client_headers`: `[{name.lower()}]`"
         self._finding(code, message, name, offset, label=label)

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from types import MethodType
 from typing import Any, cast
 
-from jinja2 import TemplateError, TemplateSyntaxError, nodes, pass_context
+from jinja2 import Environment, TemplateError, TemplateSyntaxError, nodes, pass_context, pass_environment
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
+from jinja2.filters import make_attrgetter
 from jinja2.lexer import TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import Context, LoopContext, Macro, Undefined
@@ -54,12 +55,19 @@ _OBJECTS: Mapping[type, frozenset[str]] = {
 }
 _FILTERS = (
     *("abs", "batch", "capitalize", "count", "d", "default", "dictsort", "first", "float", "groupby", "indent", "int"),
-    *("items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace"),
+    *("items", "last", "length", "list", "lower", "map", "max", "min", "reject", "rejectattr", "replace"),
     *("reverse", "round", "select", "selectattr", "slice", "sort", "string", "sum", "title", "trim", "truncate"),
     *("unique", "upper", "wordcount"),
 )
 """Jinja's filters that are here; the others are for HTML, or cost without bound."""
 _WIDE = frozenset(("batch", "indent", "slice", "truncate", "round"))
+_WRITING = frozenset(
+    (
+        *("capitalize", "e", "escape", "indent", "lower", "replace", "safe", "string", "title", "tojson", "trim"),
+        *("truncate", "upper", "wordcount"),
+    )
+)
+"""Filters that write out what they are given."""
 _WIDE_FORM = re.compile(r"\d{4}|\*|\{[^{}]*\{")
 """A form in which a width is large, or given from outside."""
 
@@ -92,6 +100,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
         self.globals = {name: self.globals[name] for name in ("cycler", "dict", "joiner", "namespace", "range")}
         self.globals["raise_exception"] = _raise
         own: dict[str, Callable[..., Any]] = {"tojson": to_json, "safe": _text, "escape": _escaped, "e": _escaped}
+        own["join"] = _join
         self.filters = {name: self._charged(name, self.filters[name]) for name in _FILTERS}
         self.filters |= {name: self._charged(name, function) for name, function in own.items()}
 
@@ -206,6 +215,8 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             budget: Budget = context.budget
             if isinstance(value, str | list | dict):
                 budget.step(1 + len(value) // 256)
+            if name in _WRITING and isinstance(value, list | dict | tuple):
+                _weigh(value)
             if name in _WIDE:
                 for argument in (*arguments, *named.values()):
                     if isinstance(argument, int) and abs(argument) > MAX_WIDTH:
@@ -260,6 +271,19 @@ def to_json(
 
 def _raise(message: Any) -> Any:
     raise Refusal(str(message))
+
+
+@pass_environment
+def _join(environment: Environment, value: Iterable[Any], d: Any = "", attribute: int | str | None = None) -> str:
+    """Jinja's `join`, which stops where the text becomes too long."""
+    get = make_attrgetter(environment, attribute) if attribute is not None else lambda item: item
+    between = _written(d)
+    pieces, size = [], 0
+    for item in value:
+        pieces.append(_written(get(item)))
+        size += len(pieces[-1]) + len(between)
+        _check_size(size)
+    return between.join(pieces)
 
 
 def _text(value: Any) -> str:

@@ -108,7 +108,7 @@ def check_mapping(
 FIXES = {
     "E201": "a template is text with `{{ expression }}` and `{% if ... %} ... {% endif %}` in it; close what is opened",
     "E202": "the filters are those of the language's list, such as `default`, `join` and `json`",
-    "E203": "the names are those of the request, such as `prompt`, `messages` and `temperature`",
+    "E203": "the names are those of the request, such as `prompt` and `messages`, and those of `$for` and `$let`",
     "E204": "leave the attribute out, or read it from what has it",
     "E205": "see the directives: `$for`, `$if`, `$match`, `$value`, `$merge` and `$let`",
     "E206": "give it the arguments that it takes",

@@ -32,7 +32,8 @@ def check_replies(endpoint: Source, compilation: Compilation, *, websocket: bool
     if websocket and (poll := endpoint.get("poll")):
         check.report("`poll` waits for a whole answer: a websocket sends messages", poll, "leave it out", key=True)
     if stream and _is_written(stream):
-        check.stream(stream, {"text": "@"} if elsewhere else response.value if response else {})
+        known = not elsewhere and not _is_gone(endpoint, "response")
+        check.stream(stream, (response.value if response else {}) if known else {"text": "@"})
 
 
 def _is_written(source: Source) -> bool:
@@ -43,6 +44,14 @@ def _is_written(source: Source) -> bool:
             return False
         data = data[step]
     return bool(data == source.value)
+
+
+def _is_gone(endpoint: Source, key: str) -> bool:
+    """Whether a block of the endpoint was taken out as wrong, in whole or in part."""
+    written: Json = endpoint.document.data
+    for step in endpoint.path:
+        written = written.get(step) if isinstance(written, dict) else None
+    return isinstance(written, dict) and bool(written.get(key) != endpoint.value.get(key))
 
 
 def _speaks(blocks: Iterable[Json]) -> bool:

@@ -12,7 +12,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.picks import FRAME_SHAPES, Pick, compile_pick
 from oaiproxy.plans import Replies
 from oaiproxy.requests import Following, RequestTemplate, compile_request, merge_requests
-from oaiproxy.shapes import Shape, joined
+from oaiproxy.shapes import Shape, explained, joined
 from oaiproxy.sinks import Plan, Sinks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -109,7 +109,16 @@ class Flows:
         more: dict[str, Shape] = dict.fromkeys(names)
         if SEEN in more and SEEN not in given.shapes:
             more[SEEN] = dict.fromkeys(self._remembered())
-        return Compilation(joined(given.shapes, more), given.sandbox, given.findings, given.reads)
+        shapes = explained(joined(given.shapes, more), self._elsewhere)
+        return Compilation(shapes, given.sandbox, given.findings, given.reads)
+
+    @property
+    def _elsewhere(self) -> dict[str, str]:
+        """What to say of the names of calls where they cannot be read."""
+        poll, seen = self._source.get("poll"), self._remembered()
+        later = dict.fromkeys([*self._names, *([CREATED, POLLED] if poll else []), *([SEEN] if seen else [])])
+        none = {CREATED: "there is no `poll`", POLLED: "there is no `poll`", SEEN: "there is no `stream.remember`"}
+        return {**none, **{name: f"`{name}` is not there yet: its call comes later" for name in later}}
 
     def flow(self) -> Flow | None:
         """The flow; None for an endpoint of one call."""

@@ -236,6 +236,9 @@ class _Compiler:
         """Compile the block; `chat_prompt` is a name of the others from then on."""
         child = source.get("chat_template")
         if child is None:
+            written = source.document.data.get(str(source.path[0]))
+            if isinstance(written, dict) and written.get("chat_template"):  # which was reported, and taken out
+                compilation.shapes = joined(compilation.shapes, {NAME: "text"})
             return None
         made = compile_chat_template(child, compilation, child.document.reader((*child.path, "file")))
         compilation.shapes = joined(compilation.shapes, {NAME: "text"})

@@ -38,6 +38,13 @@ IN_MESSAGES = ("messages", *dict.fromkeys(_MEDIA_NAMES.values()), "tool_calls")
 """What `on_unsupported` calls the things inside of a conversation."""
 NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
 """Fields that the proxy itself reads."""
+_DONE_HERE = frozenset(
+    (
+        *("model", "stream", "stream_format", "encoding_format", "top_n", "return_documents"),
+        *("response_format", "timestamp_granularities"),
+    )
+)
+"""Fields of the endpoints beyond chat that the proxy itself gives effect to, where no template reads them."""
 _TEXT_KEYS = frozenset(("messages", "content", "text", "parts"))
 _MEDIA_KEYS = _TEXT_KEYS | {
     PICKED,
@@ -90,6 +97,8 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
         unread = overrides.of(found.name or key, found.unread)
+        if call.endpoint in INPUTS and key in _DONE_HERE and found.unread is Unread.IGNORE:
+            unread = overrides.named.get(key, found.unread)
         if unread is Unread.REFUSE:
             raise unsupported(key, call.model)
         if key == "messages":

@@ -29,6 +29,12 @@ def joined(shapes: Shapes, more: Shapes) -> Shapes:
     return EndpointShapes(made, shapes.elsewhere) if isinstance(shapes, EndpointShapes) else made
 
 
+def explained(shapes: Shapes, elsewhere: Mapping[str, str]) -> EndpointShapes:
+    """The names in scope, and what to say of more names that are not."""
+    more = {name: why for name, why in elsewhere.items() if name not in shapes}
+    return EndpointShapes(shapes, {**getattr(shapes, "elsewhere", {}), **more})
+
+
 @dataclass(frozen=True, slots=True)
 class Missing:
     """The shape of a name that there is only where the mapping has a key that it has not."""

@@ -28,8 +28,15 @@ def validate(document: Document, schema: Schema) -> list[Diagnostic]:
     """All findings. What follows from another finding is left out, as is what `${...}` could not resolve."""
     errors = [error for error in schema_errors(document.data, schema) if _path(error) not in document.unresolved]
     explain = _Explanation(document, schema, _misspelled(errors))
-    findings = [found for error in errors for found in explain.error(error)]
-    return list(dict.fromkeys(findings))
+    findings: dict[tuple[object, ...], Diagnostic] = {}
+    for error in errors:
+        for found in explain.error(error):  # what aliases put in several places is told of one of them
+            findings.setdefault((found.code, found.span, _LEADING.sub("`", found.message), found.label), found)
+    return list(findings.values())
+
+
+_LEADING = re.compile(r"`(?:[^`\s]*[.\]])(?=[\w-]+`)")
+"""All but the last step of a path in a message."""
 
 
 def schema_errors(data: Json, schema: Schema) -> Iterable[ValidationError]:
@@ -86,12 +93,16 @@ class _Explanation:
             label, help_ = did_you_mean(key, known), ""
             if "${" in key or "{{" in key:
                 label = "templates and `${...}` stand in values only"
-            elif not label and (homes := sorted(_homes(self.schema, key), key=lambda home: home[:1] != path[:1])):
+            elif not label and (homes := self._homes(key, path)):
                 label = f"it belongs under {' or '.join(f'`{_name(home)}`' for home in homes[:2])}"
             if not label:
                 help_ = f"known keys: {', '.join(known)}" if known else "leave it out"
             span = self.document.span((*path, key), key=True)
             yield Diagnostic("E101", f"unknown key `{short(key)}`{where}", span, label, help_)
+
+    def _homes(self, key: str, path: Path) -> list[Path]:
+        """Where the key is known: first in blocks of the same name, then near by."""
+        return sorted(_homes(self.schema, key), key=lambda home: (home[-1:] != path[-1:], home[:1] != path[:1]))
 
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         # jsonschema makes an error of each missing key; its message alone tells which.

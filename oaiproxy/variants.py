@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import did_you_mean
 from oaiproxy.errors import ClientError
+from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import Unread, read_fields
 from oaiproxy.policy import IN_MESSAGES, NEVER_UNREAD, Overrides, fields_of, is_read, known_fields, leave_out_named
@@ -18,7 +19,8 @@ from oaiproxy.trees import check_constants
 
 WORDS = {"drop": Unread.DROP, "reject": Unread.REFUSE, "ignore": Unread.IGNORE}
 """What `on_unsupported` can say."""
-_FIXED = (*NEVER_UNREAD, "messages")
+_CARRIED = frozenset(name for names in CARRIES.values() for name in names) - {"prompt"}
+_FIXED = (*NEVER_UNREAD, "messages", *_CARRIED)
 """Fields that no model can be without, or has a value of its own for."""
 
 
@@ -222,7 +224,9 @@ def _is_field(
     known = {*known_fields(), *more}
     if name in known and name not in fixed:
         return True
-    if name in known:
+    if name in _CARRIED:
+        message, label, help_ = f"no request is without `{name}`", "leave it out", ""
+    elif name in known:
         message, label, help_ = f"`{name}` is read by the proxy itself", "leave it out", ""
     else:
         message, label = f"`{name}` is no field of OpenAI's requests", did_you_mean(name, known - set(fixed))

@@ -497,6 +497,28 @@ def test_fields_of_other_endpoints(fields: dict[str, Any], wanted: str | tuple[s
     assert (caught.value.param, caught.value.code) == (wanted, "unsupported_parameter")
 
 
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ("{default: reject}", "user"),
+        ("{default: reject, user: drop}", ("user",)),
+        ("{default: drop, encoding_format: reject}", "encoding_format"),
+    ],
+)
+def test_what_is_done_here_has_no_default(said: str, wanted: str | tuple[str, ...]) -> None:
+    """Nor has the model: they are refused or dropped only by their own names."""
+    head = f"oaiproxy: 1\nmodels: [m]\nbackend: {{url: 'https://b'}}\non_unsupported: {said}\n"
+    mapping = load(f"{head}embeddings:\n  request: {{body: {{p: '{{{{ input }}}}'}}}}\n  response: {{vectors: out}}\n")
+    door = DOORS["embeddings"]
+    call = door.parse({"model": "m", "input": "a", "encoding_format": "base64", "user": "u"})
+    if isinstance(wanted, tuple):
+        assert Exchange(mapping, call, door.encoder(call, IDENTITY), IDENTITY).dropped == wanted
+        return
+    with pytest.raises(ClientError) as caught:
+        Exchange(mapping, call, door.encoder(call, IDENTITY), IDENTITY)
+    assert caught.value.param == wanted
+
+
 @pytest.mark.parametrize("read", ["tokens", "request.input", "request"])
 def test_token_ids_that_are_read(read: str) -> None:
     """By their own name, or in the raw request."""
