@@ -80,15 +80,15 @@ class Exchange:
             )
         if endpoint.result is not None:
             endpoint.result.check(call)
-        told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
-        if call.fields.get("tool_choice") == "none" and not told_of_choice:
+        if call.fields.get("tool_choice") == "none" and endpoint.reads.isdisjoint(_TOLD_OF_CHOICE):
             call = without(call, ("tools", "tool_choice"))
         if not endpoint.reads.isdisjoint(REASONING):
             call = replace(call, reasoning=True)
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
         call, dropped = self._variant.without_dropped(call)
-        call, unread = leave_out(call, endpoint.reads | mapping.emulates, mapping.unsupported)
+        reads = endpoint.reads | mapping.emulates if mapping.emulates else endpoint.reads
+        call, unread = leave_out(call, reads, mapping.unsupported)
         self.call = self._variant.completed(call)
         self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
@@ -214,6 +214,8 @@ class Exchange:
         return _unbuildable(detail)
 
 
+_TOLD_OF_CHOICE = frozenset(("tool_choice", "request.tool_choice", "request.*"))
+"""What templates read that tell the backend not to call tools."""
 REASONING = frozenset(
     f"{owner}.{parts}.type=reasoning"
     for owner in ("messages", "messages[]", "turns", "turns[]")
