@@ -199,8 +199,8 @@ def completed(stream: str, after: str, main: Any, last: Any) -> dict[str, Any]:
     reply.feed(jsontext.dump(main))
     reply.complete()
     closing = steps.closing(reply)
+    assert isinstance(next(closing), Send)
     with pytest.raises(StopIteration):
-        assert isinstance(next(closing), Send)
         closing.send(replied(last))
     reply.end()
     answer: dict[str, Any] = jsontext.parse(reply.close(1, 1))
