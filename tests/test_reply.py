@@ -818,6 +818,14 @@ def test_legacy_offsets_go_on_from_chunk_to_chunk() -> None:
     assert [each["text_offset"] for each in told if each] == [[0], [1]]
 
 
+def test_choices_are_opened_in_their_order() -> None:
+    """Those that were asked for; a number beyond them opens no other."""
+    frames = "".join(json.dumps({"all": [{"index": index, "t": "a"}]}) + "\n" for index in (1, 5, 0))
+    made = play(MANY, frames, stream=True, n=2)
+    opened = [chunk["choices"][0]["index"] for chunk in made.chunks if "role" in chunk["choices"][0]["delta"]]
+    assert opened == [0, 1, 5]
+
+
 STOPPING = [{"all": [{"t": "aE"}]}, {"all": [{"t": "NDb"}], "u": 5}, {"all": [{"t": "c"}], "u": 7}]
 
 
