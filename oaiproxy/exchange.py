@@ -81,8 +81,7 @@ class Exchange:
             )
         if endpoint.result is not None:
             endpoint.result.check(call)
-        told_of_choice = endpoint.reads & {"tool_choice", "request.tool_choice", "request.*"}
-        if call.fields.get("tool_choice") == "none" and not told_of_choice:
+        if call.fields.get("tool_choice") == "none" and endpoint.reads.isdisjoint(_TOLD_OF_CHOICE):
             call = without(call, ("tools", "tool_choice"))
         if not endpoint.reads.isdisjoint(REASONING):
             call = replace(call, reasoning=True)
@@ -92,7 +91,8 @@ class Exchange:
         """What was asked, with what is done here and no template reads."""
         call, dropped = self._variant.without_dropped(call)
         emulated = mapping.emulates if endpoint.result is None else frozenset()
-        call, unread = leave_out(call, endpoint.reads | emulated, mapping.unsupported)
+        reads = endpoint.reads | emulated if emulated else endpoint.reads
+        call, unread = leave_out(call, reads, mapping.unsupported)
         self.call = self._variant.completed(call)
         self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
@@ -238,6 +238,8 @@ class Exchange:
         return _unbuildable(detail)
 
 
+_TOLD_OF_CHOICE = frozenset(("tool_choice", "request.tool_choice", "request.*"))
+"""What templates read that tell the backend not to call tools."""
 REASONING = frozenset(
     f"{owner}.{parts}.type=reasoning"
     for owner in ("messages", "messages[]", "turns", "turns[]")

@@ -217,6 +217,8 @@ class Extraction:
             self._say(choice, sinks.refusal(value, envelope), "refusal", sinks, events)
         if sinks.state is not None and new and (state := sinks.state(value, envelope)):
             choice.keep(state)
+        if choice.stopped:
+            return  # at its stop string a model ends: it calls no tools after that
         if sinks.tool_calls is not None and new:
             self._whole_calls(choice, sinks.tool_calls(value, envelope), events)
         if sinks.tool_call is not None and new:

@@ -78,6 +78,21 @@ def dump(value: Json) -> bytes:
     return data
 
 
+def is_shallow(value: Json, depth: int) -> bool:
+    """Whether a value is nested no deeper than so many levels, at a cost that is linear in its size."""
+    level = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return True
+    return False
+
+
 def _encode(value: Json) -> bytes:
     try:
         return _encoder.encode(value)

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Annotations, Logprobs
 from oaiproxy.filters import kind
-from oaiproxy.jsontext import Json
+from oaiproxy.jsontext import Json, is_shallow
 
 LEAST = -9999.0
 """What OpenAI gives for a token that is no candidate, and what stands here for a probability of 0."""
 MAX_LOGPROB = 2**53
 MAX_TOP = 1000
+MAX_DEPTH = 32
+"""Levels of annotations: what holds them must be written too."""
 
 
 def read_logprobs(found: Json, choice: int) -> Logprobs:
@@ -38,6 +40,8 @@ def read_annotations(found: Json, choice: int) -> Annotations:
     for item in items:
         if not isinstance(item, dict) or not isinstance(item.get("type"), str):
             raise _mismatch(f"a selector for annotations found {kind(item)}, not an object with a type")
+    if not is_shallow(items, MAX_DEPTH):
+        raise _mismatch(f"annotations are nested more than {MAX_DEPTH} levels deep")
     return Annotations(items, choice)
 
 
@@ -92,7 +96,7 @@ def _checked(entry: Json) -> dict[str, Json]:
 
 def _token(entry: dict[str, Json]) -> dict[str, Json]:
     token, data = entry["token"], entry.get("bytes")
-    if not isinstance(data, list):
+    if not isinstance(data, list) or not all(type(byte) is int and 0 <= byte < 256 for byte in data):
         data = list(token.encode("utf-8", "replace"))
     return {"token": token, "logprob": _number(entry.get("logprob")), "bytes": data}
 

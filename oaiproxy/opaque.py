@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 
 from oaiproxy import jsontext
-from oaiproxy.jsontext import Json
+from oaiproxy.jsontext import Json, is_shallow
 
 MAX_ENCODED = 64 * 1024
 """Characters of state in one id or one message."""
@@ -47,7 +47,7 @@ def seal(call_id: str, state: Json, before: list[Json]) -> str | None:
         data = jsontext.dump(held)
     except jsontext.JsonError:
         return None
-    if len(data) > MAX_DECODED or not _is_shallow(held):
+    if len(data) > MAX_DECODED or not is_shallow(held, MAX_DEPTH):
         return None
     encoded = urlsafe_b64encode(zlib.compress(data)).rstrip(b"=").decode()
     return f"{call_id}{MARK}{encoded}" if len(encoded) <= MAX_ENCODED else None
@@ -55,7 +55,7 @@ def seal(call_id: str, state: Json, before: list[Json]) -> str | None:
 
 def are_items(items: Json) -> bool:
     """Whether they are items of state, as we make them."""
-    return isinstance(items, list) and all(map(_is_item, items)) and _is_shallow(items)
+    return isinstance(items, list) and all(map(_is_item, items)) and is_shallow(items, MAX_DEPTH)
 
 
 class Restorer:
@@ -88,7 +88,7 @@ class Restorer:
         if not isinstance(held, dict) or not held or held.keys() - {"state", "before"}:
             return None
         before = held.get("before", [])
-        if not are_items(before) or not _is_shallow(held):
+        if not are_items(before) or not is_shallow(held, MAX_DEPTH):
             return None
         return Restored(plain, held.get("state"), tuple(before))
 
@@ -115,17 +115,3 @@ def _is_item(item: Json) -> bool:
         and not item.keys() - {"text", "state", "id"}
         and all(isinstance(item.get(key, ""), str) for key in ("text", "id"))
     )
-
-
-def _is_shallow(value: Json) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-        if not level:
-            return True
-    return False

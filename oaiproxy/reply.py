@@ -250,9 +250,12 @@ class Reply:
         self._line += data
         if b"\n" not in data and len(self._line) <= MAX_FRAME:
             return b""
+        begun = bytes(self._line).lstrip(_AROUND)
+        line, ended, _ = begun.partition(b"\n")
+        if begun and not ended and len(begun) <= MAX_FRAME:
+            return b""
         held = bytes(self._line)
         self._line.clear()
-        line, _, _ = held.lstrip(_AROUND).partition(b"\n")
         if line:
             self._line = None
             if _is_cut(line):

@@ -43,13 +43,12 @@ class Variant:
 
     def completed(self, call: Call) -> Call:
         """The call with the defaults of what was not sent."""
+        defaults = self.defaults.get(call.endpoint)
+        if not defaults:
+            return call
         known = fields_of(call.endpoint)
         sent = {known[key].name or key for key, value in call.request.items() if key in known and value is not None}
-        given = {
-            key: value
-            for key, value in self.defaults.get(call.endpoint, {}).items()
-            if (known[key].name or key) not in sent
-        }
+        given = {key: value for key, value in defaults.items() if (known[key].name or key) not in sent}
         if not given:
             return call
         return replace(call, fields={**call.fields, **read_fields(given, known)}, request={**call.request, **given})

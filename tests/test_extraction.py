@@ -156,6 +156,16 @@ def test_deeply_nested_arguments_are_no_exception() -> None:
     assert code(events) in (None, "upstream_invalid_json")
 
 
+@pytest.mark.parametrize("mapped", ["tool_calls: c", "finish_reason: c", "tool_call: {index: c, name: n}"])
+def test_what_can_be_read_but_not_written_is_no_exception(mapped: str) -> None:
+    """Python's limit is reached a little sooner where values are written again: at every depth there is an answer."""
+    for depth in range(900, 1010):
+        nested = b"[" * depth + b"1" + b"]" * depth
+        value = b'{"name": "f", "arguments": ' + nested + b"}" if mapped == "tool_calls: c" else nested
+        events = reader(f"text: t, {mapped}").feed(Frame(b'{"t": "a", "n": "f", "c": ' + value + b"}"))
+        assert code(events) in (None, "upstream_invalid_json")
+
+
 def test_error_parts_have_their_own_selectors() -> None:
     """Any of them tells of a failure; numbers that are 0 do not."""
     extraction = reader("text: t, error: {message: m, type: k, code: c}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from oaiproxy.jsontext import JsonError, dump, parse, parse_lenient
+from oaiproxy.jsontext import JsonError, dump, is_shallow, parse, parse_lenient
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63, -(2**64), 10**30, -(10**400)])
@@ -113,3 +113,9 @@ def test_an_integer_with_too_many_digits_cannot_be_written() -> None:
     """Python refuses to print it."""
     with pytest.raises(JsonError, match="too many digits"):
         dump(10**5000)
+
+
+def test_how_deep_a_value_is() -> None:
+    """Its scalars are a level too."""
+    assert is_shallow({"a": [1]}, 3)
+    assert not is_shallow({"a": [1]}, 2)

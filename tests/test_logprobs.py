@@ -94,3 +94,18 @@ def test_the_legacy_form() -> None:
         "text_offset": [5, 7],
     }
     assert legacy_logprobs([]) is None
+
+
+def test_bytes_that_are_none_are_those_of_the_token() -> None:
+    """OpenAI's clients decode them."""
+    for wrong in (None, "ab", ["a"], [256], [-1], [True], [1.5]):
+        assert read_logprobs([{"token": "a", "logprob": -1, "bytes": wrong}], 0).content[0]["bytes"] == [97]
+
+
+def test_annotations_that_are_too_deep_are_a_fault() -> None:
+    """The answer that holds them could not be written."""
+    deep: list[object] = []
+    for _ in range(40):
+        deep = [deep]
+    with pytest.raises(BackendError, match="levels deep"):
+        read_annotations([{"type": "x", "of": deep}], 0)

@@ -782,6 +782,17 @@ def test_a_value_over_many_lines_in_place_of_lines(data: str, text: str | None, 
         assert got.fault or got.text == text
 
 
+def test_a_blank_line_does_not_end_the_first_one() -> None:
+    """Wherever the network cuts: the first line that says something tells, and only when all of it is there."""
+    data = b'\n{"t": "a"}\n{"t": "b"}\nnone'
+    mapping = chat(stream="{format: ndjson, text: t}")
+    told = {
+        (got.fault.message if got.fault else None, got.sent)
+        for got in (play(mapping, *pieces, stream=True) for pieces in ([data], *halves(data)))
+    }
+    assert len(told) == 1
+
+
 def test_a_first_line_that_is_too_long_is_not_kept() -> None:
     """The bound of a frame stands."""
     got = play(chat(stream="{format: ndjson, text: t}"), *([b'{"t": "' + b"a" * 300_000] * 4), stream=True)
@@ -838,6 +849,14 @@ def test_legacy_offsets_go_on_from_chunk_to_chunk() -> None:
     assert [each["text_offset"] for each in told if each] == [[0], [1]]
 
 
+def test_choices_are_opened_in_their_order() -> None:
+    """Those that were asked for; a number beyond them opens no other."""
+    frames = "".join(json.dumps({"all": [{"index": index, "t": "a"}]}) + "\n" for index in (1, 5, 0))
+    made = play(MANY, frames, stream=True, n=2)
+    opened = [chunk["choices"][0]["index"] for chunk in made.chunks if "role" in chunk["choices"][0]["delta"]]
+    assert opened == [0, 1, 5]
+
+
 STOPPING = [{"all": [{"t": "aE"}]}, {"all": [{"t": "NDb"}], "u": 5}, {"all": [{"t": "c"}], "u": 7}]
 
 
@@ -857,6 +876,15 @@ def test_a_whole_answer_is_cut_too() -> None:
     assert answer["choices"][0]["message"]["content"] == "a"
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["usage"]["total_tokens"] == 10
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_no_tool_is_called_after_a_stop_string(stream: bool) -> None:
+    """What comes in the same frame follows the text, and is cut with it."""
+    mapping = chat(response="{text: t, tool_calls: c}", stream="{format: ndjson}", more="emulate: [stop]")
+    said = {"t": "aENDb", "c": [{"name": "f", "arguments": {}}]}
+    made = play(mapping, json.dumps(said) + "\n", stream=stream, stop="END").outcome
+    assert (made.text, made.tool_calls, made.finish_reason) == ("a", [], "stop")
 
 
 def test_each_choice_is_cut_for_itself() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import shlex
@@ -60,6 +61,8 @@ async def _serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> in
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, stop)
     async with serve(config, mappings) as running:
+        gc.collect()
+        gc.freeze()  # what lives as long as the process is not looked through again and again
         _greet(running)
         await stop.wait()
     return 0

@@ -31,7 +31,9 @@ def encoder(call: Call, identity: Identity) -> Encoder:
     """The encoder of the answer that the call asks for."""
     head = _Header("chatcmpl-" + identity.token, identity.created, call.model)
     logprobs = call.fields.get("logprobs") is True
-    return ChunkEncoder(head, call.include_usage, logprobs) if call.stream else CompletionEncoder(head, logprobs)
+    if not call.stream:
+        return CompletionEncoder(head, logprobs)
+    return ChunkEncoder(head, call.include_usage, logprobs, int(call.fields.get("n") or 1))
 
 
 @dataclass(slots=True)
@@ -51,13 +53,18 @@ class _Header:
 
 
 class ChunkEncoder:
-    """A stream of `chat.completion.chunk` events, ended by `[DONE]`."""
+    """A stream of `chat.completion.chunk` events, ended by `[DONE]`.
+
+    Of the choices that were asked for the first is opened first, whichever the backend tells of first: official clients
+    keep choices in a list, in the order in which they are opened.
+    """
 
     content_type = EVENT_STREAM
     streams = True
 
-    def __init__(self, header: _Header, include_usage: bool, wants_logprobs: bool = False) -> None:
+    def __init__(self, header: _Header, include_usage: bool, wants_logprobs: bool = False, choices: int = 1) -> None:
         self.wants_usage = include_usage
+        self._choices = choices
         self._wants_logprobs = wants_logprobs
         self._remainders: dict[int, Json] = {}
         self._header = header
@@ -100,8 +107,9 @@ class ChunkEncoder:
         if not self._lead:
             head = jsontext.dump(self._header.object("chat.completion.chunk"))
             self._lead = b"data: " + head[:-1] + b',"choices":[{"index":'
+        before = self._opening(choice - 1, b'""') if 0 < choice < self._choices else b""
         self._prefixes[choice] = self._lead + str(choice).encode() + b',"delta":'
-        return self._chunk(choice, b'{"role":"assistant","content":' + content + b',"refusal":null}')
+        return before + self._chunk(choice, b'{"role":"assistant","content":' + content + b',"refusal":null}')
 
     def _chunk(self, choice: int, delta: bytes, reason: bytes = b"null", logprobs: bytes = b"null") -> bytes:
         end = b',"logprobs":' + logprobs + b',"finish_reason":' + reason + b"}]" + self._tail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,22 @@ async def scripted_client(proxy: Any) -> AsyncIterator[Any]:
     yield start
     for each in made:
         await each.close()
+
+
+async def test_choices_in_any_order_reach_the_clients_own_helper(proxy: Any) -> None:
+    """It keeps choices in a list, in the order in which they are opened."""
+    frames = [{"cs": [{"index": index, "t": text}]} for index, text in ((2, "c"), (0, "a"), (1, "b"), (2, "d"))]
+    sent = b"".join(b"data: " + json.dumps(frame).encode() + b"\n\n" for frame in frames)
+    async with Backend([REQUEST, stream_head(), chunk(sent), chunk(b""), GONE]) as backend:
+        blocks = "{format: sse, choices: cs, text: t}"
+        running = await proxy(mapping(backend.url, response="", stream=blocks, more="on_unsupported: {n: ignore}"))
+        asked: Any = {**ASK, "model": "m", "n": 3}
+        async with (
+            openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client,
+            client.chat.completions.stream(**asked) as stream,
+        ):
+            made = await stream.get_final_completion()
+    assert [(choice.index, choice.message.content) for choice in made.choices] == [(0, "a"), (1, "b"), (2, "cd")]
 
 
 CUTS: dict[str, list[Any]] = {
