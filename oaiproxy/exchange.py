@@ -86,6 +86,7 @@ class Exchange:
             call = without(call, ("tools", "tool_choice"))
         if not endpoint.reads.isdisjoint(REASONING):
             call = replace(call, reasoning=True)
+        call = replace(call, mapping=mapping.name)
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
         call, dropped = self._variant.without_dropped(call)
