@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from oaiproxy import jsontext
-from oaiproxy.history import NOTHING, Memory, recall
+from oaiproxy.history import NOTHING, Memory, forgotten, recall
 from oaiproxy.jsontext import Json
 from oaiproxy.opaque import Restorer
 from oaiproxy.sandbox import ABSENT
@@ -38,6 +38,8 @@ class Call:
     """Whether templates ask for parts of the type `reasoning`: those that do not would take them for something else."""
     texts: tuple[str, ...] = ()
     """The texts that are no messages, for the count of tokens."""
+    mapping: str = ""
+    """The name of the mapping that serves it: state in its messages that is for another is left out."""
 
 
 def without(call: Call, keys: Collection[str]) -> Call:
@@ -162,7 +164,6 @@ class Names:
             "stream": stream,
             "model": model,
             "extra": call.extra,
-            "request": call.request,
             "headers": headers or {},
             "vars": variables or {},
             "request_id": identity.request_id,
@@ -216,7 +217,7 @@ def system_text(call: Call) -> Json:
 
 def canonical_messages(call: Call) -> list[Message]:
     """The conversation with `developer` renamed, content split into parts, and tool names looked up."""
-    ids = Restorer()
+    ids = Restorer(call.mapping)
     names = tool_names(call, ids)
     return [_message(message, names, ids, call.reasoning) for message in call.messages]
 
@@ -390,7 +391,13 @@ def _stop(call: Call) -> Json:
     return [stop] if isinstance(stop, str) else stop
 
 
+def _raw(call: Call) -> Json:
+    """The request as it came, but for state that is in it."""
+    return forgotten(call.request, Restorer(call.mapping))
+
+
 _DERIVED: Mapping[str, Callable[[Call], Json]] = {
+    "request": _raw,
     "prompt": last_text,
     "system": system_text,
     "messages": canonical_messages,

@@ -101,7 +101,7 @@ class ChatTemplate:
 
 def conversation(call: Call, *, parts: bool) -> list[Message]:
     """The messages as chat templates know them: `arguments` as data, `developer` renamed, contents text or parts."""
-    ids = Restorer()
+    ids = Restorer(call.mapping)
     names = tool_names(call, ids)
     return [_message(message, names, ids, parts=parts) for message in call.messages]
 

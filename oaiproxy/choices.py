@@ -23,6 +23,7 @@ class Choice:
         "_filters",
         "_held",
         "_keeps",
+        "_owner",
         "_plain",
         "_said",
         "_size",
@@ -59,6 +60,7 @@ class Choice:
         self._cumulative = plan.cumulative
         self._continues = plan.continues
         self._keeps = plan.keeps_state
+        self._owner = plan.owner
         filtered = plan.tokens or plan.reasoning_tags or terms.prefix or terms.suffix or terms.stop
         self._filters = TextFilters(terms, plan.tokens, plan.reasoning_tags) if filtered else None
         self._plain = not (plan.cumulative or filtered)
@@ -153,10 +155,10 @@ class Choice:
     def _seal(self, call_id: str, state: Json) -> str:
         """The id of a call with its state, and with what waits for it."""
         before, self._state, self._waiting = self._state, [], 0
-        sealed = seal(call_id, state, before)
+        sealed = seal(call_id, state, before, self._owner)
         if sealed is None and before:
             self.left_out.add("the state of a message")
-            sealed = seal(call_id, state, [])
+            sealed = seal(call_id, state, [], self._owner)
         if sealed is None:
             self.left_out.add("the state of a tool call")
         return sealed or call_id
@@ -180,7 +182,7 @@ class Choice:
         if self._waiting > MAX_ENCODED or not are_items(self._state):
             self.left_out.add("the state of a message")
         else:
-            events.append(Remainder(self._state, self.index))
+            events.append(Remainder(self._state, self.index, self._owner))
 
     def _suffix(self, text: str) -> str:
         """What cumulative text adds. Half a character at its end (U+FFFD or a lone surrogate) is told when whole."""

@@ -71,10 +71,14 @@ class Annotations(msgspec.Struct, frozen=True):
 
 
 class Remainder(msgspec.Struct, frozen=True):
-    """State that no tool call took along, `{text?, state, id?}` each; told once, before a choice is complete."""
+    """State that no tool call took along, `{text?, state, id?}` each; told once, before a choice is complete.
+
+    `owner` is the name of the mapping that it is for.
+    """
 
     items: list[Json]
     choice: int = 0
+    owner: str = ""
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):

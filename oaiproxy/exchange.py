@@ -85,6 +85,7 @@ class Exchange:
             call = without(call, ("tools", "tool_choice"))
         if not endpoint.reads.isdisjoint(REASONING):
             call = replace(call, reasoning=True)
+        call = replace(call, mapping=mapping.name)
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
         self._whole_call = self._variant.completed(call)

@@ -132,15 +132,16 @@ class Mapping:
 def compile_mapping(root: Source, default_name: str) -> tuple[Mapping | None, list[Diagnostic]]:
     """Compile a document that the schema accepts. The mapping is None when an error was found."""
     compilation = Compilation(SHAPES)
-    compiler = _Compiler(root, compilation)
-    mapping = compiler.mapping(default_name)
+    compiler = _Compiler(root, compilation, root.value.get("name") or default_name)
+    mapping = compiler.mapping()
     findings = list(dict.fromkeys(compilation.findings))
     return (mapping if not any(found.severity == "error" for found in findings) else None), findings
 
 
 class _Compiler:
-    def __init__(self, root: Source, compilation: Compilation) -> None:
+    def __init__(self, root: Source, compilation: Compilation, name: str) -> None:
         self._root = root
+        self._name = name
         self._compilation = compilation
         listed = root["backend"].get("client_headers")
         self._client_headers = client_headers(listed, compilation) if listed else frozenset()
@@ -154,7 +155,7 @@ class _Compiler:
         self._secrets = self._backend.secrets
         self._errors = compile_errors(root.get("errors"), compilation)
 
-    def mapping(self, default_name: str) -> Mapping:
+    def mapping(self) -> Mapping:
         root = self._root.value
         endpoints = {name: self._endpoint(name, self._root[name]) for name in ENDPOINTS if root.get(name)}
         answers = {
@@ -163,7 +164,7 @@ class _Compiler:
         models = self._root.get("models")
         self._check_emulated(endpoints)
         return Mapping(
-            name=root.get("name") or default_name,
+            name=self._name,
             description=root.get("description") or "",
             file=self._root.document.file,
             models=model_names(models),
@@ -201,7 +202,7 @@ class _Compiler:
         shared = shared_request(self._root["backend"])
         request = merge_requests(shared, source["request"])
         replies = Replies(
-            self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes, self._errors
+            self._compilation, self._root.get("finish_reasons"), self._secrets, self._shapes, self._errors, self._name
         )
         flows = Flows(source, shared, compilation, replies, self._following)
         following, compilation = flows.following(flows.before), flows.compilation(flows.before)

@@ -1,8 +1,8 @@
 """State that only its backend understands, through clients that know nothing of it: inside the ids of tool calls.
 
-An id with state is `<id>~<data>`: base64url (RFC 4648, 5) without padding, of zlib (RFC 1950), of a JSON object with
-`state`, the call's own, and `before`, items `{text?, state, id?}` that came before it: `text` is the reasoning that the
-state belongs to, `id` the call whose state came too late for its own id.
+An id with state is `<id>~<data>`: base64url (RFC 4648, 5) without padding, of zlib (RFC 1950), of a JSON object: `of`
+names the mapping that it is for, `state` is the call's own, `before` has items `{text?, state, id?}` that came
+before it: `text` is the reasoning that the state belongs to, `id` the call whose state came too late for its own id.
 """
 
 from __future__ import annotations
@@ -34,8 +34,11 @@ class Restored:
     before: tuple[Json, ...] = ()
 
 
-def seal(call_id: str, state: Json, before: list[Json]) -> str | None:
-    """The id with the state in it; the plain one when there is none, None when it is too large."""
+def seal(call_id: str, state: Json, before: list[Json], owner: str = "") -> str | None:
+    """The id with the state in it; the plain one when there is none, None when it is too large.
+
+    `owner` is the name of the mapping whose backend it is for.
+    """
     held: dict[str, Json] = {}
     if state is not None:
         held["state"] = state
@@ -43,6 +46,8 @@ def seal(call_id: str, state: Json, before: list[Json]) -> str | None:
         held["before"] = before
     if not held:
         return call_id
+    if owner:
+        held["of"] = owner
     try:
         data = jsontext.dump(held)
     except jsontext.JsonError:
@@ -59,9 +64,13 @@ def are_items(items: Json) -> bool:
 
 
 class Restorer:
-    """Takes ids of one request apart, within bounds: those that we did not make stay as they are."""
+    """Takes ids of one request apart, within bounds: those that we did not make stay as they are.
 
-    def __init__(self) -> None:
+    What is for another mapping than `owner` is left out.
+    """
+
+    def __init__(self, owner: str = "") -> None:
+        self.owner = owner
         self._known: dict[str, Restored] = {}
         self._left = MAX_TOTAL
 
@@ -85,11 +94,13 @@ class Restorer:
             held = jsontext.parse(self._inflated(encoded))
         except (ValueError, zlib.error):
             return None
-        if not isinstance(held, dict) or not held or held.keys() - {"state", "before"}:
+        if not isinstance(held, dict) or not held or held.keys() - {"of", "state", "before"}:
             return None
         before = held.get("before", [])
         if not are_items(before) or not is_shallow(held, MAX_DEPTH):
             return None
+        if held.get("of", "") != self.owner:
+            return Restored(plain)
         return Restored(plain, held.get("state"), tuple(before))
 
     def _inflated(self, encoded: str) -> bytes:

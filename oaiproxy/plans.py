@@ -41,6 +41,7 @@ class Replies:
         secrets: Collection[str],
         shapes: Shapes | None = None,
         errors: ErrorSelectors = NO_ERRORS,
+        owner: str = "",
     ) -> None:
         self._compilation = compilation
         self._request = Compilation(shapes or compilation.shapes, compilation.sandbox, compilation.findings)
@@ -48,6 +49,7 @@ class Replies:
         self._reasons = FinishReasons(dict(finish_reasons.value) if finish_reasons else {})
         self._secrets = secrets
         self._errors = errors
+        self._owner = owner
 
     def whole(self, source: Source) -> Plan:
         """The plan of a `response` block."""
@@ -111,6 +113,7 @@ class Replies:
             "reasoning_tags": tuple(tags.value) if tags else None,
             "continues": source.value.get("on_rewrite") == "continue",
             "many": any(sinks.choices for sinks in every),
+            "owner": self._owner,
             "keeps_state": any(sinks.state for sinks in every),
             "data": source.value.get("data", "text" if _yields_text(source.value.get("format")) else "json"),
             "cumulative": source.value.get("text_mode") == "cumulative",

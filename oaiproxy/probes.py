@@ -68,11 +68,6 @@ _NAMES = {"max_completion_tokens": "max_tokens"}
 _COMPLETION_FIELDS = ("temperature", "top_p", "max_tokens", "stop", "seed", "presence_penalty", "frequency_penalty")
 _TOOL = {"type": "function", "function": {"name": "look_up", "description": "d", "parameters": {"type": "object"}}}
 _CALL = {"id": "call_1", "type": "function", "function": {"name": "look_up", "arguments": '{"q":"x"}'}}
-_REASONING: tuple[dict[str, Json], ...] = (
-    {"reasoning_content": "r"},
-    {"extra_content": {"oaiproxy": {"state": [{"text": "r", "state": "s"}, {"state": {"s": "s"}}]}}},
-)
-"""What an assistant's message brings back of its reasoning: text alone, state with text, and state alone."""
 _IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 _CONVERSATION = {
     "system": ("system", "text of the system message"),
@@ -167,7 +162,15 @@ class _Probe:
         if self._reads & {"tools", "tool_choice", "request"}:
             yield from self._tools(hi)
         if self._reasons:
-            yield from ({"messages": [hi, {"role": "assistant", "content": "a", **said}, hi]} for said in _REASONING)
+            yield from (
+                {"messages": [hi, {"role": "assistant", "content": "a", **said}, hi]} for said in self._reasoning()
+            )
+
+    def _reasoning(self) -> Iterator[dict[str, Json]]:
+        """What an assistant's message brings back of its reasoning: text alone, state with text, and state alone."""
+        yield {"reasoning_content": "r"}
+        state = [{"text": "r", "state": "s"}, {"state": {"s": "s"}}]
+        yield {"extra_content": {"oaiproxy": {"of": self._mapping.name, "state": state}}}
 
     def _tools(self, hi: Json) -> Iterator[dict[str, Json]]:
         yield {"messages": [hi], "tools": [_TOOL]}

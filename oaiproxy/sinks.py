@@ -133,6 +133,8 @@ class Plan:
     """Whether the mapping tells choices apart."""
     keeps_state: bool = False
     """Whether reasoning is kept beside it, for the state of a message that belongs to it."""
+    owner: str = ""
+    """The name of the mapping, which state is marked with."""
     must_finish: bool = False
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
     secrets: Collection[str] = field(default=frozenset(), repr=False)

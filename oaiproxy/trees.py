@@ -33,6 +33,7 @@ Render: TypeAlias = Evaluate
 
 DIRECTIVES = {
     "$for": "repeat a list item: `$for: x in list` or `$for: x in list if condition`",
+    "$items": "beside `$for`: a list of items for each, in the place of one",
     "$let": "local names for the subtree: `$let: {name: tree}`",
     "$if": "absent when false; with `$then` and `$else`, choose a subtree",
     "$then": "the subtree when `$if` is true",
@@ -47,9 +48,9 @@ MAX_DEPTH = 64
 LONG = 256
 """From this many characters on, a string that goes into the tree counts against the request's budget."""
 
-_WHOLE = ("$then", "$match", "$value")
+_WHOLE = ("$then", "$match", "$value", "$items")
 """Directives that are the whole node."""
-_NEEDS = (("$then", "$if"), ("$else", "$then"), ("$cases", "$match"))
+_NEEDS = (("$items", "$for"), ("$then", "$if"), ("$else", "$then"), ("$cases", "$match"))
 
 
 def compile_tree(source: Source, compilation: Compilation, bound: Bound | None = None) -> Render:
@@ -151,11 +152,32 @@ class _Tree:
         given = source.value
         if "$value" in given:
             return self.node(source["$value"], bound, depth + 1, keep=keep)
+        if "$items" in given:
+            return self._several(source["$items"], bound, depth)
         if "$match" in given:
             return self._match(source, bound, depth)
         items = [(_literal(key), self.node(child, bound, depth + 1)) for key, child in _plain(source)]
         merged = self._merged(source["$merge"], bound, depth) if "$merge" in given else []
         return _object(items, merged, source, keep=keep or not (items or merged))
+
+    def _several(self, source: Source, bound: Bound, depth: int) -> Render:
+        """The items that a loop makes of one."""
+        written = isinstance(source.value, list | dict) or (
+            isinstance(source.value, str) and has_template(source.value)
+        )
+        if not written:
+            self._report(
+                source, f"`$items` needs a list, not {kind(source.value)}", label="write `$items: [tree, tree]`"
+            )
+        tree = self.node(source, bound, depth + 1)
+
+        def render(scope: Scope) -> Any:
+            value = tree(scope)
+            if not isinstance(value, list | Absent):
+                raise _error(f"`$items` needs a list, not {kind(value)}", source)
+            return value
+
+        return render
 
     def _merged(self, source: Source, bound: Bound, depth: int) -> list[Render]:
         if not isinstance(source.value, list):
@@ -213,6 +235,7 @@ class _Tree:
             return _absent
         body = self._mapping(source, loop.bound, depth)
         name, items, condition = loop.name, loop.items, loop.condition
+        several = "$items" in source.value
 
         def render(scope: Scope) -> list[Any]:
             values = items(scope)
@@ -226,7 +249,11 @@ class _Tree:
                 inside = scope.inner({name: value})
                 if condition is None or condition(inside):
                     item = body(inside)
-                    if not isinstance(item, Absent):
+                    if isinstance(item, Absent):
+                        continue
+                    if several:
+                        made.extend(item)
+                    else:
                         made.append(item)
             return made
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from conftest import Proxy
-from scripted import Client, event, fetch, hello, settled
+from scripted import Client, event, fetch, hello, request, settled
 from support import load
 
 from oaiproxy.app import Running
@@ -495,3 +495,81 @@ async def test_a_token_that_ends_while_a_task_is_polled_is_replaced(proxy: Proxy
     sent = [headers.get("authorization") for headers in backend.headers if "authorization" in headers]
     assert sent[:3] == ["Bearer one"] * 3
     assert set(sent[3:]) == {"Bearer two"}
+
+
+IMAGES = """
+oaiproxy: 1
+models: [m]
+backend: {url: URL}
+images:
+  before: [{name: session, request: {path: /sessions}}]
+  request: {path: /tasks, body: {prompt: "{{ prompt }}", in: "{{ session.id }}"}}
+  poll:
+    request: {path: "/tasks/{{ created.id }}"}
+    every: {first: 1ms, max: 2ms}
+    status: status
+    done: [succeeded]
+    failed: [failed]
+  cancel: {request: {method: DELETE, path: "/tasks/{{ created.id }}"}}
+  response: {images: output}
+speech:
+  request: {path: /say, body: {text: "{{ input }}"}}
+  poll:
+    request: {path: "/tasks/{{ created.id }}"}
+    every: {first: 1ms, max: 2ms}
+    status: status
+    done: [succeeded]
+    result: {request: {path: "/sounds/{{ polled.at }}"}}
+  response: {}
+"""
+PAINT = request({"model": "m", "prompt": "a cat"}, "/v1/images/generations")
+
+
+async def test_an_image_is_begun_and_waited_for(proxy: Proxy, api: Any) -> None:
+    """As an answer in a chat is."""
+    backend = await api()
+    backend.on("POST /sessions", {"id": "s1"}).on("POST /tasks", (201, {"id": "t1", "status": "queued"}))
+    backend.on("GET /tasks/t1", {"status": "running"}, {"status": "succeeded", "output": ["https://h/cat.png"]})
+    wire = await fetch((await proxy(load(IMAGES.replace("URL", backend.url)))).url, PAINT)
+    assert (wire.status, [image["url"] for image in wire.json["data"]]) == (200, ["https://h/cat.png"])
+    assert backend.asked == ["POST /sessions", "POST /tasks", *["GET /tasks/t1"] * 2]
+    assert backend.bodies[1] == {"prompt": "a cat", "in": "s1"}
+
+
+async def test_an_image_that_fails_is_an_error(proxy: Proxy, api: Any) -> None:
+    """In each of its calls."""
+    backend = await api()
+    running = await proxy(load(IMAGES.replace("URL", backend.url)))
+    backend.on("POST /sessions", (429, {"message": "slow down"}))
+    assert (await fetch(running.url, PAINT)).status == 429
+    backend.on("POST /sessions", {"id": "s1"}).on("POST /tasks", {"id": "t1"})
+    backend.on("GET /tasks/t1", {"status": "failed", "error": "out of paint"})
+    wire = await fetch(running.url, PAINT)
+    assert (wire.status, wire.error["message"]) == (502, "out of paint")
+
+
+async def test_an_image_that_nobody_waits_for_is_called_off(proxy: Proxy, api: Any) -> None:
+    """Once, when the client leaves."""
+    backend = await api()
+    backend.on("POST /sessions", {"id": "s1"}).on("POST /tasks", {"id": "t1"}).on("DELETE /tasks/t1", {})
+    backend.on("GET /tasks/t1", {"status": "running"})
+    running = await proxy(load(IMAGES.replace("URL", backend.url)))
+    async with await Client.connect(running.url) as client:
+        await client.send(PAINT)
+        await backend.until("GET /tasks/t1", 2)
+    await backend.until("DELETE /tasks/t1")
+    assert backend.asked.count("DELETE /tasks/t1") == 1
+
+
+async def test_a_sound_may_be_elsewhere(proxy: Proxy, api: Any) -> None:
+    """Its bytes are passed on when the task is done."""
+
+    async def sound(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"ID3", content_type="audio/mpeg")
+
+    backend = await api()
+    backend.on("POST /say", {"id": "t1"}).on("GET /tasks/t1", {"status": "succeeded", "at": "x"})
+    backend.on("GET /sounds/x", sound)
+    running = await proxy(load(IMAGES.replace("URL", backend.url)))
+    wire = await fetch(running.url, request({"model": "m", "input": "hi"}, "/v1/audio/speech"))
+    assert (wire.status, wire.headers["content-type"], wire.body) == (200, "audio/mpeg", b"ID3")

@@ -350,4 +350,4 @@ def test_arguments_at_their_places() -> None:
             known[1] += event.name or ""
             known[2] += event.arguments
     assert [call[1:] for call in calls.values()] == [["f", '{"city":"Boston"}'], ["f", '{"city":"Rome"}'], ["g", "{}"]]
-    assert [Restorer().restore(call[0]).state for call in calls.values()] == ["sig", None, None]
+    assert [Restorer("test").restore(call[0]).state for call in calls.values()] == ["sig", None, None]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from oaiproxy.history import NOTHING, recall
+from oaiproxy.history import NOTHING, forgotten, recall
 from oaiproxy.opaque import Restorer, seal
 
 
@@ -29,6 +29,27 @@ def test_states_and_items_come_back_in_order() -> None:
         {"type": "reasoning", "state": "s2"},
         {"type": "reasoning", "state": "s3"},
     ]
+
+
+def test_items_for_another_mapping_are_left_out() -> None:
+    """Wherever they are."""
+    extra = {"oaiproxy": {"of": "ours", "state": [{"state": "s"}]}}
+    assert recall(message(extra_content=extra), Restorer("ours")).items == ({"state": "s"},)
+    assert recall(message(extra_content=extra), Restorer("theirs")) == NOTHING
+
+
+def test_a_raw_request_holds_no_state() -> None:
+    """What is none of ours stays as it is."""
+    theirs = {"google": {"signature": "x"}}
+    made = message(call("a", "x"), {"id": "b~c"}, extra_content={"oaiproxy": {"state": []}, **theirs})
+    results = [{"role": "tool", "tool_call_id": each["id"]} for each in made["tool_calls"]]
+    request = {"messages": [{"role": "user", "content": "hi"}, made, *results], "n": 1}
+    said, *rest = forgotten(request, Restorer("any"))["messages"][1:]
+    assert [each["id"] for each in said["tool_calls"]] == ["a", "b~c"]
+    assert [each["tool_call_id"] for each in rest] == ["a", "b~c"]
+    assert said["extra_content"] == theirs
+    plain = {"messages": [message({"id": "a"})]}
+    assert forgotten(plain, Restorer()) is plain
 
 
 def test_the_late_state_of_a_call_is_that_calls() -> None:

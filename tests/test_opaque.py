@@ -106,3 +106,12 @@ def test_an_id_is_inflated_once() -> None:
 def test_what_are_no_items(items: Any) -> None:
     """Clients may send anything."""
     assert not are_items(items)
+
+
+def test_what_is_for_another_mapping_is_left_out() -> None:
+    """All but the backend's own id."""
+    sealed = seal("c1", "s", [{"state": "t"}], "ours")
+    assert sealed is not None
+    assert Restorer("ours").restore(sealed) == Restored("c1", "s", ({"state": "t"},))
+    for owner in ("theirs", ""):
+        assert Restorer(owner).restore(sealed) == Restored("c1")

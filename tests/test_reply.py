@@ -970,7 +970,32 @@ def test_state_that_no_call_takes_is_beside_the_message() -> None:
     """For clients that send messages back as they came."""
     mapping = chat(response="{text: t, reasoning: r, state: s}")
     message = play(mapping, '{"t": "a", "r": "b", "s": "x"}').answer["choices"][0]["message"]
-    assert message["extra_content"] == {"oaiproxy": {"state": [{"text": "b", "state": "x"}]}}
+    assert message["extra_content"] == {"oaiproxy": {"of": "test", "state": [{"text": "b", "state": "x"}]}}
+
+
+def test_state_never_reaches_the_backend_of_another_mapping() -> None:
+    """Its templates see the plain id; a raw request holds no state of any mapping."""
+    tree = "{$for: m in messages, $value: '{{ m.parts }}'}"
+    request = f"{{path: /g, body: {{m: [{tree}], t: '{{{{ tools }}}}', raw: '{{{{ request.messages }}}}'}}}}"
+    sinks = "{text: t, state: s, tool_calls: c}"
+    ours, theirs = (chat(response=sinks, request=request, more=f"name: {name}") for name in ("ours", "theirs"))
+    said = {"s": "secret", "c": [{"id": "c1", "name": "f", "state": "mine"}]}
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    call = play(ours, json.dumps(said), tools=tools).answer["choices"][0]["message"]
+    alone = play(ours, '{"t": "a", "s": "secret"}').answer["choices"][0]["message"]
+    result = {"role": "tool", "tool_call_id": call["tool_calls"][0]["id"], "content": "ok"}
+    messages = [{"role": "user", "content": "hi"}, call, result, alone, {"role": "user", "content": "so?"}]
+    sent = {
+        mapping.name: json.loads(ask(mapping, messages=messages).backend_request().body or b"")
+        for mapping in (ours, theirs)
+    }
+    assert [part.get("state") for part in sent["ours"]["m"][1]] == ["mine"]
+    assert [part.get("state") for part in sent["theirs"]["m"][1]] == [None]
+    for body in sent.values():
+        assert body["m"][1][-1]["id"] == body["m"][2][0]["id"] == "c1"
+        assert (body["raw"][1]["tool_calls"][0]["id"], body["raw"][2]["tool_call_id"]) == ("c1", "c1")
+        assert "extra_content" not in body["raw"][3]
+    assert "secret" not in json.dumps(sent["theirs"])
 
 
 @settings(max_examples=40, deadline=None)

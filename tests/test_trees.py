@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from rendering import ANY, compiled, found, marked, only, render, scope, sourced
+from support import ask, chat
 
 from oaiproxy.canonical import SHAPES
+from oaiproxy.errors import ProxyError
 from oaiproxy.scopes import Absent, RenderError
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -404,3 +407,44 @@ def test_cases_that_a_value_can_be_are_not(tree: str) -> None:
     compilation = Compilation(SHAPES)
     compile_tree(sourced(f"key: {tree}"), compilation)
     assert compilation.findings == []
+
+
+ITEMS: dict[str, tuple[str, Any]] = {
+    "several of one": ("[0, {$for: m in messages, $items: ['{{ m.role }}', '{{ m.text }}']}]", [0, "user", "hi"]),
+    "a loop in them": (
+        "[{$for: m in messages, $items: [{$for: p in m.parts, t: '{{ p.text }}'}, 1]}]",
+        [{"t": "hi"}, 1],
+    ),
+    "a list by a template": ("[{$for: m in messages, $items: '{{ [m.role, 1] }}'}]", ["user", 1]),
+    "none": ("[1, {$for: m in messages, $items: ['{{ user }}']}]", [1]),
+    "none by a condition": ("[1, {$for: m in messages, $if: user, $items: [2]}]", [1]),
+    "with names": ("[{$for: m in messages, $let: {r: '{{ m.role }}'}, $items: ['{{ r }}', '{{ r }}']}]", ["user"] * 2),
+}
+
+
+@pytest.mark.parametrize(("written", "wanted"), ITEMS.values(), ids=ITEMS)
+def test_a_loop_may_make_several_items_of_one(written: str, wanted: Any) -> None:
+    """In the place of one, in order."""
+    mapping = chat(request=f"{{path: /g, body: {{m: {written}}}}}", response="{text: t}")
+    assert json.loads(ask(mapping).backend_request().body or b"")["m"] == wanted
+
+
+def test_items_that_are_no_list_are_an_error() -> None:
+    """Nothing is sent."""
+    mapping = chat(
+        request="{path: /g, body: {m: [{$for: m in messages, $items: '{{ m.role }}'}]}}", response="{text: t}"
+    )
+    with pytest.raises(ProxyError) as caught:
+        ask(mapping).backend_request()
+    assert "`$items` needs a list, not a string" in str(caught.value.detail)
+
+
+def test_what_is_read_in_items_is_known() -> None:
+    """As it is in a loop without them."""
+    tree = "{$for: t in turns, $items: [{$for: p in t.parts, $match: p.type, $cases: {text: '{{ p.text }}'}}]}"
+    plain = "{$for: t in turns, $value: [{$for: p in t.parts, $match: p.type, $cases: {text: '{{ p.text }}'}}]}"
+    reads = [
+        chat(request=f"{{path: /g, body: {{m: [{each}]}}}}", response="{text: t}").endpoints["chat"].reads
+        for each in (tree, plain)
+    ]
+    assert reads[0] == reads[1]

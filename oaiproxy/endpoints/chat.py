@@ -90,8 +90,8 @@ class ChunkEncoder:
                 return self._opening(choice, b'""') + self._chunk(choice, b"{}", logprobs=jsontext.dump(told))
             case Annotations(items=items, choice=choice):
                 return self._opening(choice, b'""') + self._chunk(choice, jsontext.dump({"annotations": items}))
-            case Remainder(items=items, choice=choice):
-                self._remainders[choice] = _extra(items)
+            case Remainder(choice=choice):
+                self._remainders[choice] = _extra(event)
         return b""
 
     def close(self, usage: Usage | None) -> bytes:
@@ -182,8 +182,8 @@ class CompletionEncoder:
                 self._answer(choice).logprobs.append(event)
             case Annotations(items=items, choice=choice):
                 self._answer(choice).annotations += items
-            case Remainder(items=items, choice=choice):
-                self._answer(choice).remainder = _extra(items)
+            case Remainder(choice=choice):
+                self._answer(choice).remainder = _extra(event)
         return b""
 
     def close(self, usage: Usage | None) -> bytes:
@@ -206,9 +206,10 @@ class CompletionEncoder:
         return self._answers.setdefault(choice, _Answer())
 
 
-def _extra(items: list[Json]) -> dict[str, Json]:
+def _extra(event: Remainder) -> dict[str, Json]:
     """What a message carries beside OpenAI's fields: state for a client that sends messages back as they came."""
-    return {"extra_content": {"oaiproxy": {"state": items}}}
+    owner = {"of": event.owner} if event.owner else {}
+    return {"extra_content": {"oaiproxy": owner | {"state": event.items}}}
 
 
 def _tool_delta(event: ToolCallDelta) -> dict[str, Json]:
