@@ -556,12 +556,16 @@ def test_every_endpoint_is_documented():
 
 
 def test_every_shipped_mapping_is_documented():
-    """With variables that it asks for."""
+    """With what it serves, and with variables that it, or what it extends, asks for."""
     exactly(first_column(README, "shipped"), [path.stem for path in ROOT.glob("mappings/*.yaml")])
-    for row in table(README, "shipped"):
-        text = (ROOT / "mappings" / f"{spans(row[0])[0]}.yaml").read_text("utf-8")
-        for variable in spans(row[2]):
-            assert f"${{{variable}" in text, variable
+    for names, _, serves, variables in table(README, "shipped"):
+        for name in spans(names):
+            path = ROOT / "mappings" / f"{name}.yaml"
+            loader = Loader({})
+            mapping = loader.check(path, environment=False, thorough=False).mapping
+            assert mapping.endpoints.keys() == {"chat", *spans(serves)}, name
+            for variable in spans(variables):
+                assert any(f"${{{variable}" in text for text in loader.sources.values()), (name, variable)
 
 
 def test_every_extra_is_documented():
