@@ -467,7 +467,7 @@ def test_the_keys_of_other_endpoints_are_documented():
     known = [(block, key) for block in INPUTS for key in properties(block)["response"]["properties"]]
     exactly(of_blocks("results"), known)
     for block in INPUTS:
-        assert properties(block).keys() == {"before", "request", "poll", "cancel", "response"}
+        assert properties(block).keys() == {"request", "response"}
 
 
 def test_what_becomes_of_unread_inputs_is_documented():
