@@ -14,19 +14,23 @@ import signal
 import socket
 import subprocess
 import sys
+from base64 import b64decode
 from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 import yaml
+from aiohttp import ClientSession, FormData
 from support import bases_in
 
 from oaiproxy import jsontext
+from oaiproxy.app import serve
 from oaiproxy.canonical import SHAPES, Identity, Names
 from oaiproxy.chat_templates import known_templates
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
+from oaiproxy.config import Config, Server
 from oaiproxy.document import load_document
 from oaiproxy.endpoints import chat
 from oaiproxy.endpoints.doors import DOORS
@@ -34,7 +38,7 @@ from oaiproxy.formats import FORMATS
 from oaiproxy.framing import Frame
 from oaiproxy.images import Images
 from oaiproxy.inputs import INPUTS, NAMES
-from oaiproxy.loader import mapping_schema
+from oaiproxy.loader import Loader, mapping_schema
 from oaiproxy.parameters import CHAT, COMPLETIONS, Unread
 from oaiproxy.picks import FRAME_SHAPES, Envelope
 from oaiproxy.sandbox import ABSENT, TESTS, Absent, Sandbox, Scope
@@ -130,6 +134,7 @@ def findings(text):
 WHOLE = [
     (name, fence.text) for name, page in PAGES.items() for fence in fences(page, "yaml") if "oaiproxy: 1" in fence.text
 ]
+RECIPES = fences(PAGES["docs/cookbook.md"], "yaml")
 FRAGMENTS = [fence for fence in fences(LANGUAGE, "yaml") if fence.note.startswith("at: ")]
 
 
@@ -150,6 +155,36 @@ def test_a_fragment_in_the_docs_is_right(fragment):
     margin = "  " * (len(parents) + 1)
     text = "".join(f"{margin}{line}\n" for line in fragment.text.splitlines())
     assert findings(yaml.safe_dump(document, sort_keys=False).replace(" HERE\n", f"\n{text}")) == ()
+
+
+@pytest.mark.parametrize("fence", RECIPES, ids=range(len(RECIPES)))
+async def test_a_recipe_is_served_by_its_own_examples(fence, tmp_path):
+    """With `url: mock:`, over sockets; each example gives what it says."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    path = tmp_path / "mine.yaml"
+    path.write_text(re.sub(r"(url: )\"?\w+://[\w./]+\"?", r'\1"mock:"', fence.text, count=1))
+    mappings, _ = Loader(ENVIRONMENT).load([("mine.yaml", path)])
+    (model, *_), examples = mappings[0][0].models, mappings[0][0].examples
+    assert examples
+    async with serve(Config([], Server(port=0)), mappings) as running, ClientSession() as session:
+        for example in examples:
+            body = {"model": model, **example.request}
+            sent = {"data": form(body)} if "file" in body else {"data": jsontext.dump(body)}
+            headers = {"authorization": "Bearer key", **example.headers}
+            async with session.post(running.url + DOORS[example.endpoint].path, headers=headers, **sent) as answer:
+                assert answer.status == example.replies.get("status", 200), await answer.text()
+
+
+def form(body):
+    """A request whose `file` is uploaded."""
+    made = FormData()
+    for name, value in body.items():
+        if name == "file":
+            made.add_field(name, b64decode(value["base64"]), filename=value["filename"])
+        else:
+            made.add_field(name, str(value))
+    return made
 
 
 def test_every_yaml_block_is_tested():
@@ -521,12 +556,16 @@ def test_every_endpoint_is_documented():
 
 
 def test_every_shipped_mapping_is_documented():
-    """With variables that it asks for."""
+    """With what it serves, and with variables that it, or what it extends, asks for."""
     exactly(first_column(README, "shipped"), [path.stem for path in ROOT.glob("mappings/*.yaml")])
-    for row in table(README, "shipped"):
-        text = (ROOT / "mappings" / f"{spans(row[0])[0]}.yaml").read_text("utf-8")
-        for variable in spans(row[2]):
-            assert f"${{{variable}" in text, variable
+    for names, _, serves, variables in table(README, "shipped"):
+        for name in spans(names):
+            path = ROOT / "mappings" / f"{name}.yaml"
+            loader = Loader({})
+            mapping = loader.check(path, environment=False, thorough=False).mapping
+            assert mapping.endpoints.keys() == {"chat", *spans(serves)}, name
+            for variable in spans(variables):
+                assert any(f"${{{variable}" in text for text in loader.sources.values()), (name, variable)
 
 
 def test_every_extra_is_documented():
