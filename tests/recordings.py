@@ -8,6 +8,7 @@ from functools import cache
 import pytest
 from support import ROOT
 
+from oaiproxy.formats import make_format
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 
@@ -20,11 +21,14 @@ needs_wire = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are no
 
 
 @cache
-def shipped(name: str, framing: str = "") -> Mapping:
-    """A shipped mapping; with another framing of its chat's streams where one is given."""
+def shipped(name: str, framing: str = "", cumulative: bool = False) -> Mapping:
+    """A shipped mapping; with another framing, or cumulative text, in its chat's streams where that is given."""
     ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
-    chat = mapping.endpoints["chat"]
-    if not framing:
+    stream = mapping.endpoints["chat"].stream
+    if (not framing and not cumulative) or stream is None:
         return mapping
-    assert chat.stream is not None
-    return replace(mapping, endpoints={"chat": replace(chat, stream=replace(chat.stream, framing=framing))})
+    if framing:
+        stream = replace(stream, framing=make_format(framing))
+    if cumulative:
+        stream = replace(stream, plan=replace(stream.plan, cumulative=True))
+    return replace(mapping, endpoints={"chat": replace(mapping.endpoints["chat"], stream=stream)})

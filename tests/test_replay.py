@@ -5,16 +5,22 @@ The expectations are written by hand from the recordings, and how the bytes are 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from recordings import FOLDERS, WIRE, needs_wire, shipped
-from support import ask
+from support import HI, ROOT, ask, bytewise
 
+from oaiproxy.auth import TokenAuth
+from oaiproxy.grants import Grant
+from oaiproxy.loader import Loader
 from oaiproxy.outcomes import Outcome, drive
+from oaiproxy.signing import Moment
 
 TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
 EVERY_CUT = 4096
@@ -45,6 +51,16 @@ def said(
 ) -> dict[str, Any]:
     """An answer. `usage` is of the prompt, the completion, and of these the cached and the reasoning tokens."""
     return {"text": text, "finish": finish, "usage": usage, "reasoning": reasoning, "calls": calls or []}
+
+
+def embedded(count: int, first: float, tokens: int | None = None) -> dict[str, Any]:
+    """Vectors: how many, the first number of the first, and the tokens of the texts."""
+    return {"vectors": (count, first), "usage": tokens}
+
+
+def ranked(*results: tuple[int, float]) -> dict[str, Any]:
+    """Documents and their scores, the best first."""
+    return {"ranking": list(results)}
 
 
 def failed(status: int, code: str, message: str, kind: str = "server_error") -> dict[str, Any]:
@@ -135,6 +151,7 @@ WANTED: dict[str, dict[str, Any]] = {
     "cohere_v2/response_chat.json": said(
         Long("Arrrr, matey! Shiver me ", "I couldn’t help but cry.", 289), usage=(69, 89)
     ),
+    "cohere_v2/response_embed.json": embedded(6, 0.032318115, 208),
     "cohere_v2/response_reasoning_tools.json": said(
         "",
         "tool_calls",
@@ -142,6 +159,7 @@ WANTED: dict[str, dict[str, Any]] = {
         reasoning=Long("Okay, the user is asking", "h location set to Osaka.", 1305),
         calls=[("get_the_weather", {"location": "Osaka"})],
     ),
+    "cohere_v2/response_rerank.json": ranked((3, 0.999071), (4, 0.7779754), (1, 0.08882029)),
     "cohere_v2/response_thinking.json": said(
         Long("Crossing a river safely ", "safety is paramount. 🌊⚠️", 2930),
         usage=(2190, 1257),
@@ -160,7 +178,8 @@ WANTED: dict[str, dict[str, Any]] = {
     "cohere_v2/stream_tools_stream.sse": said("", "tool_calls", (968, 83), reasoning=PLAN, calls=TOKYO),
     "dashscope/error_400.json": failed(400, "InvalidParameter", "Required parameter(s) missing or invalid", BAD),
     "dashscope/response_text_format.json": said("return a text", usage=(2, 17)),
-    "dashscope/stream_error.sse": failed(502, "DataInspectionFailed", "Input data may contain inappropriate content."),
+    "dashscope/stream_cumulative_default.sse": said("我是通义千问。", usage=(22, 5)),
+    "dashscope/stream_error.sse": failed(400, "DataInspectionFailed", "may contain inappropriate content.", BAD),
     "dashscope/stream_incremental.sse": said("根据现有建议根据天气变化调整出行安排。", usage=(2940, 284, 0)),
     "gemini/error_404_embed.json": failed(502, "upstream_not_found", "models/nonexistent-model is not found"),
     "gemini/error_404_model.json": failed(502, "upstream_not_found", "models/gemini-3.6-flahs is not found"),
@@ -224,6 +243,7 @@ WANTED: dict[str, dict[str, Any]] = {
     "ollama/response_chat_tool_result.json": said(
         Long("This is a simple example", "t units (e.g., Celsius).", 535), usage=(44, 113)
     ),
+    "ollama/response_embed.json": embedded(1, 0.010071029, 8),
     "ollama/response_generate.json": said(
         Long("A niche topic!\n\nHere's o", "t a smile to your face!)", 261), usage=(17, 63)
     ),
@@ -236,11 +256,20 @@ WANTED: dict[str, dict[str, Any]] = {
         Long("A joke about OpenTelemet", " stages of development!)", 291), usage=(17, 71)
     ),
     "watsonx/error_401.json": failed(502, "upstream_auth_error", "refused the credentials"),
+    "watsonx/response_embed.json": embedded(1, -0.006929283, 10),
     "watsonx/response_generation.json": said("2", usage=(7, 2)),
+    "watsonx/response_rerank.json": ranked(
+        (5, 9.720501899719238),
+        (1, 8.770895957946777),
+        (0, -2.5847978591918945),
+        (3, -3.349348306655884),
+        (4, -3.920926570892334),
+        (2, -4.939967155456543),
+    ),
     "watsonx/stream_chat.sse": said("Hello", usage=(38, 3)),
     "watsonx/stream_chat_tools.sse": said("", "tool_calls", (84, 25), calls=[("sum", {"first": 1, "second": 1})]),
     "watsonx/stream_generation_stream.sse": said("the sun is the most important star in the sky", usage=(8, 11)),
-    "yandexgpt/error_400.json": failed(400, "invalid_value", "no more than 8192, got 9000", BAD),
+    "yandexgpt/error_400.json": failed(400, "context_length_exceeded", "no more than 8192, got 9000", BAD),
     "yandexgpt/response_tools_turn1.json": said(
         "", "tool_calls", (100, 14), calls=[("something", {"numbers": [5.0, 4.0, 1.0]})]
     ),
@@ -254,15 +283,10 @@ WANTED: dict[str, dict[str, Any]] = {
 
 UNDRIVEN = {
     "bedrock_converse/stream_*": "the mapping asks for whole answers",
-    "cohere_v2/response_embed.json": "not a chat",
-    "cohere_v2/response_rerank.json": "not a chat",
-    "dashscope/stream_cumulative_default.sse": "the mapping asks for increments",
     "gemini/response_embed_batch.json": "not a chat",
     "gemini/stream_partial_function_args.sse": "the mapping does not ask for arguments in pieces",
-    "ollama/response_embed*": "not a chat",
-    "watsonx/response_embed.json": "not a chat",
-    "watsonx/response_iam_token.json": "an answer of IBM's identity service",
-    "watsonx/response_rerank.json": "not a chat",
+    "ollama/response_embeddings_legacy.json": "of the endpoint before /api/embed, which takes one text in a call",
+    "watsonx/response_iam_token.json": "no answer for clients: see test_a_recorded_token_is_read",
 }
 """Recordings, or patterns of them, that no mapping is for, and why."""
 
@@ -271,6 +295,14 @@ def recorded(*kinds: str) -> list[str]:
     """The recordings of the shipped backends, as `folder/file`."""
     found = (path for folder in FOLDERS for path in sorted((WIRE / folder).glob("*")))
     return [f"{path.parent.name}/{path.name}" for path in found if path.name.startswith(kinds)]
+
+
+ASKED: dict[str, tuple[str, dict[str, Any]]] = {
+    "_embed": ("embeddings", {"input": "text"}),
+    "_rerank": ("rerank", {"query": "which?", "documents": ["document"] * 6}),
+    "_generat": ("completions", {"prompt": "hi"}),
+}
+"""By a part of a recording's name: the endpoint, and what is asked there."""
 
 
 class Recording:
@@ -283,21 +315,26 @@ class Recording:
         number = path.name.removeprefix("error_")[:3]
         self._status = int(number) if number.isdigit() else 400 if "image_rejected" in name else 200
         self._type = {"content-type": TYPES[path.suffix]}
-        self._endpoint = "completions" if "_generat" in name else "chat"
         array = self.streams and path.suffix == ".json"
-        self._mapping = shipped(FOLDERS[path.parent.name], "json-array" if array else "")
+        cumulative = path.name == "stream_cumulative_default.sse"
+        self._mapping = shipped(FOLDERS[path.parent.name], "json-array" if array else "", cumulative)
+        served = (asked for part, asked in ASKED.items() if part in name and asked[0] in self._mapping.endpoints)
+        self._endpoint, self._body = next(served, ("chat", HI))
+        if name == "cohere_v2/response_embed.json":
+            self._body = {"input": ["text"] * 6}
 
     def outcome(self, pieces: list[bytes]) -> Outcome:
         """What a client gets when the answer comes in these pieces."""
         more = {"stream_options": {"include_usage": True}} if self.streams else {}
-        exchange = ask(self._mapping, endpoint=self._endpoint, stream=self.streams, **more)
+        more |= {"stream": True} if self.streams else {}
+        exchange = ask(self._mapping, self._body, endpoint=self._endpoint, **more)
         exchange.backend_request()
         return drive(exchange.reply(self._status, self._type), pieces)
 
     def cuts(self) -> Iterator[list[bytes]]:
         """The answer in single bytes, with CRLF line ends, and in two pieces."""
         data = self.data
-        yield [data[at : at + 1] for at in range(len(data))]
+        yield bytewise(data)
         if self.streams and b"\r" not in data:
             yield [data.replace(b"\n", b"\r\n")]
         most = EVERY_CUT if self.streams else WHOLE_CUTS
@@ -317,6 +354,14 @@ def test_what_comes_out_is_what_was_recorded(name: str) -> None:
         assert made == (wanted["status"], wanted["code"], wanted["type"])
         return
     assert outcome.error is None
+    if "vectors" in wanted:
+        assert outcome.vectors is not None
+        assert (len(outcome.vectors), outcome.vectors[0][0]) == wanted["vectors"]
+        assert (outcome.usage or {}).get("prompt_tokens") == wanted["usage"]
+        return
+    if "ranking" in wanted:
+        assert [(each["index"], each["relevance_score"]) for each in outcome.results or ()] == wanted["ranking"]
+        return
     assert wanted["text"] == (outcome.text or "")
     assert (wanted["reasoning"], wanted["finish"]) == (outcome.reasoning, outcome.finish_reason)
     assert [(call["name"], call["arguments"]) for call in outcome.tool_calls] == wanted["calls"]
@@ -347,3 +392,20 @@ def test_no_recording_is_without_an_expectation() -> None:
     undriven = {name for name in names for pattern in UNDRIVEN if Path(name).match(pattern)}
     assert names - undriven == WANTED.keys()
     assert all(any(Path(name).match(pattern) for name in names) for pattern in UNDRIVEN)
+
+
+@needs_wire
+def test_a_recorded_token_is_read() -> None:
+    """For the key that others were recorded to send, and for as long as it is good."""
+    ((mapping, _),) = Loader({"WATSONX_APIKEY": "test_api_key"}).load([("watsonx", ROOT / "mappings/watsonx.yaml")])[0]
+    auth = mapping.backend.auth
+    assert isinstance(auth, TokenAuth)
+    grant = auth.source
+    assert isinstance(grant, Grant)
+    final = grant.build(mapping.backend.url, Moment(0.0, "uuid"), None).final
+    assert final.url == "https://iam.cloud.ibm.com/identity/token"
+    recorded = (WIRE / "watsonx/request_iam_token.txt").read_text()
+    assert sorted(parse_qsl((final.body or b"").decode())) == sorted(parse_qsl(recorded.strip()))
+    answer = (WIRE / "watsonx/response_iam_token.json").read_bytes()
+    token = grant.read(200, {"content-type": "application/json"}, answer, 0.0)
+    assert (token.value, token.lifetime) == (json.loads(answer)["access_token"], 3600)

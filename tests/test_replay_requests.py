@@ -155,6 +155,15 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
     ),
     "cohere_v2/request_tools_turn2.json": (lambda r: {"messages": r["messages"], "tools": r["tools"]}, ["model"]),
     "cohere_v2/request_vision_url.json": (lambda r: {"messages": r["messages"]}, ["model"]),
+    "cohere_v2/request_embed.json": (lambda r: {"input": r["texts"]}, ["model", "embedding_types"]),
+    "cohere_v2/request_error_404_embed.json": (
+        lambda r: {"input": r["texts"], "input_type": "search_query", "truncate": "NONE"},
+        ["model"],
+    ),
+    "cohere_v2/request_rerank.json": (
+        lambda r: {"query": r["query"], "documents": r["documents"], "top_n": 3},
+        ["model"],
+    ),
     "dashscope/request_stream.json": (
         lambda r: {"messages": [user("明天杭州天气如何？")], "stream": True},
         ["parameters.enable_search", "parameters.search_options"],
@@ -181,6 +190,19 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
         lambda r: {"messages": [user("what is the weather in tokyo?")], "tools": r["tools"], "stream": True},
         ["model"],
     ),
+    "ollama/request_chat_stream.json": (
+        lambda r: {"messages": r["messages"], "stream": True},
+        ["model"],
+    ),
+    "ollama/request_generate_stream.json": (lambda r: {"prompt": r["prompt"], "stream": True}, ["model", "raw"]),
+    "watsonx/request_generation_stream.json": (
+        lambda r: {"prompt": "Write an epigram about the sun", "stream": True},
+        ["model_id", "project_id", "parameters"],
+    ),
+    "yandexgpt/request_stream.json": (
+        lambda r: {"messages": [user("hello! could you please tell me about platypuses?")], "stream": True},
+        ["modelUri"],
+    ),
     "watsonx/request_generation.json": (
         lambda r: {"prompt": "What is 1 + 1?"},
         ["model_id", "project_id", "parameters"],
@@ -188,6 +210,8 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
     "yandexgpt/request_tools_turn2.json": (_yandex_numbers, ["modelUri", "completionOptions.stream"]),
 }
 """By recorded request: what a client of OpenAI's sends for it, and the paths of what such a client does not say."""
+ENDPOINTS = {"messages": "chat", "prompt": "completions", "input": "embeddings", "documents": "rerank"}
+"""The endpoint of a request that has this field."""
 SPELLINGS = {"parameters_json_schema": "parametersJsonSchema"}
 """Keys that an API takes in two spellings."""
 
@@ -217,7 +241,7 @@ def test_what_is_sent_is_what_others_sent(name: str) -> None:
     make, dropped = ASKED[name]
     wanted = json.loads((WIRE / name).read_text())
     body = make(wanted)
-    endpoint = "chat" if "messages" in body else "completions"
+    endpoint = next(name for field, name in ENDPOINTS.items() if field in body)
     sent = ask(shipped(FOLDERS[name.partition("/")[0]]), body, endpoint=endpoint).backend_request().body
     assert sent is not None
     assert _without(json.loads(sent), dropped) == _without(wanted, dropped)

@@ -57,3 +57,16 @@ async def test_parallel_calls_and_their_results(proxy: Any, name: str, streams: 
         ]
         message, finish = await asked(client, [QUESTION, said, *results], streams)
         assert (message.content, message.tool_calls or [], finish) == (ANSWER, [], "stop")
+
+
+@pytest.mark.parametrize("name", ["cohere", "dashscope", "ollama", "openai-compatible", "watsonx"])
+async def test_vectors(proxy: Any, name: str) -> None:
+    """As OpenAI's client asks for them: in base64, which the mocked backends do not send."""
+    ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
+    (example,) = (each for each in mapping.examples if each.endpoint == "embeddings")
+    running = await proxy(replace(mapping, backend=replace(mapping.backend, url=MOCK_URL)))
+    async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
+        ask: Any = {"model": next(iter(mapping.models))} | example.request
+        ask["extra_body"] = {"input_type": ask.pop("input_type")} if "input_type" in ask else None
+        made = await client.embeddings.create(**ask)
+    assert [each.embedding for each in made.data] == [[0.5, -0.25], [0.125, 1.0]]

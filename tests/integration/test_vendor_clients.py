@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp.test_utils import TestServer
 from support import ROOT
+from support import ask as asked
 
 from oaiproxy.loader import Loader, file_reader
 from oaiproxy.mock import answers, mock_app
@@ -160,18 +161,24 @@ def swept() -> Iterator[None]:
 async def used(name: str, example: str) -> Said:
     """What the vendor's client reads of one example, whatever it asks at that address."""
     package, ask = CLIENTS[name]
+    streams = "stream" in example
+    return await met(name, example, package, lambda sdk, url: ask(sdk, url, streams))
+
+
+async def met(name: str, example: str, package: str, ask: Callable[[Any, str], Any]) -> Any:
+    """What a package's client reads where one example of a mapping is the only answer."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs are not ours to mend
         sdk = pytest.importorskip(package, reason=f"the extra `clients` is not installed: {package}")
         path = ROOT / f"mappings/{name}.yaml"
         ((mapping, _),) = Loader({}).load([(name, path)])[0]
-        made = answers(mapping, file_reader(path.parent))
-        wanted = dict(zip((each.name for each in mapping.examples), made, strict=True)).get(example)
-        if wanted is None:
+        wanted = [each for each in mapping.examples if each.name == example]
+        if not wanted:
             pytest.skip("the mapping has no such example: its streams are the vendor's whole answers")
+        (answer,) = answers(replace(mapping, examples=tuple(wanted)), file_reader(path.parent))
         base = urlsplit(mapping.backend.url).path
-        async with TestServer(mock_app([replace(wanted, path=base + wanted.path)])) as server:
-            return await asyncio.to_thread(ask, sdk, f"http://{server.host}:{server.port}{base}", "stream" in example)
+        async with TestServer(mock_app([replace(answer, path=base + answer.path)])) as server:
+            return await asyncio.to_thread(ask, sdk, f"http://{server.host}:{server.port}{base}")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -190,3 +197,92 @@ async def test_the_vendors_client_knows_the_error(name: str) -> None:
     with pytest.raises(Exception, match=example.replies["error"]["message"].partition("(")[0]) as caught:
         await used(name, "an error")
     assert not isinstance(caught.value, AssertionError)
+
+
+TEXTS = ["Rome", "Oslo"]
+QUERY, DOCUMENTS = "What is the capital of Italy?", ["Oslo is in Norway.", "Rome is the capital of Italy."]
+
+
+def cohere_vectors(sdk: Any, url: str) -> Any:
+    """https://docs.cohere.com/reference/embed"""
+    ask: Any = {"model": "embed-v4.0", "texts": TEXTS, "input_type": "search_query", "embedding_types": ["float"]}
+    return sdk.ClientV2("unused", base_url=url).embed(**ask, output_dimension=2).embeddings.float_
+
+
+def dashscope_vectors(sdk: Any, url: str) -> Any:
+    """https://pypi.org/project/dashscope/"""
+    ask: Any = {"model": "text-embedding-v4", "input": TEXTS, "dimension": 2, "api_key": "unused"}
+    found = sdk.TextEmbedding.call(**ask, base_address=url).output["embeddings"]
+    return [each["embedding"] for each in sorted(found, key=lambda each: each["text_index"])]
+
+
+def ollama_vectors(sdk: Any, url: str) -> Any:
+    """https://pypi.org/project/ollama/"""
+    return sdk.Client(url).embed(model="m", input=TEXTS, dimensions=2).embeddings
+
+
+def openai_vectors(sdk: Any, url: str) -> Any:
+    """https://pypi.org/project/openai/"""
+    with sdk.OpenAI(base_url=url, api_key="unused", max_retries=0) as client:
+        made = client.embeddings.create(model="m", input=TEXTS, dimensions=2, encoding_format="float")
+    return [each.embedding for each in made.data]
+
+
+@pytest.mark.parametrize("ask", [cohere_vectors, dashscope_vectors, ollama_vectors, openai_vectors])
+async def test_the_vendors_client_reads_the_vectors(ask: Callable[[Any, str], Any]) -> None:
+    """In the order of the texts."""
+    name = ask.__name__.removesuffix("_vectors")
+    mapping = "openai-compatible" if name == "openai" else name
+    assert [list(vector) for vector in await met(mapping, "vectors", name, ask)] == [[0.5, -0.25], [0.125, 1]]
+
+
+def cohere_ranking(sdk: Any, url: str) -> Any:
+    """https://docs.cohere.com/reference/rerank"""
+    client = sdk.ClientV2("unused", base_url=url)
+    found = client.rerank(model="rerank-v4.0-pro", query=QUERY, documents=DOCUMENTS, top_n=1).results
+    return [(each.index, each.relevance_score) for each in found]
+
+
+def dashscope_ranking(sdk: Any, url: str) -> Any:
+    """https://pypi.org/project/dashscope/"""
+    ask: Any = {"model": "gte-rerank-v2", "query": QUERY, "documents": DOCUMENTS, "top_n": 1, "api_key": "unused"}
+    found = sdk.TextReRank.call(**ask, base_address=url).output["results"]
+    return [(each["index"], each["relevance_score"]) for each in found]
+
+
+@pytest.mark.parametrize("ask", [cohere_ranking, dashscope_ranking])
+async def test_the_vendors_client_reads_the_ranking(ask: Callable[[Any, str], Any]) -> None:
+    """The best document."""
+    name = ask.__name__.removesuffix("_ranking")
+    assert await met(name, "a ranking", name, ask) == [(1, 0.875)]
+
+
+def cohere_logprobs(sdk: Any, url: str) -> Any:
+    """https://docs.cohere.com/reference/chat"""
+    ask: Any = {"model": "m", "messages": [{"role": "user", "content": QUESTION}], "logprobs": True}
+    return [(each.text, sum(each.logprobs)) for each in sdk.ClientV2("unused", base_url=url).chat(**ask).logprobs]
+
+
+def ollama_logprobs(sdk: Any, url: str) -> Any:
+    """https://pypi.org/project/ollama/"""
+    messages = [{"role": "user", "content": QUESTION}]
+    made = sdk.Client(url).chat(model="m", messages=messages, logprobs=True, top_logprobs=2)
+    return [(each.token, each.logprob) for each in made.logprobs]
+
+
+@pytest.mark.parametrize(
+    ("ask", "wanted"),
+    [(cohere_logprobs, [("Oslo", -0.75), (".", -0.125)]), (ollama_logprobs, [("Oslo", -0.25)])],
+)
+async def test_the_vendors_client_reads_the_log_probabilities(
+    ask: Callable[[Any, str], Any], wanted: list[tuple[str, float]]
+) -> None:
+    """As the proxy does."""
+    name = ask.__name__.removesuffix("_logprobs")
+    assert await met(name, "log probabilities", name, ask) == wanted
+    ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
+    (example,) = (each for each in mapping.examples if each.name == "log probabilities")
+    reply = asked(mapping, example.request).reply(200, {"content-type": "application/json"})
+    sent = reply.feed(json.dumps(example.backend["json"]).encode()) + reply.end() + reply.close()
+    told = json.loads(sent)["choices"][0]["logprobs"]["content"]
+    assert [(each["token"], each["logprob"]) for each in told] == wanted
