@@ -8,11 +8,13 @@ from functools import cache
 import pytest
 from support import ROOT
 
+from oaiproxy.formats import FORMATS
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 
 WIRE = ROOT.parent / "shared" / "wire"  # on the machines that have them
 FOLDERS = {"anthropic": "anthropic", "bedrock_converse": "bedrock-converse", "cohere_v2": "cohere"}
+FOLDERS |= {"vertex": "vertex-gemini"}
 FOLDERS |= {name: name for name in ("dashscope", "gemini", "ollama", "watsonx", "yandexgpt")}
 """The recordings' folders, and the mapping that each is for."""
 
@@ -27,4 +29,4 @@ def shipped(name: str, framing: str = "") -> Mapping:
     if not framing:
         return mapping
     assert chat.stream is not None
-    return replace(mapping, endpoints={"chat": replace(chat, stream=replace(chat.stream, framing=framing))})
+    return replace(mapping, endpoints={"chat": replace(chat, stream=replace(chat.stream, framing=FORMATS[framing]))})

@@ -24,7 +24,9 @@ def checked(path: Path) -> Checked:
     def read_file(name: str) -> str:
         return (path.parent / name).read_bytes().decode("utf-8", "surrogateescape")
 
-    return check_mapping(path.read_text(), path.name, Surroundings(SCHEMA, {}, read_file, bases_in(path.parent)), environment=False)
+    return check_mapping(
+        path.read_text(), path.name, Surroundings(SCHEMA, {}, read_file, bases_in(path.parent)), environment=False
+    )
 
 
 @pytest.fixture(params=MAPPINGS, ids=lambda path: path.stem)

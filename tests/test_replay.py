@@ -17,6 +17,7 @@ from support import ask
 from oaiproxy.outcomes import Outcome, drive
 
 TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
+TYPES |= {".bin": "application/vnd.amazon.eventstream"}
 EVERY_CUT = 4096
 """Streams up to so many bytes are cut in two at every position, longer ones at so many."""
 WHOLE_CUTS = 40
@@ -50,6 +51,11 @@ def said(
 def failed(status: int, code: str, message: str, kind: str = "server_error") -> dict[str, Any]:
     """A failure; the message is part of the one that comes."""
     return {"status": status, "code": code, "type": kind, "message": message}
+
+
+def embedded(*first: float, tokens: int) -> dict[str, Any]:
+    """Vectors, by the first number of each; `tokens` are those of the inputs, 0 where the backend tells none."""
+    return {"vectors": list(first), "tokens": tokens}
 
 
 BAD = "invalid_request_error"
@@ -131,6 +137,35 @@ WANTED: dict[str, dict[str, Any]] = {
     "bedrock_converse/response_tools_turn2.json": said(
         Long("<thinking> It appears th", "ation, feel free to ask!", 370), usage=(531, 76)
     ),
+    "bedrock_converse/stream_empty_text_delta_stream.bin": said(
+        "Hello! How can I help you today?",
+        usage=(70, 43),
+        reasoning=Long('The user just says "Hi".', "ctions. Should be short.", 119),
+    ),
+    "bedrock_converse/stream_error_midstream_exception.bin": failed(
+        429, "rate_limit_exceeded", "Too many tokens, please wait", "rate_limit_error"
+    ),
+    "bedrock_converse/stream_error_modelstream.bin": failed(
+        502, "upstream_error", "an unexpected error during processing", "modelStreamErrorException"
+    ),
+    "bedrock_converse/stream_error_unmodelled.bin": failed(
+        502, "InternalFailure", "Something went wrong", "InternalFailure"
+    ),
+    "bedrock_converse/stream_guardrail_stream.bin": said(
+        "\nThe capital of {ADDRESS} is {ADDRESS}. The capital of {ADDRESS} is {ADDRESS}.", "content_filter", (17, 16)
+    ),
+    "bedrock_converse/stream_redacted_thinking_stream.bin": said(
+        Long("I notice you've sent wha", "ike to talk about today?", 359), usage=(92, 253)
+    ),
+    "bedrock_converse/stream_text_stream.bin": said(
+        Long("The capital of France is", '" or "The City of Love."', 375), usage=(13, 82)
+    ),
+    "bedrock_converse/stream_tool_stream.bin": said(
+        Long("Okay, let me check the w", "sing the available tool:", 70),
+        "tool_calls",
+        (236, 58),
+        calls=[("get_weather", {"location": "Barcelona"})],
+    ),
     "cohere_v2/error_404_embed.json": failed(502, "upstream_not_found", "model 'nonexistent' not found"),
     "cohere_v2/response_chat.json": said(
         Long("Arrrr, matey! Shiver me ", "I couldn’t help but cry.", 289), usage=(69, 89)
@@ -165,8 +200,9 @@ WANTED: dict[str, dict[str, Any]] = {
     "gemini/error_404_embed.json": failed(502, "upstream_not_found", "models/nonexistent-model is not found"),
     "gemini/error_404_model.json": failed(502, "upstream_not_found", "models/gemini-3.6-flahs is not found"),
     "gemini/error_429_retryinfo.json": failed(
-        429, "insufficient_quota", "exceeded your current quota", "rate_limit_error"
+        429, "rate_limit_exceeded", "exceeded your current quota", "rate_limit_error"
     ),
+    "gemini/response_embed_batch.json": embedded(-0.006419318, 0.017544165, tokens=0),
     "gemini/response_js_unary_failure_empty_content.json": failed(
         502, "upstream_mapping_mismatch", "no text was found"
     ),
@@ -202,6 +238,12 @@ WANTED: dict[str, dict[str, Any]] = {
     "gemini/stream_js_streaming_unknown_enum.sse": said(
         Long("**Cats:**\n\n- **Physical ", " health issues early on.", 3285)
     ),
+    "gemini/stream_partial_function_args.sse": said(
+        "",
+        "tool_calls",
+        (26, 155, None, 132),
+        calls=[("getWeather", {"location": "Boston"}), ("getWeather", {"location": "San Francisco"})],
+    ),
     "gemini/stream_text_jsonarray_stream.json": said(
         "Scoop",
         usage=(11, 293, None, 291),
@@ -235,6 +277,21 @@ WANTED: dict[str, dict[str, Any]] = {
     "ollama/stream_generate_stream.ndjson": said(
         Long("A joke about OpenTelemet", " stages of development!)", 291), usage=(17, 71)
     ),
+    "vertex/error_400_temperature.json": failed(400, "INVALID_ARGUMENT", "a temperature value of 1000", BAD),
+    "vertex/error_404_model.json": failed(502, "upstream_not_found", "gemini-does-not-exist` not found"),
+    "vertex/response_embed_predict.json": embedded(-0.020920176059007645, tokens=4),
+    "vertex/response_embed_predict_batch.json": embedded(-0.017999587580561638, -0.06007182598114014, tokens=11),
+    "vertex/response_prompt_blocked_200.json": said("", "content_filter"),
+    "vertex/response_text_unary.json": said("", "length", (5, 4, None, 4)),
+    "vertex/response_tools_unary.json": said(
+        "",
+        "tool_calls",
+        (74, 216, None, 200),
+        calls=[("get_current_weather", {"location": place}) for place in ("New Delhi", "San Francisco")],
+    ),
+    "vertex/stream_sse_stream.sse": said(
+        Long("When systems hum, a sile", "omplex software shine so bright.", 1564), usage=(8, 2581, None, 2193)
+    ),
     "watsonx/error_401.json": failed(502, "upstream_auth_error", "refused the credentials"),
     "watsonx/response_generation.json": said("2", usage=(7, 2)),
     "watsonx/stream_chat.sse": said("Hello", usage=(38, 3)),
@@ -253,13 +310,11 @@ WANTED: dict[str, dict[str, Any]] = {
 }
 
 UNDRIVEN = {
-    "bedrock_converse/stream_*": "the mapping asks for whole answers",
     "cohere_v2/response_embed.json": "not a chat",
     "cohere_v2/response_rerank.json": "not a chat",
     "dashscope/stream_cumulative_default.sse": "the mapping asks for increments",
-    "gemini/response_embed_batch.json": "not a chat",
-    "gemini/stream_partial_function_args.sse": "the mapping does not ask for arguments in pieces",
     "ollama/response_embed*": "not a chat",
+    "vertex/response_oauth_refresh.json": "an answer of Google's identity service",
     "watsonx/response_embed.json": "not a chat",
     "watsonx/response_iam_token.json": "an answer of IBM's identity service",
     "watsonx/response_rerank.json": "not a chat",
@@ -270,7 +325,11 @@ UNDRIVEN = {
 def recorded(*kinds: str) -> list[str]:
     """The recordings of the shipped backends, as `folder/file`."""
     found = (path for folder in FOLDERS for path in sorted((WIRE / folder).glob("*")))
-    return [f"{path.parent.name}/{path.name}" for path in found if path.name.startswith(kinds)]
+    return [
+        f"{path.parent.name}/{path.name}"
+        for path in found
+        if path.name.startswith(kinds) and not path.name.endswith(".decoded.txt")  # what is beside them in binary
+    ]
 
 
 class Recording:
@@ -283,14 +342,17 @@ class Recording:
         number = path.name.removeprefix("error_")[:3]
         self._status = int(number) if number.isdigit() else 400 if "image_rejected" in name else 200
         self._type = {"content-type": TYPES[path.suffix]}
-        self._endpoint = "completions" if "_generat" in name else "chat"
+        self._asked = {"input": ["hi"] * len(WANTED[name]["vectors"])} if "vectors" in WANTED[name] else None
+        self._endpoint = "embeddings" if self._asked else "completions" if "_generat" in name else "chat"
         array = self.streams and path.suffix == ".json"
         self._mapping = shipped(FOLDERS[path.parent.name], "json-array" if array else "")
 
     def outcome(self, pieces: list[bytes]) -> Outcome:
         """What a client gets when the answer comes in these pieces."""
-        more = {"stream_options": {"include_usage": True}} if self.streams else {}
-        exchange = ask(self._mapping, endpoint=self._endpoint, stream=self.streams, **more)
+        more: dict[str, Any] = {"stream_options": {"include_usage": True}} if self.streams else {}
+        if not self._asked:
+            more["stream"] = self.streams
+        exchange = ask(self._mapping, self._asked, endpoint=self._endpoint, **more)
         exchange.backend_request()
         return drive(exchange.reply(self._status, self._type), pieces)
 
@@ -298,7 +360,7 @@ class Recording:
         """The answer in single bytes, with CRLF line ends, and in two pieces."""
         data = self.data
         yield [data[at : at + 1] for at in range(len(data))]
-        if self.streams and b"\r" not in data:
+        if self.streams and b"\r" not in data and self._type["content-type"] != TYPES[".bin"]:
             yield [data.replace(b"\n", b"\r\n")]
         most = EVERY_CUT if self.streams else WHOLE_CUTS
         for at in range(1, len(data), -(-len(data) // most)):
@@ -317,6 +379,11 @@ def test_what_comes_out_is_what_was_recorded(name: str) -> None:
         assert made == (wanted["status"], wanted["code"], wanted["type"])
         return
     assert outcome.error is None
+    if "vectors" in wanted:
+        assert [vector[0] for vector in outcome.vectors or ()] == pytest.approx(wanted["vectors"])
+        assert outcome.usage is not None
+        assert outcome.usage["prompt_tokens"] == wanted["tokens"]
+        return
     assert wanted["text"] == (outcome.text or "")
     assert (wanted["reasoning"], wanted["finish"]) == (outcome.reasoning, outcome.finish_reason)
     assert [(call["name"], call["arguments"]) for call in outcome.tool_calls] == wanted["calls"]
