@@ -21,7 +21,7 @@ from oaiproxy.loader import Loader
 LONG = "Eq0JCqoJARFNMg+W/PqAbyHOY74CxXndQK8mFmjnZMz8VyMQTL+DLgiKb+gi/tjp" * 40 + "X2PLJ0EH6pkb8SCI0aA="
 OTHER = "ClgBEU0yD8z3tYzbgjZ1jc6lL1fwUvm9/8OzTwh5uyHd3oc/nSNCBpsRWAFcF+8P"
 REDACTED = "EqkECkYIBxgCKkA8AZ4noDfV5VcOJe/p3JTRB6Xz5297mrWhl3MbHSXDKTMfuB=="
-THOUGHT = "The weather ☀️\nis asked: \"look\" it up."
+THOUGHT = 'The weather ☀️\nis asked: "look" it up.'
 HALVES = (THOUGHT[:13], THOUGHT[13:])
 QUESTION = {"role": "user", "content": "Is it warm in Rome?"}
 TOOLS: Any = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}]
