@@ -14,6 +14,7 @@ from oaiproxy.mapping import Mapping
 
 WIRE = ROOT.parent / "shared" / "wire"  # on the machines that have them
 FOLDERS = {"anthropic": "anthropic", "bedrock_converse": "bedrock-converse", "cohere_v2": "cohere"}
+FOLDERS |= {"vertex": "vertex-gemini"}
 FOLDERS |= {name: name for name in ("dashscope", "gemini", "ollama", "watsonx", "yandexgpt")}
 """The recordings' folders, and the mapping that each is for."""
 

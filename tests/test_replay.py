@@ -23,6 +23,7 @@ from oaiproxy.outcomes import Outcome, drive
 from oaiproxy.signing import Moment
 
 TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
+TYPES |= {".bin": "application/vnd.amazon.eventstream"}
 EVERY_CUT = 4096
 """Streams up to so many bytes are cut in two at every position, longer ones at so many."""
 WHOLE_CUTS = 40
@@ -147,6 +148,35 @@ WANTED: dict[str, dict[str, Any]] = {
     "bedrock_converse/response_tools_turn2.json": said(
         Long("<thinking> It appears th", "ation, feel free to ask!", 370), usage=(531, 76)
     ),
+    "bedrock_converse/stream_empty_text_delta_stream.bin": said(
+        "Hello! How can I help you today?",
+        usage=(70, 43),
+        reasoning=Long('The user just says "Hi".', "ctions. Should be short.", 119),
+    ),
+    "bedrock_converse/stream_error_midstream_exception.bin": failed(
+        429, "rate_limit_exceeded", "Too many tokens, please wait", "rate_limit_error"
+    ),
+    "bedrock_converse/stream_error_modelstream.bin": failed(
+        502, "upstream_error", "an unexpected error during processing", "modelStreamErrorException"
+    ),
+    "bedrock_converse/stream_error_unmodelled.bin": failed(
+        502, "InternalFailure", "Something went wrong", "InternalFailure"
+    ),
+    "bedrock_converse/stream_guardrail_stream.bin": said(
+        "\nThe capital of {ADDRESS} is {ADDRESS}. The capital of {ADDRESS} is {ADDRESS}.", "content_filter", (17, 16)
+    ),
+    "bedrock_converse/stream_redacted_thinking_stream.bin": said(
+        Long("I notice you've sent wha", "ike to talk about today?", 359), usage=(92, 253)
+    ),
+    "bedrock_converse/stream_text_stream.bin": said(
+        Long("The capital of France is", '" or "The City of Love."', 375), usage=(13, 82)
+    ),
+    "bedrock_converse/stream_tool_stream.bin": said(
+        Long("Okay, let me check the w", "sing the available tool:", 70),
+        "tool_calls",
+        (236, 58),
+        calls=[("get_weather", {"location": "Barcelona"})],
+    ),
     "cohere_v2/error_404_embed.json": failed(502, "upstream_not_found", "model 'nonexistent' not found"),
     "cohere_v2/response_chat.json": said(
         Long("Arrrr, matey! Shiver me ", "I couldn’t help but cry.", 289), usage=(69, 89)
@@ -184,8 +214,9 @@ WANTED: dict[str, dict[str, Any]] = {
     "gemini/error_404_embed.json": failed(502, "upstream_not_found", "models/nonexistent-model is not found"),
     "gemini/error_404_model.json": failed(502, "upstream_not_found", "models/gemini-3.6-flahs is not found"),
     "gemini/error_429_retryinfo.json": failed(
-        429, "insufficient_quota", "exceeded your current quota", "rate_limit_error"
+        429, "rate_limit_exceeded", "exceeded your current quota", "rate_limit_error"
     ),
+    "gemini/response_embed_batch.json": embedded(2, -0.006419318, 0),
     "gemini/response_js_unary_failure_empty_content.json": failed(
         502, "upstream_mapping_mismatch", "no text was found"
     ),
@@ -221,6 +252,12 @@ WANTED: dict[str, dict[str, Any]] = {
     "gemini/stream_js_streaming_unknown_enum.sse": said(
         Long("**Cats:**\n\n- **Physical ", " health issues early on.", 3285)
     ),
+    "gemini/stream_partial_function_args.sse": said(
+        "",
+        "tool_calls",
+        (26, 155, None, 132),
+        calls=[("getWeather", {"location": "Boston"}), ("getWeather", {"location": "San Francisco"})],
+    ),
     "gemini/stream_text_jsonarray_stream.json": said(
         "Scoop",
         usage=(11, 293, None, 291),
@@ -255,6 +292,21 @@ WANTED: dict[str, dict[str, Any]] = {
     "ollama/stream_generate_stream.ndjson": said(
         Long("A joke about OpenTelemet", " stages of development!)", 291), usage=(17, 71)
     ),
+    "vertex/error_400_temperature.json": failed(400, "INVALID_ARGUMENT", "a temperature value of 1000", BAD),
+    "vertex/error_404_model.json": failed(502, "upstream_not_found", "gemini-does-not-exist` not found"),
+    "vertex/response_embed_predict.json": embedded(1, -0.020920176059007645, 4),
+    "vertex/response_embed_predict_batch.json": embedded(2, -0.017999587580561638, 11),
+    "vertex/response_prompt_blocked_200.json": said("", "content_filter"),
+    "vertex/response_text_unary.json": said("", "length", (5, 4, None, 4)),
+    "vertex/response_tools_unary.json": said(
+        "",
+        "tool_calls",
+        (74, 216, None, 200),
+        calls=[("get_current_weather", {"location": place}) for place in ("New Delhi", "San Francisco")],
+    ),
+    "vertex/stream_sse_stream.sse": said(
+        Long("When systems hum, a sile", "omplex software shine so bright.", 1564), usage=(8, 2581, None, 2193)
+    ),
     "watsonx/error_401.json": failed(502, "upstream_auth_error", "refused the credentials"),
     "watsonx/response_embed.json": embedded(1, -0.006929283, 10),
     "watsonx/response_generation.json": said("2", usage=(7, 2)),
@@ -282,10 +334,8 @@ WANTED: dict[str, dict[str, Any]] = {
 }
 
 UNDRIVEN = {
-    "bedrock_converse/stream_*": "the mapping asks for whole answers",
-    "gemini/response_embed_batch.json": "not a chat",
-    "gemini/stream_partial_function_args.sse": "the mapping does not ask for arguments in pieces",
     "ollama/response_embeddings_legacy.json": "of the endpoint before /api/embed, which takes one text in a call",
+    "vertex/response_oauth_refresh.json": "an answer of the identity service, for no client",
     "watsonx/response_iam_token.json": "no answer for clients: see test_a_recorded_token_is_read",
 }
 """Recordings, or patterns of them, that no mapping is for, and why."""
@@ -294,7 +344,11 @@ UNDRIVEN = {
 def recorded(*kinds: str) -> list[str]:
     """The recordings of the shipped backends, as `folder/file`."""
     found = (path for folder in FOLDERS for path in sorted((WIRE / folder).glob("*")))
-    return [f"{path.parent.name}/{path.name}" for path in found if path.name.startswith(kinds)]
+    return [
+        f"{path.parent.name}/{path.name}"
+        for path in found
+        if path.name.startswith(kinds) and not path.name.endswith(".decoded.txt")  # what is beside them in binary
+    ]
 
 
 ASKED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -320,8 +374,8 @@ class Recording:
         self._mapping = shipped(FOLDERS[path.parent.name], "json-array" if array else "", cumulative)
         served = (asked for part, asked in ASKED.items() if part in name and asked[0] in self._mapping.endpoints)
         self._endpoint, self._body = next(served, ("chat", HI))
-        if name == "cohere_v2/response_embed.json":
-            self._body = {"input": ["text"] * 6}
+        if (vectors := WANTED[name].get("vectors")) is not None:
+            self._body = {"input": ["text"] * vectors[0]}
 
     def outcome(self, pieces: list[bytes]) -> Outcome:
         """What a client gets when the answer comes in these pieces."""
@@ -335,7 +389,7 @@ class Recording:
         """The answer in single bytes, with CRLF line ends, and in two pieces."""
         data = self.data
         yield bytewise(data)
-        if self.streams and b"\r" not in data:
+        if self.streams and b"\r" not in data and self._type["content-type"] != TYPES[".bin"]:
             yield [data.replace(b"\n", b"\r\n")]
         most = EVERY_CUT if self.streams else WHOLE_CUTS
         for at in range(1, len(data), -(-len(data) // most)):

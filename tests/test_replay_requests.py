@@ -9,6 +9,8 @@ import pytest
 from recordings import FOLDERS, WIRE, needs_wire, shipped
 from support import ask
 
+from oaiproxy.opaque import seal
+
 
 def user(*parts: Any) -> dict[str, Any]:
     """A user's message: a text, or texts and images."""
@@ -87,16 +89,22 @@ def _bedrock_capital(r: Any) -> dict[str, Any]:
 def _gemini_capital(r: Any) -> dict[str, Any]:
     question, (call,), (answer,) = (turn["parts"] for turn in r["contents"])
     made, told = call["functionCall"], answer["functionResponse"]
+    sealed = seal(made["id"], call["thoughtSignature"], [])
+    assert sealed is not None
     return {
         "messages": [
             system(r["systemInstruction"]["parts"][0]["text"]),
             user(question[0]["text"]),
-            called(None, (made["id"], made["name"], made["args"])),
-            result(told["id"], json.dumps(told["response"])),
+            called(None, (sealed, made["name"], made["args"])),
+            result(sealed, json.dumps(told["response"])),
         ],
         "tools": tools(r["tools"][0]["functionDeclarations"], "parameters_json_schema"),
         "temperature": 0.0,
     }
+
+
+def _generated(r: Any) -> dict[str, Any]:
+    return {"messages": [user(r["contents"][0]["parts"][0]["text"])]}
 
 
 def _yandex_numbers(r: Any) -> dict[str, Any]:
@@ -146,6 +154,18 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
         _bedrock_capital,
         ["toolConfig.toolChoice", "messages.content.toolResult.status"],
     ),
+    "bedrock_converse/request_image_bytes.json": (
+        lambda r: {
+            "messages": [
+                system("You are a helpful chatbot."),
+                user(
+                    "What fruit is in the image?",
+                    "img:data:image/png;base64," + r["messages"][0]["content"][1]["image"]["source"]["bytes"],
+                ),
+            ]
+        },
+        [],
+    ),
     "bedrock_converse/request_params.json": (
         lambda r: {
             "messages": [system("You are a helpful chatbot."), user("What is the capital of France?")],
@@ -170,7 +190,14 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
     ),
     "gemini/request_tools_unary_turn2.json": (
         _gemini_capital,
-        ["systemInstruction.role", "generationConfig.responseModalities", "contents.parts.thoughtSignature"],
+        ["systemInstruction.role", "generationConfig.responseModalities"],
+    ),
+    "gemini/request_embed_batch.json": (
+        lambda r: {
+            "input": [each["content"]["parts"][0]["text"] for each in r["requests"]],
+            "task_type": "RETRIEVAL_DOCUMENT",
+        },
+        ["requests.model"],
     ),
     "gemini/request_structured_output.json": (
         lambda r: {"messages": [user("What is the largest city in Mexico?")], "response_format": _schema_of(r)},
@@ -202,6 +229,18 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
     "yandexgpt/request_stream.json": (
         lambda r: {"messages": [user("hello! could you please tell me about platypuses?")], "stream": True},
         ["modelUri"],
+    "vertex/request_embed_predict.json": (
+        lambda r: {"input": r["instances"][0]["content"], "task_type": "RETRIEVAL_QUERY"},
+        [],
+    ),
+    "vertex/request_sse_stream.json": (lambda r: _generated(r) | {"stream": True}, []),
+    "vertex/request_text_unary.json": (
+        lambda r: (
+            _generated(r)
+            | {"temperature": 0.2, "top_p": 0.95, "top_k": 2.0, "max_tokens": 5, "stop": "\n\n\n", "seed": 12345}
+            | {"presence_penalty": -1.5, "frequency_penalty": 1.0}
+        ),
+        [],
     ),
     "watsonx/request_generation.json": (
         lambda r: {"prompt": "What is 1 + 1?"},

@@ -48,12 +48,29 @@ def bedrock(sdk: Any, url: str, streams: bool) -> Said:
     """https://pypi.org/project/boto3/"""
     keys = {"aws_access_key_id": "unused", "aws_secret_access_key": "unused"}
     client = sdk.client("bedrock-runtime", endpoint_url=url, region_name="us-east-1", **keys)
-    asked = [{"role": "user", "content": [{"text": QUESTION}]}]
-    blocks = client.converse(modelId="us.amazon.nova-micro-v1:0", messages=asked)["output"]["message"]["content"]
-    client.close()
+    ask: Any = {"modelId": "us.amazon.nova-micro-v1:0", "messages": [{"role": "user", "content": [{"text": QUESTION}]}]}
+    try:
+        if streams:
+            return _bedrock_stream(client.converse_stream(**ask)["stream"])
+        blocks = client.converse(**ask)["output"]["message"]["content"]
+    finally:
+        client.close()
     calls = [block["toolUse"] for block in blocks if "toolUse" in block]
     texts = [block["text"] for block in blocks if "text" in block]
     return "".join(texts), [(call["name"], call["input"]) for call in calls]
+
+
+def _bedrock_stream(events: Any) -> Said:
+    said, names, arguments = "", [], []
+    for event in events:
+        if use := event.get("contentBlockStart", {}).get("start", {}).get("toolUse"):
+            names.append(use["name"])
+            arguments.append("")
+        delta = event.get("contentBlockDelta", {}).get("delta", {})
+        said += delta.get("text", "")
+        if "toolUse" in delta:
+            arguments[-1] += delta["toolUse"]["input"]
+    return said, [(name, _json(text)) for name, text in zip(names, arguments, strict=True)]
 
 
 def cohere(sdk: Any, url: str, streams: bool) -> Said:
@@ -96,7 +113,20 @@ def dashscope(sdk: Any, url: str, streams: bool) -> Said:
 
 def gemini(sdk: Any, url: str, streams: bool) -> Said:
     """https://pypi.org/project/google-genai/"""
-    client = sdk.Client(api_key="unused", http_options={"base_url": url.removesuffix("/v1")})  # it adds the version
+    return _gemini(sdk.Client(api_key="unused", http_options={"base_url": url.removesuffix("/v1")}), streams)
+
+
+def vertex(sdk: Any, url: str, streams: bool) -> Said:
+    """The same client, as of Vertex AI."""
+    from google.oauth2.credentials import Credentials  # type: ignore[import-untyped,unused-ignore]
+
+    place = {"project": "your-project", "location": "global", "credentials": Credentials("unused")}
+    options = {"base_url": url.partition("/v1")[0], "api_version": "v1"}
+    return _gemini(sdk.Client(vertexai=True, **place, http_options=options), streams)
+
+
+def _gemini(client: Any, streams: bool) -> Said:
+    """The client adds the version to the address, and to that the path."""
     ask: Any = {"model": "gemini-3.8-flash", "contents": QUESTION}
     made = client.models.generate_content_stream(**ask) if streams else [client.models.generate_content(**ask)]
     parts = [part for reply in made for part in reply.candidates[0].content.parts]
@@ -135,12 +165,14 @@ def _json(text: str) -> Any:
 
 CLIENTS: dict[str, tuple[str, Callable[[Any, str, bool], Said]]] = {
     "anthropic": ("anthropic", anthropic),
+    "anthropic-2023": ("anthropic", anthropic),
     "bedrock-converse": ("boto3", bedrock),
     "cohere": ("cohere", cohere),
     "dashscope": ("dashscope", dashscope),
     "gemini": ("google.genai", gemini),
     "ollama": ("ollama", ollama),
     "openai-compatible": ("openai", openai),
+    "vertex-gemini": ("google.genai", vertex),
 }
 """By mapping: the vendor's package, and how it is asked."""
 EXAMPLES: dict[str, Said] = {
