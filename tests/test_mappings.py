@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ ROOT = Path(__file__).parents[1]
 SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
 MAPPINGS = sorted((ROOT / "mappings").glob("*.yaml"))
 MODELINE = "# yaml-language-server: $schema=../schemas/mapping.schema.json"
+
+
+SET = {"_URL": "https://models.example.com", "_TEMPLATE": "llama-3", "_STOP": "<|eot_id|>", "_CONTEXT": "4096"}
+"""What variables are set to, by how their names end."""
+
+
+BOUND = ["ollama", "openai-compatible", "watsonx", "yandexgpt"]
+"""Mappings that do not start when other models, versions or projects are set than those in their examples."""
 
 
 def checked(path: Path) -> Checked:
@@ -54,6 +63,18 @@ def test_it_has_examples_of_every_way_to_ask(path: Path) -> None:
         assert not endpoint.stream or (name, True) in asked
     assert any(each.backend.get("status", 200) >= 400 for example in mapping.examples for each in rounds(example))
     assert all(example.name for example in mapping.examples)
+
+
+def test_its_examples_hold_whatever_is_set(path: Path) -> None:
+    """A start runs them, with the values of the one who starts it: other keys, models, accounts and templates."""
+    if path.stem in BOUND:
+        pytest.skip("its examples hold for what is set by default only")
+    text = path.read_text() + "".join(
+        base.read_text() for base in MAPPINGS if f"extends: {base.stem}\n" in path.read_text()
+    )
+    names = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+    environment = {name: next((SET[end] for end in SET if name.endswith(end)), "other") for name in names}
+    Loader(environment).load([(path.stem, path)])
 
 
 def test_its_first_line_names_the_schema(path: Path) -> None:

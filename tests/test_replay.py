@@ -15,6 +15,7 @@ from recordings import FOLDERS, WIRE, needs_wire, shipped
 from support import ask
 
 from oaiproxy.outcomes import Outcome, drive
+from oaiproxy.rehearsal import requests_of, sample_replies
 
 TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
 EVERY_CUT = 4096
@@ -291,7 +292,7 @@ class Recording:
         """What a client gets when the answer comes in these pieces."""
         more = {"stream_options": {"include_usage": True}} if self.streams else {}
         exchange = ask(self._mapping, endpoint=self._endpoint, stream=self.streams, **more)
-        exchange.backend_request()
+        requests_of(exchange, sample_replies(self._mapping, "chat", self.streams))  # as if the calls before were made
         return drive(exchange.reply(self._status, self._type), pieces)
 
     def cuts(self) -> Iterator[list[bytes]]:
