@@ -16,7 +16,12 @@ WIRE = ROOT.parent / "shared" / "wire"  # on the machines that have them
 FOLDERS = {"anthropic": "anthropic", "bedrock_converse": "bedrock-converse", "cohere_v2": "cohere"}
 FOLDERS |= {"vertex": "vertex-gemini"}
 FOLDERS |= {name: name for name in ("dashscope", "gemini", "ollama", "watsonx", "yandexgpt")}
+FOLDERS |= {"cloudflare_workers_ai": "cloudflare-workers-ai", "hf_inference": "hf-inference"}
+FOLDERS |= {name: name for name in ("dify", "flowise", "koboldcpp", "llamacpp", "replicate", "tgi", "triton")}
 """The recordings' folders, and the mapping that each is for."""
+
+LLAMA_3 = {"TRITON_CHAT_TEMPLATE": "llama-3", "TRITON_STOP": "<|eot_id|>"}
+"""What is set where the recordings of a self-hosted server were made."""
 
 needs_wire = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are not on this machine")
 
@@ -24,7 +29,7 @@ needs_wire = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are no
 @cache
 def shipped(name: str, framing: str = "", cumulative: bool = False) -> Mapping:
     """A shipped mapping; with another framing, or cumulative text, in its chat's streams where that is given."""
-    ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
+    ((mapping, _),) = Loader(LLAMA_3).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
     stream = mapping.endpoints["chat"].stream
     if (not framing and not cumulative) or stream is None:
         return mapping

@@ -20,7 +20,9 @@ from oaiproxy.auth import TokenAuth
 from oaiproxy.grants import Grant
 from oaiproxy.loader import Loader
 from oaiproxy.outcomes import Outcome, drive
+from oaiproxy.rehearsal import rehearse, requests_of, sample_replies
 from oaiproxy.signing import Moment
+from oaiproxy.steps import Answer
 
 TYPES = {".sse": "text/event-stream", ".ndjson": "application/x-ndjson", ".json": "application/json"}
 TYPES |= {".bin": "application/vnd.amazon.eventstream"}
@@ -333,8 +335,78 @@ WANTED: dict[str, dict[str, Any]] = {
     ),
 }
 
+BUSY = "service_unavailable"
+JOKE = (
+    "Sure, here's a joke about OpenTelemetry:\n\nWhy did the OpenTelemetry agent go to therapy?\n\nBecause it was "
+    'feeling a little "disconnected" from its trace!\n\nI hope that brought a smile to your face! Is there anything'
+    " else I can assist you with?"
+)
+WANTED |= {
+    "cloudflare_workers_ai/error_400.json": failed(
+        404, "model_not_found", "No such model @cf/meta/does-not-exist", BAD
+    ),
+    "cloudflare_workers_ai/response_native.json": said("Hello! How can I assist you today?", usage=(169, 48)),
+    "cloudflare_workers_ai/stream_native.sse": said("You're looking at a webpage, but.", usage=(169, 48)),
+    "cloudflare_workers_ai/stream_openai_shaped_with_trailing_native_usage.sse": said("أ", usage=(147, 16, 0)),
+    "dify/error_400_app_unavailable.json": failed(502, "app_unavailable", "please check your app configurations"),
+    "dify/error_400_not_chat_app.json": failed(502, "not_chat_app", "your app mode matches the right API route"),
+    "dify/error_403_workflow_version_execution_not_allowed.json": failed(
+        502, "workflow_version_execution_not_allowed", "not available on your current plan"
+    ),
+    "dify/error_404_conversation_not_exists.json": failed(
+        404, "conversation_not_found", "Conversation Not Exists", BAD
+    ),
+    "dify/error_404_workflow_not_found.json": failed(502, "upstream_not_found", "Workflow not found with id"),
+    "dify/error_429_rate_limit_error.json": failed(429, "rate_limit_exceeded", "Rate Limit Error", "rate_limit_error"),
+    "dify/error_429_too_many_requests.json": failed(
+        429, "rate_limit_exceeded", "Too many requests", "rate_limit_error"
+    ),
+    "dify/error_500_internal_server_error.json": failed(502, "internal_server_error", "encountered an internal error"),
+    "dify/response_blockingResponse.json": said("iPhone 13 Pro Max specs are listed here:..."),
+    "dify/stream_humanInputPause.sse": failed(502, "upstream_error", "the application waits for a form"),
+    "dify/stream_streamingResponseAgent.sse": said("Here is the image: "),
+    "dify/stream_streamingResponseBasic.sse": said(" I"),
+    "dify/stream_streamingResponseWorkflow.sse": said(" I", reasoning="The user greeted me, so"),
+    "dify/stream_with_ping_and_error.sse": failed(
+        400, "context_length_exceeded", "Query or prefix prompt is too long", BAD
+    ),
+    "flowise/response_prediction.json": said("Hi there"),
+    "flowise/stream_error.sse": failed(502, "upstream_error", "Request too large"),
+    "flowise/stream_prediction.sse": said("Hi there"),
+    "hf_inference/error_503_loading.json": failed(
+        503, "model_loading", "is currently loading", "service_unavailable_error"
+    ),
+    "hf_inference/response_text_generation.json": said(" 42."),
+    "koboldcpp/error_503_busy.json": failed(503, "upstream_error", "Server is busy; please try again later.", BUSY),
+    "koboldcpp/response_generate.json": said(" his small scaly figure obscured by a dusky cloak."),
+    "koboldcpp/stream_generate.sse": said(" his small"),
+    "llamacpp/error_503_loading.json": failed(503, "model_loading", "Loading model", "unavailable_error"),
+    "llamacpp/stream_completion_2024.sse": said("This", usage=(4, 160)),
+    "llamacpp/stream_completion_2025.sse": said("\n\n are", "length", (19, 4, 0)),
+    "replicate/error_401.json": failed(502, "upstream_auth_error", "refused the credentials"),
+    "replicate/response_poll_get.json": said(Long("https://replicate.delive", "fGySnU5tUai3BOrWE/out-0.png", 91)),
+    "replicate/stream_sse.sse": said(JOKE),
+    "tgi/error_422.json": failed(400, "invalid_value", "Input validation error", BAD),
+    "tgi/error_424.json": failed(502, "upstream_error", "Request failed during generation"),
+    "tgi/error_429.json": failed(429, "rate_limit_exceeded", "Model is overloaded", "rate_limit_error"),
+    "tgi/error_500.json": failed(502, "upstream_error", "Incomplete generation"),
+    "tgi/response_compat_root_details.json": said(
+        Long("\nAssistant: Of course! H", "riddle or a funny story?", 263), usage=(0, 75)
+    ),  # how long the prompt was is not told, and not counted in tests
+    "tgi/stream_error_midstream.sse": failed(502, "upstream_error", "Server error: CANCELLED"),
+    "tgi/stream_generate_stream.sse": said(" Deep Learning is a."),
+    "tgi/stream_generate_stream_with_details_tail.sse": said(" a", usage=(5, 20)),
+    "triton/error_400.json": failed(400, "invalid_value", "error message", BAD),
+    "triton/response_generate.json": said(Long("Why did the dog and cat ", "t had a doggone cold!", 101)),
+    "triton/stream_error_http200.sse": failed(502, "upstream_error", "Failed to process the request"),
+    "triton/stream_trtllm_incremental.sse": said("Counting to nine in French is easy!"),
+}
+
 UNDRIVEN = {
+    "koboldcpp/response_generate_check_poll.json": "the mapping streams, and polls for no part of a text",
     "ollama/response_embeddings_legacy.json": "of the endpoint before /api/embed, which takes one text in a call",
+    "replicate/response_create_*": "tells where the answer is: see below",
+    "triton/stream_cumulative.sse": "of a model with another configuration: see below",
     "vertex/response_oauth_refresh.json": "an answer of the identity service, for no client",
     "watsonx/response_iam_token.json": "no answer for clients: see test_a_recorded_token_is_read",
 }
@@ -382,7 +454,7 @@ class Recording:
         more = {"stream_options": {"include_usage": True}} if self.streams else {}
         more |= {"stream": True} if self.streams else {}
         exchange = ask(self._mapping, self._body, endpoint=self._endpoint, **more)
-        exchange.backend_request()
+        requests_of(exchange, sample_replies(self._mapping, self._endpoint, self.streams))  # as if they were all made
         return drive(exchange.reply(self._status, self._type), pieces)
 
     def cuts(self) -> Iterator[list[bytes]]:
@@ -463,3 +535,90 @@ def test_a_recorded_token_is_read() -> None:
     answer = (WIRE / "watsonx/response_iam_token.json").read_bytes()
     token = grant.read(200, {"content-type": "application/json"}, answer, 0.0)
     assert (token.value, token.lifetime) == (json.loads(answer)["access_token"], 3600)
+
+
+VARIANTS = {
+    "triton/stream_cumulative.sse": ("extends: triton\nchat: {stream: {text_mode: cumulative}}", " 1, 2"),
+    "vllm_legacy/stream_generate.ndjson": ("extends: {base}", " a city in California."),
+    "vllm_legacy/stream_generate_old_nul.bin": (
+        'extends: {base}\nchat: {stream: {format: {delimited: "\\0"}}}',
+        " a city in California.",
+    ),
+    "vllm_legacy/response_generate.json": ("extends: {base}", " a city in California."),
+}
+"""Recordings of what the head of a mapping, or a few lines, make of a backend that is configured otherwise."""
+VLLM_LEGACY = """
+oaiproxy: 1
+models: [m]
+backend: {url: "http://127.0.0.1:8000"}
+chat:
+  request:
+    path: /generate
+    body:
+      prompt: "{{ prompt }}"
+      stream: "{{ stream }}"
+      n: "{{ n }}"
+      max_tokens: "{{ max_tokens | default(512) }}"
+      temperature: "{{ temperature }}"
+      top_p: "{{ top_p }}"
+      top_k: "{{ top_k }}"
+      stop: "{{ stop }}"
+      presence_penalty: "{{ presence_penalty }}"
+      frequency_penalty: "{{ frequency_penalty }}"
+  response: {text: "text[0]", strip: {prefix: "{{ prompt }}"}}
+  stream: {format: ndjson, text_mode: cumulative}
+"""
+"""vLLM's server of old, that of its demonstrations: it begins with the prompt, and repeats all in every line."""
+
+
+@needs_wire
+@pytest.mark.parametrize("name", VARIANTS)
+def test_backends_that_are_configured_otherwise(name: str, tmp_path: Path) -> None:
+    """A few lines over another mapping are enough, wherever the bytes are cut."""
+    base = tmp_path / "base.yaml"
+    base.write_text(VLLM_LEGACY)
+    over, wanted = VARIANTS[name]
+    path = tmp_path / "over.yaml"
+    path.write_text("oaiproxy: 1\nmodels: [m]\n" + over.replace("{base}", "./base.yaml"))
+    ((mapping, _),) = Loader({}).load([("over", path)])[0]
+    data = (WIRE / name).read_bytes()
+    kind = {"content-type": TYPES.get(Path(name).suffix, "application/octet-stream")}
+    cuts = [[data], [data[at : at + 1] for at in range(len(data))]]
+    for pieces in cuts + [[data[:at], data[at:]] for at in range(1, len(data))]:
+        streams = "stream" in name
+        exchange = ask(mapping, {"messages": [{"role": "user", "content": "San Francisco is"}]}, stream=streams)
+        exchange.backend_request()
+        outcome = drive(exchange.reply(200, kind), pieces)
+        assert (outcome.error, outcome.text, outcome.finish_reason) == (None, wanted, "stop")
+
+
+@needs_wire
+@pytest.mark.parametrize("name", ["response_create_stream.json", "response_create_by_model.json"])
+def test_a_recorded_prediction_leads_to_its_answer(name: str) -> None:
+    """The stream is at the address that came, on another host; the whole answer where it is asked for."""
+    streams = "stream" in name
+    answer = "stream_sse.sse" if streams else "response_poll_get.json"
+    kind = {"content-type": TYPES[Path(answer).suffix]}
+    folder = WIRE / "replicate"
+    answers = [Answer(201, {"content-type": "application/json"}, (folder / name).read_bytes())]
+    answers += [Answer(200, kind, (folder / answer).read_bytes())]
+    made = rehearse(ask(shipped("replicate"), stream=streams), answers)
+    addresses = json.loads(answers[0].body)["urls"]
+    assert [request.url for request in made.requests][1:2] == [addresses["stream" if streams else "get"]]
+    assert (made.outcome.text or "")[:11] == ("Sure, here'" if streams else "https://rep")
+
+
+def test_a_closing_event_that_repeats_the_answer(tmp_path: Path) -> None:
+    """What the head of Dify's mapping says of the applications that are called New Agent."""
+    path = tmp_path / "agent.yaml"
+    path.write_text("oaiproxy: 1\nextends: dify\nmodels: [m]\nchat: {stream: {events: {message: {fallback: true}}}}")
+    ((mapping, _),) = Loader({}).load([("agent", path)])[0]
+    told: list[dict[str, Any]] = [
+        {"event": "agent_message", "answer": "Ro"},
+        {"event": "agent_message", "answer": "me."},
+    ]
+    told += [{"event": "message", "answer": "Rome."}, {"event": "message_end", "metadata": {}}]
+    exchange = ask(mapping, stream=True)
+    exchange.backend_request()
+    data = "".join(f"data: {json.dumps(event)}\n\n" for event in told).encode()
+    assert drive(exchange.reply(200, {"content-type": TYPES[".sse"]}), [data]).text == "Rome."

@@ -126,7 +126,77 @@ def _schema_of(r: Any) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
 
 
+TGI = ["parameters.stop", "parameters.details", "parameters.decoder_input_details", "parameters.do_sample"]
+"""What TGI's mapping says beside what it was asked."""
+
 ASKED: dict[str, tuple[Any, list[str]]] = {
+    "dify/request_streaming_example.json": (
+        lambda r: {
+            "messages": [user(r["query"], "img:" + r["files"][0]["url"])],
+            "inputs": r["inputs"],
+            "user": r["user"],
+        },
+        [],
+    ),
+    "dify/request_blocking_example.json": (
+        lambda r: {
+            "messages": [user("What is the iPhone?"), user(r["query"])],
+            "conversation_id": r["conversation_id"],
+            "user": r["user"],
+        },
+        ["response_mode"],
+    ),
+    "flowise/request_prediction.json": (
+        lambda r: {
+            "messages": [
+                user(r["history"][0]["content"]),
+                {"role": "assistant", "content": r["history"][1]["content"]},
+                user(r["question"]),
+            ],
+            "session_id": r["overrideConfig"]["sessionId"],
+            "temperature": r["overrideConfig"]["temperature"],
+            "max_tokens": r["overrideConfig"]["maxTokens"],
+            "stream": True,
+        },
+        [],
+    ),
+    "hf_inference/request_text_generation.json": (
+        lambda r: {"prompt": r["inputs"], "max_tokens": 50, "temperature": r["parameters"]["temperature"]},
+        ["options", "stream", *TGI],
+    ),
+    "koboldcpp/request_generate.json": (
+        lambda r: {
+            "prompt": r["prompt"],
+            "max_tokens": r["max_length"],
+            "temperature": r["temperature"],
+            "top_p": r["top_p"],
+            "top_k": r["top_k"],
+            "seed": r["sampler_seed"],
+        },
+        ["stop_sequence", "max_context_length", "rep_pen", "genkey"],
+    ),
+    "llamacpp/request_completion.json": (
+        lambda r: {
+            "prompt": r["prompt"],
+            "max_tokens": r["n_predict"],
+            "temperature": r["temperature"],
+            "stop": r["stop"],
+            "stream": True,
+        },
+        ["cache_prompt"],
+    ),
+    "tgi/request_generate_stream.json": (
+        lambda r: {"prompt": r["inputs"], "max_tokens": r["parameters"]["max_new_tokens"]},
+        [*TGI, "parameters.return_full_text"],
+    ),
+    "tgi/request_compat_root_details.json": (
+        lambda r: {"prompt": r["inputs"], "max_tokens": 512, "temperature": 0.8, "top_p": 0.95},
+        ["stream", "parameters.repetition_penalty", "parameters.typical_p", "parameters.watermark", *TGI],
+    ),
+    "triton/request_generate_stream.json": (
+        lambda r: {"prompt": r["text_input"], "max_tokens": r["parameters"]["max_tokens"], "stream": True},
+        [],
+    ),
     "anthropic/request_parallel_tools_turn2.json": (
         _anthropic_family,
         ["model", "tool_choice", "messages.content.is_error"],

@@ -1,4 +1,5 @@
-"""A question, the tool calls that it leads to, their results, the answer: OpenAI's client against every real backend.
+"""A question, the tool calls that it leads to, their results, the answer: OpenAI's client against every real backend
+that knows tools.
 
 The backends are the examples of the shipped mappings, in which all of them are asked the same.
 """
@@ -15,7 +16,8 @@ from support import ROOT
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.loader import Loader
 
-NAMES = sorted(path.stem for path in (ROOT / "mappings").glob("*.yaml") if path.stem != "example")
+NAMES = sorted(path.stem for path in (ROOT / "mappings").glob("*.yaml") if "- name: tool calls\n" in path.read_text())
+"""The mappings of APIs that know tools."""
 QUESTION = {"role": "user", "content": "Is it warmer in Rome or in Oslo?"}
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 WEATHER = {"name": "get_weather", "description": "The weather in a city", "parameters": PARAMETERS}

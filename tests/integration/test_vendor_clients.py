@@ -26,6 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # some of th
 
 Said = tuple[str, list[tuple[str, Any]]]
 """A text, and tool calls: names and arguments."""
+GEMMA = "@cf/google/gemma-4-26b-a4b-it"
+LLAMA = "meta/meta-llama-3-70b-instruct"
 QUESTION = "Is it warmer in Rome or in Oslo?"
 CALLS = [("get_weather", {"city": "Rome"}), ("get_weather", {"city": "Oslo"})]
 
@@ -155,6 +157,59 @@ def openai(sdk: Any, url: str, streams: bool) -> Said:
     return message.content or "", [_function(call.function) for call in message.tool_calls or ()]
 
 
+def cloudflare(sdk: Any, url: str, streams: bool) -> Said:
+    """https://pypi.org/project/cloudflare/"""
+    ask: Any = {"messages": [{"role": "user", "content": QUESTION}]}
+    with sdk.Cloudflare(base_url=url, api_token="unused", max_retries=0) as client:
+        if streams:  # which only its general way of asking can
+            kinds: Any = {"cast_to": object, "stream": True, "stream_cls": sdk.Stream[object]}
+            made = list(client.post(f"/accounts/account/ai/run/{GEMMA}", body=ask | {"stream": True}, **kinds))
+            messages = [chunk["choices"][0]["delta"] for chunk in made if chunk.get("choices")]
+        else:
+            messages = [client.ai.run(GEMMA, account_id="account", **ask)["choices"][0]["message"]]
+    calls: dict[int, list[str]] = {}
+    for message in messages:
+        for at, call in enumerate(message.get("tool_calls") or ()):
+            known = calls.setdefault(call.get("index", at), ["", ""])
+            known[0] += call["function"].get("name", "")
+            known[1] += call["function"]["arguments"]
+    said = "".join(message.get("content") or "" for message in messages)
+    return said, [(name, _json(text)) for name, text in calls.values()]
+
+
+def dify(sdk: Any, url: str, streams: bool) -> Said:
+    """https://pypi.org/project/dify-client/"""
+    client = sdk.ChatClient("unused")
+    client.base_url = url
+    reply = client.create_chat_message({}, QUESTION, "someone", "streaming")
+    if reply.status_code != 200:
+        raise RuntimeError(reply.json()["message"])
+    lines = [line.partition("data: ")[2] for line in reply.text.split("\n") if line.startswith("data: ")]
+    events = [_json(line) for line in lines]  # it leaves the reading to its user
+    for event in events:
+        if event["event"] == "error":
+            raise RuntimeError(event["message"])
+    return "".join(event.get("answer", "") for event in events), []
+
+
+def replicate(sdk: Any, url: str, streams: bool) -> Said:
+    """https://pypi.org/project/replicate/"""
+    client = sdk.Client("unused", base_url=url)
+    client.poll_interval = 0.01
+    if streams:
+        return "".join(map(str, client.stream(LLAMA, input={"prompt": QUESTION}))), []
+    return "".join(client.run(LLAMA, {"prompt": QUESTION}, wait=False)), []
+
+
+def text_generation(sdk: Any, url: str, streams: bool) -> Said:
+    """https://pypi.org/project/huggingface-hub/"""
+    client = sdk.InferenceClient(f"{url}/generate_stream" if streams else f"{url}/generate", token="unused")
+    made = client.text_generation(QUESTION, stream=streams, details=True)
+    if not streams:
+        return made.generated_text, []
+    return "".join(output.token.text for output in made if not output.token.special), []
+
+
 def _function(function: Any) -> tuple[str, Any]:
     return function.name, _json(function.arguments)
 
@@ -167,12 +222,16 @@ CLIENTS: dict[str, tuple[str, Callable[[Any, str, bool], Said]]] = {
     "anthropic": ("anthropic", anthropic),
     "anthropic-2023": ("anthropic", anthropic),
     "bedrock-converse": ("boto3", bedrock),
+    "cloudflare-workers-ai": ("cloudflare", cloudflare),
     "cohere": ("cohere", cohere),
     "dashscope": ("dashscope", dashscope),
+    "dify": ("dify_client", dify),
     "gemini": ("google.genai", gemini),
     "ollama": ("ollama", ollama),
     "openai-compatible": ("openai", openai),
     "vertex-gemini": ("google.genai", vertex),
+    "replicate": ("replicate", replicate),
+    "tgi": ("huggingface_hub", text_generation),
 }
 """By mapping: the vendor's package, and how it is asked."""
 EXAMPLES: dict[str, Said] = {
@@ -190,6 +249,12 @@ def swept() -> Iterator[None]:
     gc.collect()
 
 
+def _paths(path: str, base: str) -> set[str]:
+    """Where an answer is: below the mapping's path, and there too where a client encodes the slashes of a model."""
+    here = base + path if path.startswith("/") else path
+    return {here, here.replace(GEMMA, GEMMA.replace("/", "%2F"))}
+
+
 async def used(name: str, example: str) -> Said:
     """What the vendor's client reads of one example, whatever it asks at that address."""
     package, ask = CLIENTS[name]
@@ -204,13 +269,17 @@ async def met(name: str, example: str, package: str, ask: Callable[[Any, str], A
         sdk = pytest.importorskip(package, reason=f"the extra `clients` is not installed: {package}")
         path = ROOT / f"mappings/{name}.yaml"
         ((mapping, _),) = Loader({}).load([(name, path)])[0]
-        wanted = [each for each in mapping.examples if each.name == example]
+        wanted = tuple(each for each in mapping.examples if each.name == example)
         if not wanted:
-            pytest.skip("the mapping has no such example: its streams are the vendor's whole answers")
-        (answer,) = answers(replace(mapping, examples=tuple(wanted)), file_reader(path.parent))
+            pytest.skip("the mapping has no such example: the API does not stream, or knows no tools")
         base = urlsplit(mapping.backend.url).path
-        async with TestServer(mock_app([replace(answer, path=base + answer.path)])) as server:
-            return await asyncio.to_thread(ask, sdk, f"http://{server.host}:{server.port}{base}")
+        made = [
+            replace(answer, path=path)
+            for answer in answers(replace(mapping, examples=wanted), file_reader(path.parent))
+            for path in _paths(answer.path, base)
+        ]
+        async with TestServer(mock_app(made)) as server:
+            return await asyncio.to_thread(ask, sdk, f"http://{server.host}:{server.port}{base}", "stream" in example)
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
