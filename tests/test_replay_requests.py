@@ -299,6 +299,7 @@ ASKED: dict[str, tuple[Any, list[str]]] = {
     "yandexgpt/request_stream.json": (
         lambda r: {"messages": [user("hello! could you please tell me about platypuses?")], "stream": True},
         ["modelUri"],
+    ),
     "vertex/request_embed_predict.json": (
         lambda r: {"input": r["instances"][0]["content"], "task_type": "RETRIEVAL_QUERY"},
         [],
