@@ -118,7 +118,7 @@ class Exchange:
     def part(self, call: Call, encoder: Encoder, identity: Identity) -> Exchange:
         """The exchange of a part of the call, which is as this one's but for what is given."""
         made = copy(self)
-        made.call, made.encoder, made.identity = call, encoder, identity
+        made.call, made._whole_call, made.encoder, made.identity = call, call, encoder, identity
         made.replies, made._terms = EMPTY, {}
         return made
 

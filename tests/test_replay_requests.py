@@ -89,7 +89,7 @@ def _bedrock_capital(r: Any) -> dict[str, Any]:
 def _gemini_capital(r: Any) -> dict[str, Any]:
     question, (call,), (answer,) = (turn["parts"] for turn in r["contents"])
     made, told = call["functionCall"], answer["functionResponse"]
-    sealed = seal(made["id"], call["thoughtSignature"], [])
+    sealed = seal(made["id"], call["thoughtSignature"], [], "gemini")
     assert sealed is not None
     return {
         "messages": [
