@@ -279,7 +279,7 @@ async def met(name: str, example: str, package: str, ask: Callable[[Any, str], A
             for path in _paths(answer.path, base)
         ]
         async with TestServer(mock_app(made)) as server:
-            return await asyncio.to_thread(ask, sdk, f"http://{server.host}:{server.port}{base}", "stream" in example)
+            return await asyncio.to_thread(ask, sdk, f"http://{server.host}:{server.port}{base}")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
