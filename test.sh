@@ -4,7 +4,7 @@ set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 . "$root/deploy/venv.sh"
-ensure_venv "[dev]"
+ensure_venv "[dev,clients]"
 
 cd "$root"
 exec .venv/bin/python -m pytest "$@"

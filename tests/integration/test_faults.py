@@ -131,7 +131,8 @@ async def test_a_backend_that_fails_before_it_says_anything(proxy: Any, row: str
     """Is a proper HTTP error, also for a client that streams; the backend is asked once, and its connection is gone."""
     fault = BEFORE[row]
     async with Backend([REQUEST, *fault.steps, *([] if fault.steps[-1] in (RST, GONE) else [GONE])]) as backend:
-        running = await proxy(mapping(backend.url, timeouts="{first_byte: 200ms}"))
+        patience = "200ms" if fault.code == "upstream_timeout" else "20s"
+        running = await proxy(mapping(backend.url, timeouts=f"{{first_byte: {patience}}}"))
         wire = await fetch(running.url, hello(stream=streams))
         assert (wire.status, wire.error["code"], wire.error["type"]) == (fault.status, fault.code, fault.type)
         assert wire.headers.get("x-should-retry") == fault.retry
@@ -266,7 +267,8 @@ async def test_a_backend_that_fails_later(proxy: Any, row: str) -> None:
     heard = asyncio.Event()
     last = [] if steps[-1] in (RST, GONE) else [GONE]
     async with Backend([REQUEST, stream_head(), SAID, heard, *steps, *last]) as backend:
-        running = await proxy(mapping(backend.url, timeouts="{idle: 200ms}"))
+        patience = "200ms" if code == "upstream_timeout" else "20s"
+        running = await proxy(mapping(backend.url, timeouts=f"{{idle: {patience}}}"))
         wire = await _fetch_and_then(running.url, heard)
         assert wire.status == 200
         assert wire.error["code"] == code or code is None
