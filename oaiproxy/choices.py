@@ -23,13 +23,9 @@ class Choice:
         "_filters",
         "_held",
         "_keeps",
-        "_owner",
         "_plain",
         "_said",
-        "_size",
         "_state",
-        "_thoughts",
-        "_waiting",
         "asked",
         "finish",
         "index",
@@ -54,13 +50,13 @@ class Choice:
         self.stopped = False
         """Whether its text was cut at one of the client's stop strings: nothing follows."""
         self.finish: str | None = None
-        self.tool_calls = ToolCalls(index, new_id, self._seal, self._late)
         self.left_out = left_out
         """State too large for a client, by what it is of, for the log."""
+        self._state = _State(plan.owner, left_out)
+        self.tool_calls = ToolCalls(index, new_id, self._state.seal, self._state.late)
         self._cumulative = plan.cumulative
         self._continues = plan.continues
         self._keeps = plan.keeps_state
-        self._owner = plan.owner
         filtered = plan.tokens or plan.reasoning_tags or terms.prefix or terms.suffix or terms.stop
         self._filters = TextFilters(terms, plan.tokens, plan.reasoning_tags) if filtered else None
         self._plain = not (plan.cumulative or filtered)
@@ -69,13 +65,6 @@ class Choice:
         """Cumulative text so far."""
         self._held: dict[Kind, str] = {}
         """By kind, the half of a character that waits for its other half."""
-        self._state: list[Json] = []
-        """Items of state that wait for a tool call to take them along."""
-        self._waiting = 0
-        """Bytes of them."""
-        self._thoughts: list[str] = []
-        """Reasoning since the last item of state."""
-        self._size = 0
 
     def say(self, text: str, kind: Kind, events: list[Event]) -> bool:
         """Take text that came, and tell what of it goes out; whether there was any that is new."""
@@ -90,7 +79,7 @@ class Choice:
         if kind == "reasoning_content":
             self.thought = True
             if self._keeps:
-                self._think(text)
+                self._state.think(text)
         else:
             self.spoke = True
         if kind != "content":
@@ -103,15 +92,7 @@ class Choice:
 
     def keep(self, found: Json) -> None:
         """Take state that belongs to the message: one item, or a list of them, of which each may have its own text."""
-        for each in found if isinstance(found, list) else [found]:
-            if not each:
-                continue
-            item = each if isinstance(each, dict) and "state" in each and are_items([each]) else {"state": each}
-            if "text" not in item and self._thoughts:
-                item = {"text": "".join(self._thoughts), **item}
-            self._thoughts.clear()
-            self._size = 0
-            self._wait(item)
+        self._state.keep(found)
 
     def close(self) -> list[Event]:
         """What is still to say at the end."""
@@ -123,8 +104,8 @@ class Choice:
         if self._filters is not None:
             self._filter("\ufffd" * len(self._held.get("content", "")), events, more=False)
         events += self.tool_calls.close()
-        if self._state:
-            self._tell_rest(events)
+        if self._state.items and (rest := self._state.rest(self.index)) is not None:
+            events.append(rest)
         events.append(Finish(self._reason(), self.index))
         return events
 
@@ -139,50 +120,9 @@ class Choice:
             if kind == "reasoning_content":
                 self.thought = True
                 if self._keeps:
-                    self._think(piece)
+                    self._state.think(piece)
             events.append(Delta(piece, kind, self.index))
         self.stopped = self._filters.stopped
-
-    def _think(self, text: str) -> None:
-        """Reasoning that its state will need; too much of it is left out."""
-        self._size += len(text)
-        if self._size <= MAX_DECODED:
-            self._thoughts.append(text)
-        elif self._thoughts:
-            self._thoughts.clear()
-            self.left_out.add("the reasoning of a state")
-
-    def _seal(self, call_id: str, state: Json) -> str:
-        """The id of a call with its state, and with what waits for it."""
-        before, self._state, self._waiting = self._state, [], 0
-        sealed = seal(call_id, state, before, self._owner)
-        if sealed is None and before:
-            self.left_out.add("the state of a message")
-            sealed = seal(call_id, state, [], self._owner)
-        if sealed is None:
-            self.left_out.add("the state of a tool call")
-        return sealed or call_id
-
-    def _late(self, call_id: str, state: Json) -> None:
-        self._wait({"id": call_id, "state": state})
-
-    def _wait(self, item: Json) -> None:
-        """Keep an item for the next call that opens, or for the end."""
-        try:
-            size = self._waiting + len(jsontext.dump(item))
-        except jsontext.JsonError:
-            size = MAX_DECODED + 1
-        if size > MAX_DECODED:
-            self.left_out.add("the state of a message")
-            return
-        self._waiting = size
-        self._state.append(item)
-
-    def _tell_rest(self, events: list[Event]) -> None:
-        if self._waiting > MAX_ENCODED or not are_items(self._state):
-            self.left_out.add("the state of a message")
-        else:
-            events.append(Remainder(self._state, self.index, self._owner))
 
     def _suffix(self, text: str) -> str:
         """What cumulative text adds. Half a character at its end (U+FFFD or a lone surrogate) is told when whole."""
@@ -216,6 +156,81 @@ class Choice:
         if held:
             return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         return text
+
+
+class _State:
+    """The state of a choice on its way to the client: in the id of a tool call, or in the message.
+
+    It does not know its choice: no circle of references is left for the garbage collector.
+    """
+
+    __slots__ = ("_left_out", "_owner", "_size", "_thoughts", "_waiting", "items")
+
+    def __init__(self, owner: str, left_out: set[str]) -> None:
+        self.items: list[Json] = []
+        """Those that wait for a tool call to take them along."""
+        self._owner = owner
+        self._left_out = left_out
+        self._waiting = 0
+        """Bytes of the items."""
+        self._thoughts: list[str] = []
+        """Reasoning since the last item."""
+        self._size = 0
+
+    def keep(self, found: Json) -> None:
+        """Take items that belong to the message."""
+        for each in found if isinstance(found, list) else [found]:
+            if not each:
+                continue
+            item = each if isinstance(each, dict) and "state" in each and are_items([each]) else {"state": each}
+            if "text" not in item and self._thoughts:
+                item = {"text": "".join(self._thoughts), **item}
+            self._thoughts.clear()
+            self._size = 0
+            self._wait(item)
+
+    def think(self, text: str) -> None:
+        """Take reasoning that its state will need; too much of it is left out."""
+        self._size += len(text)
+        if self._size <= MAX_DECODED:
+            self._thoughts.append(text)
+        elif self._thoughts:
+            self._thoughts.clear()
+            self._left_out.add("the reasoning of a state")
+
+    def seal(self, call_id: str, state: Json) -> str:
+        """The id of a call with its state, and with what waits for it."""
+        before, self.items, self._waiting = self.items, [], 0
+        sealed = seal(call_id, state, before, self._owner)
+        if sealed is None and before:
+            self._left_out.add("the state of a message")
+            sealed = seal(call_id, state, [], self._owner)
+        if sealed is None:
+            self._left_out.add("the state of a tool call")
+        return sealed or call_id
+
+    def late(self, call_id: str, state: Json) -> None:
+        """Take the state of a call whose id was told before."""
+        self._wait({"id": call_id, "state": state})
+
+    def rest(self, choice: int) -> Event | None:
+        """What no tool call took along, unless it is too large."""
+        if self._waiting > MAX_ENCODED or not are_items(self.items):
+            self._left_out.add("the state of a message")
+            return None
+        return Remainder(self.items, choice, self._owner)
+
+    def _wait(self, item: Json) -> None:
+        """Keep an item for the next call that opens, or for the end."""
+        try:
+            size = self._waiting + len(jsontext.dump(item))
+        except jsontext.JsonError:
+            size = MAX_DECODED + 1
+        if size > MAX_DECODED:
+            self._left_out.add("the state of a message")
+            return
+        self._waiting = size
+        self.items.append(item)
 
 
 _HALVES = "\ufffd" + "".join(map(chr, range(0xD800, 0xDC00)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
+from itertools import count
 
 from oaiproxy import jsontext
 from oaiproxy.auth import Passthrough
@@ -102,7 +103,7 @@ class Reply:
         self._output: list[bytes] = []
         self._failed = not 200 <= status < 300
         self._body = bytearray()
-        self._calls = 0
+        self._new_id = _ids(asked.token)
         self._over = False
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         operation, stream = asked.reading(content_type)
@@ -332,9 +333,11 @@ class Reply:
     def _reader(self, plan: Plan) -> Extraction:
         return Extraction(plan, self._envelope, self._new_id, self._asked.terms(plan))
 
-    def _new_id(self) -> str:
-        self._calls += 1
-        return f"call_{self._asked.token}{self._calls:02d}"
+
+def _ids(token: str) -> Callable[[], str]:
+    """What makes the ids of tool calls that the backend gave none."""
+    numbers = count(1)
+    return lambda: f"call_{token}{next(numbers):02d}"
 
 
 def _is_failure(event: Event) -> bool:
