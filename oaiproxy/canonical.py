@@ -42,6 +42,23 @@ class Call:
     """The name of the mapping that serves it: state in its messages that is for another is left out."""
 
 
+def served(call: Call, mapping: str, reasoning: bool) -> Call:
+    """The call as a mapping serves it; written out, for every request comes through here."""
+    return Call(
+        call.endpoint,
+        call.model,
+        call.stream,
+        call.include_usage,
+        call.messages,
+        call.fields,
+        call.extra,
+        call.request,
+        reasoning,
+        call.texts,
+        mapping,
+    )
+
+
 def without(call: Call, keys: Collection[str]) -> Call:
     """The call as if these fields, by OpenAI's names, had not been sent."""
     fields, request = (

@@ -104,8 +104,8 @@ class Choice:
         if self._filters is not None:
             self._filter("\ufffd" * len(self._held.get("content", "")), events, more=False)
         events += self.tool_calls.close()
-        if self._state.items and (rest := self._state.rest(self.index)) is not None:
-            events.append(rest)
+        if self._state.items and (told := self._state.rest(self.index)) is not None:
+            events.append(told)
         events.append(Finish(self._reason(), self.index))
         return events
 

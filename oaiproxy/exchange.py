@@ -12,14 +12,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Dict
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import quote
 
 from oaiproxy.addresses import follow, over_http
 from oaiproxy.answers import Answer
 from oaiproxy.bodies import UnfitError
-from oaiproxy.canonical import Call, Identity, Names, without
+from oaiproxy.canonical import Call, Identity, Names, served, without
 from oaiproxy.chat_templates import NAME
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
@@ -83,16 +84,14 @@ class Exchange:
             endpoint.result.check(call)
         if call.fields.get("tool_choice") == "none" and endpoint.reads.isdisjoint(_TOLD_OF_CHOICE):
             call = without(call, ("tools", "tool_choice"))
-        if not endpoint.reads.isdisjoint(REASONING):
-            call = replace(call, reasoning=True)
-        call = replace(call, mapping=mapping.name)
+        call = served(call, mapping.name, asks_for_reasoning(endpoint.reads))
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
         self._whole_call = self._variant.completed(call)
         """What was asked, with what is done here and no template reads."""
         call, dropped = self._variant.without_dropped(call)
         emulated = mapping.emulates if endpoint.result is None else frozenset()
-        reads = endpoint.reads | emulated if emulated else endpoint.reads
+        reads = _joined(endpoint.reads, emulated) if emulated else endpoint.reads
         call, unread = leave_out(call, reads, mapping.unsupported)
         self.call = self._variant.completed(call)
         self.dropped: tuple[str, ...] = (*dropped, *unread)
@@ -207,9 +206,7 @@ class Exchange:
             model=mapping.models.get(self.call.model, self.call.model),
             stream=self.backend_streams,
             variables=mapping.variables if self._variant.variables is None else self._variant.variables,
-            headers={
-                name: _readable(value) for name, value in self.client_headers.items() if name in mapping.read_headers
-            },
+            headers=_seen(self.client_headers, mapping.read_headers) if mapping.read_headers else EMPTY,
         )
         scope = Scope(names)
         if (chat_template := self._endpoint.chat_template) is not None:
@@ -241,12 +238,25 @@ class Exchange:
 
 _TOLD_OF_CHOICE = frozenset(("tool_choice", "request.tool_choice", "request.*"))
 """What templates read that tell the backend not to call tools."""
-REASONING = frozenset(
+_REASONING = frozenset(
     f"{owner}.{parts}.type=reasoning"
     for owner in ("messages", "messages[]", "turns", "turns[]")
     for parts in ("parts", "parts[]")
 )
 """What templates read that ask for parts with reasoning by name."""
+
+
+@lru_cache(maxsize=256)
+def asks_for_reasoning(reads: frozenset[str]) -> bool:
+    """Whether templates ask for parts with reasoning."""
+    return not reads.isdisjoint(_REASONING)
+
+
+@lru_cache(maxsize=256)
+def _joined(reads: frozenset[str], emulated: frozenset[str]) -> frozenset[str]:
+    return reads | emulated
+
+
 _CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}
 _CLIENT_NAMES |= {"system": "messages", "turns": "messages"} | {
     name: name
@@ -265,6 +275,10 @@ _CLIENT_NAMES |= {"system": "messages", "turns": "messages"} | {
     )
 }
 """Names that are absent because the client left a field out, and that field."""
+
+
+def _seen(headers: Dict[str, str], names: frozenset[str]) -> dict[str, str]:
+    return {name: _readable(value) for name, value in headers.items() if name in names}
 
 
 def _readable(value: str) -> str:

@@ -85,14 +85,16 @@ def leave_out(call: Call, reads: frozenset[str], overrides: Overrides = Override
 
 
 def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, dropped: list[str]) -> Call:
+    always = _read_fields(call.endpoint, reads)
+    if call.fields.keys() <= always:
+        return call
     fields = _FIELDS[call.endpoint]
     gone: set[str] = set()
     choice = call.fields.get("tool_choice")
-    kept = () if call.endpoint in INPUTS else NEVER_UNREAD
     for name in sorted(call.fields, key=lambda name: name not in _PARTNERS):
         key = _ON_THE_WIRE.get(name, name)
         found = fields[key]
-        if is_read(reads, name, found) or _raw(reads, key) or key in gone or key in kept:
+        if name in always or key in gone:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
@@ -108,6 +110,19 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
         if unread is Unread.DROP:
             dropped.extend((key, *with_it))
     return without(call, gone) if gone else call
+
+
+@lru_cache(maxsize=256)
+def _read_fields(endpoint: str, reads: frozenset[str]) -> frozenset[str]:
+    """The fields that templates read, or that the proxy itself does, by their keys in a call."""
+    names = {**{name: name for name in _FIELDS[endpoint]}, **_ON_THE_WIRE}
+    kept = () if endpoint in INPUTS else NEVER_UNREAD
+    return frozenset(
+        name
+        for name, key in names.items()
+        if (found := _FIELDS[endpoint].get(key)) is not None
+        and (key in kept or is_read(reads, name, found) or _raw(reads, key))
+    )
 
 
 def fields_of(endpoint: str) -> Mapping[str, Field]:
@@ -195,11 +210,15 @@ def _check_forms(call: Call, reads: frozenset[str]) -> None:
 def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dropped: list[str]) -> Call:
     """The call without the parts and tool calls that no template reads, where the mapping says that they may go."""
     sent = _reading(reads, _TEXT_KEYS).sent(call.messages)
-    if any(_says(message) for index, message in enumerate(call.messages) if index not in sent):
+    if len(sent) < len(call.messages) and any(
+        _says(message) for index, message in enumerate(call.messages) if index not in sent
+    ):
         unread = overrides.of("messages", Unread.DROP)
         if unread is Unread.REFUSE:
             raise unsupported("messages", call.model)
         dropped.extend(["messages"] * (unread is Unread.DROP))
+    if not any(isinstance(message.get("content"), list) or _tools_key(message) for message in call.messages):
+        return call
     media, tools = _reading(reads, _MEDIA_KEYS), _reading(reads, _TOOL_KEYS)
     last = len(call.messages) - 1
     messages = []
@@ -291,7 +310,9 @@ class Reading:
         """Which messages reach the backend."""
         sliced, last = bool(_slices(self.reads)), len(messages) - 1
         turns = _turn_numbers(messages) if sliced else []
-        of_all = self.sends()
+        of_all = _sends(self)
+        if of_all.last and of_all.system and of_all.others:
+            return frozenset(range(len(messages)))
         found = []
         for index, message in enumerate(messages):
             sends = self.at(index, turns).sends() if sliced else of_all
@@ -378,6 +399,11 @@ def reads_conversation(reads: frozenset[str]) -> bool:
     found = _reading(reads, _TEXT_KEYS)
     whole = found.whole("messages", "turns")
     return whole or Reading(frozenset(owner + rest for owner, _, _, rest in _slices(reads))).whole("messages", "turns")
+
+
+@lru_cache(maxsize=256)
+def _sends(reading: Reading) -> _Sends:
+    return reading.sends()
 
 
 @lru_cache(maxsize=256)

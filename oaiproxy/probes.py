@@ -15,7 +15,7 @@ from oaiproxy.chat_templates import NAME, RefusedError
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
-from oaiproxy.exchange import REASONING, BackendRequest, Exchange
+from oaiproxy.exchange import BackendRequest, Exchange, asks_for_reasoning
 from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
@@ -116,7 +116,7 @@ class _Probe:
         self._model = model
         self._paths = endpoint.reads
         self._reads = {path.partition(".")[0] for path in endpoint.reads}
-        self._reasons = not endpoint.reads.isdisjoint(REASONING)
+        self._reasons = asks_for_reasoning(endpoint.reads)
         self._source = source
         mode = mapping.variants.get(model, PLAIN).stream
         whole, stream = endpoint.operation(False, mode), endpoint.operation(True, mode)

@@ -7,6 +7,8 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from itertools import count
 
+import msgspec
+
 from oaiproxy import jsontext
 from oaiproxy.auth import Passthrough
 from oaiproxy.decoding import decoder
@@ -40,8 +42,7 @@ class Uncounted:
     completion: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What a reply answers: how the backend was asked, and for whom."""
 
     mapping: Mapping
