@@ -313,8 +313,15 @@ def _arrives(text: str, request: BackendRequest, *, blanks: bool = True) -> bool
     else:
         leaves = []
     leaves += [request.url, *request.headers.values()]
-    forms = (text, jsontext.dump(text)[1:-1].decode(), b64encode(text.encode()).decode(), quote(text, safe=""))
-    return any(form in leaf for leaf in leaves for form in forms)
+    return any(form in leaf for form in _forms(text) for leaf in leaves)
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The text as it can stand in a request, one after another, since of a long one each takes its time."""
+    yield text
+    yield jsontext.dump(text)[1:-1].decode()
+    yield b64encode(text.encode()).decode()
+    yield quote(text, safe="")
 
 
 def _leaves(source: Source) -> Iterator[Source]:

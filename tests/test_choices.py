@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 
 import pytest
 
@@ -156,3 +158,15 @@ def test_a_cut_answer_ends_with_stop() -> None:
     made.finish = "length"
     assert made.stopped
     assert made.close() == [Finish("stop", 2)]
+
+
+def test_a_choice_is_freed_without_the_garbage_collector() -> None:
+    made = choice()
+    say(made, "hi")
+    calls = ref(made.tool_calls)
+    gc.disable()
+    try:
+        del made
+        assert calls() is None
+    finally:
+        gc.enable()

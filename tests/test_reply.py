@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
+from weakref import ref
 
 import pytest
 from hypothesis import given, settings
@@ -1017,3 +1019,18 @@ def test_choices_cumulative_text_and_deltas_agree(frames: list[tuple[int, str]])
         for pieces in ([data], bytewise(data)):
             made = play(mapping, *pieces, stream=True)
             assert [choice["text"] for choice in made.outcome.choices] == wanted
+
+
+def test_a_reply_is_freed_without_the_garbage_collector() -> None:
+    exchange = ask(chat(response="{text: t}"))
+    exchange.backend_request()
+    reply = exchange.reply(200, {})
+    assert reply.feed(b'{"t": "hello"}') + reply.end() == b""
+    assert b"hello" in reply.close()
+    freed = ref(reply)
+    gc.disable()
+    try:
+        del reply
+        assert freed() is None
+    finally:
+        gc.enable()
