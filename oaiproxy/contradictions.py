@@ -95,7 +95,7 @@ class _Check:
         given = {**base, **(source.value or {})}
         index = source.get("choice_index")
         if index and given.get("choices") is None:
-            label = "say which items tell of choices: `choices: <selector>`"
+            label = "say which items tell of choices: `choices: <selector>`; `[@]` where each frame is one"
             self.report("`choice_index` has no effect without `choices`", index, label, key=True)
 
     def tags(self, source: Source) -> None:

@@ -145,7 +145,8 @@ class _Explanation:
         wanted = _listed([_TYPES[name] for name in types], "or")
         given = error.instance
         message = f"`{_name(path)}` is {_kind(given)}, not {wanted}"
-        help_ = _description(error.schema)
+        keys = ", ".join(error.schema.get("properties", ())) if "object" in types else ""
+        help_ = "\n".join(filter(None, (_description(error.schema), keys and f"known keys: {keys}")))
         if given is None:
             message = f"`{_name(path)}` is empty"
             help_ = "indent what belongs to it" if "object" in types else "write its value, or leave the key out"

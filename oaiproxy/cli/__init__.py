@@ -75,7 +75,9 @@ def _arguments(name: str, command: argparse.ArgumentParser) -> None:
             "--port", type=_port, help="port to listen on, over the configuration's; 0 is any free one"
         )
     elif name == "check":
-        command.add_argument("paths", nargs="*", metavar="PATH", help="mapping files or folders (default: mappings)")
+        command.add_argument(
+            "paths", nargs="*", metavar="PATH", help="files, folders, or names of shipped mappings (default: mappings)"
+        )
         command.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
         command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
     elif name == "mock":

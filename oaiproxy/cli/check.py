@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from oaiproxy.cli.output import complain, report
+from oaiproxy.bundled import mapping_path
+from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.loader import Loader
 from oaiproxy.reporters import summary
@@ -19,9 +20,9 @@ DEFAULT_FOLDER = "mappings"
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check or to read."""
     try:
-        files = [file for path in arguments.paths or [DEFAULT_FOLDER] for file in _files(Path(path))]
+        files = [file for name in arguments.paths or [DEFAULT_FOLDER] for file in _files(name)]
     except FileNotFoundError as error:
-        complain(f"there is no file or folder `{error.filename}`")
+        complain(f"there is no file or folder `{error.filename}`{ships(error.filename) if arguments.paths else ''}")
         return 2
     except OSError as error:
         complain(f"`{error.filename}` cannot be read: {error.strerror}")
@@ -48,11 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if any(found.severity is Severity.ERROR for found in findings) else 0
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """The mapping files at a path. Raises FileNotFoundError."""
+def _files(name: str) -> Iterator[Path]:
+    """The mapping files at a path, or the shipped mapping of that name. Raises FileNotFoundError."""
+    path = Path(name)
     if path.is_dir():
         yield from sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml") and not file.is_dir())
     elif path.exists():
         yield path
+    elif (shipped := mapping_path(name, Path())).is_file():
+        yield shipped
     else:
-        raise FileNotFoundError(2, "no such file", str(path))
+        raise FileNotFoundError(2, "no such file", name)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oaiproxy.app import serve_mock
 from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.output import announce, cannot_listen, complain, refuse
+from oaiproxy.cli.output import announce, cannot_listen, complain, refuse, ships
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
@@ -26,7 +26,8 @@ def run(arguments: argparse.Namespace) -> int:
         refuse(error)
         return 1
     except OSError as error:
-        complain(f"`{arguments.mapping}` cannot be read: {error.strerror}")
+        hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) else ""
+        complain(f"`{arguments.mapping}` cannot be read: {error.strerror}{hint}")
         return 2
     if not mapping.examples:
         complain(f"`{arguments.mapping}` has no examples to serve; add some under `examples`")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
 
+from oaiproxy.bundled import shipped_mappings
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
 from oaiproxy.reporters import REPORTERS, summary
@@ -46,6 +48,11 @@ def cannot_listen(host: str, port: int, error: Exception) -> str:
     reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or error
     shown = f"[{host}]" if ":" in host else host
     return f"not started: cannot listen on {shown}:{port}: {reason}; choose with `--host` and `--port`"
+
+
+def ships(name: str) -> str:
+    """What to add where there is no file: the mappings that ship, if `name` could have been the name of one."""
+    return "" if os.sep in name or Path(name).suffix else f"; shipped mappings: {', '.join(shipped_mappings())}"
 
 
 def complain(message: str) -> None:

@@ -141,11 +141,23 @@ def test_several_paths_are_checked_in_their_order(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().err == "2 files checked: 1 error\n"
 
 
+def test_a_shipped_mapping_is_checked_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From any folder; a name that none has tells those that there are."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "example"]) == 0
+    assert capsys.readouterr() == ("1 file checked: no findings\n", "")
+    assert main(["check", "exampel"]) == 2
+    complaint = "oaiproxy: there is no file or folder `exampel`; shipped mappings: anthropic, "
+    assert capsys.readouterr().err.startswith(complaint)
+
+
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
         ("nowhere.yaml", "there is no file or folder `nowhere.yaml`"),
-        ("nowhere/", "there is no file or folder `nowhere`"),
+        ("nowhere/", "there is no file or folder `nowhere/`"),
         (".", "there are no mapping files (*.yaml, *.yml) to check"),
         ("x" * 300, f"`{'x' * 300}` cannot be read: File name too long"),
     ],

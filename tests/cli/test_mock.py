@@ -47,6 +47,14 @@ def test_an_unknown_mapping_is_wrong_use(name: str, capsys: pytest.CaptureFixtur
     assert printed.err.startswith(f"oaiproxy: `{name}` cannot be read: ")
 
 
+def test_an_unknown_name_tells_those_that_ship(capsys: pytest.CaptureFixture[str]) -> None:
+    """A path does not."""
+    main(["mock", "anthropc"])
+    assert "No such file or directory; shipped mappings: anthropic, " in capsys.readouterr().err
+    main(["mock", "./anthropc"])
+    assert "shipped" not in capsys.readouterr().err
+
+
 def test_a_mapping_without_examples_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It tells where they belong."""
     path = tmp_path / "my.yaml"
