@@ -131,7 +131,7 @@ class Flows:
             before.append(self._step(child, names, "POST"))
             names.append(child.value["name"])
         poll = self._poll(source["poll"], names) if source.get("poll") else None
-        names += [CREATED, POLLED] if poll else []
+        names += [CREATED, POLLED] if poll or source.written("poll") else []  # a refused one is a finding already
         names += [SEEN] if self._remembered() else []
         cancel = self._cancel(source["cancel"], names) if source.get("cancel") else None
         after = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from oaiproxy.diagnostics import Span
 from oaiproxy.document import Document
@@ -32,6 +33,16 @@ class Source:
         if not isinstance(self.value, dict) or self.value.get(key) is None:
             return None
         return self[key]
+
+    def written(self, key: str) -> bool:
+        """Whether the document has a value under `key`, also one that was refused and taken out."""
+        value: Any = self.document.data
+        try:
+            for step in (*self.path, key):
+                value = value[step]
+        except (KeyError, TypeError):
+            return False
+        return value is not None
 
     def items(self) -> Iterator[tuple[str, Source]]:
         """The children of a mapping, by key."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rendering import marked, sourced
 
-from oaiproxy.source import merge
+from oaiproxy.source import Source, merge
 
 BASE = "a:\n  x: one\n  deep: {k: 1, l: 2}\n  list: [1, 2]\n  gone: 3\n"
 OVER = "b:\n  deep: {l: 9}\n  list: [7]\n  gone: ~\n  new: four\n"
@@ -66,3 +66,14 @@ def test_a_merge_changes_neither_side() -> None:
 def test_a_value_that_is_no_mapping_replaces() -> None:
     """Whole."""
     assert merge(sourced("a: {x: 1}"), sourced("b: text")).value == "text"
+
+
+def test_what_was_refused_is_still_written() -> None:
+    """A value that was taken out of the data is told from one that nobody wrote; null is nothing."""
+    whole = sourced(OVER)
+    source = Source(whole.document, whole.path, {"list": [7]})
+    assert source.get("new") is None
+    assert source.written("new")
+    assert not source.written("gone")
+    assert not source.written("none")
+    assert not source["list"][0].written("x")
