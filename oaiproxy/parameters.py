@@ -58,10 +58,10 @@ def missing(param: str) -> ClientError:
     return ClientError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
 
 
-def unsupported(param: str, model: str) -> ClientError:
+def unsupported(param: str, model: str, why: str = "its mapping does not read it") -> ClientError:
     """OpenAI's error for a field that this model, which is to say its mapping, has no use for."""
     return ClientError(
-        f"Unsupported parameter: '{param}' is not supported with the model '{model}': its mapping does not read it.",
+        f"Unsupported parameter: '{param}' is not supported with the model '{model}': {why}.",
         param=param,
         code="unsupported_parameter",
     )

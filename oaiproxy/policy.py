@@ -34,6 +34,8 @@ _MESSAGE_TOOL_RESULTS = ("tool_call_id", "tool_name", "role=tool")
 _PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "functions": ("function_call",)}
 """Fields that make no sense without another one."""
 _MEDIA_NAMES = {"image": "images", "image_url": "images", "input_audio": "input_audio", "file": "files"}
+_ANY_IMAGE = "data:image/png;base64,AAAA"
+_NOT_BY_ADDRESS = "it takes images as `data:` URLs, not by address"
 IN_MESSAGES = ("messages", *dict.fromkeys(_MEDIA_NAMES.values()), "tool_calls")
 """What `on_unsupported` calls the things inside of a conversation."""
 NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
@@ -229,11 +231,18 @@ def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dr
             for place, kind in _lost_media(media.at(index, turns), message, last=index == last):
                 lost[place] = (_MEDIA_NAMES[kind], f"messages[{index}].content[{place}].type")
         param = _lost_tools(tools.at(index, turns), message) if index in sent and _tools_key(message) else ""
-        for name, where in [*lost.values(), *([("tool_calls", f"messages[{index}].{param}")] if param else ())]:
+        for place, (name, where) in lost.items():
             unread = overrides.of(name, Unread.REFUSE)
             if unread is Unread.REFUSE:
+                if _passes_as_data(media.at(index, turns), message, place, last=index == last):
+                    raise unsupported(where, call.model, _NOT_BY_ADDRESS)
                 raise unsupported(where, call.model)
             dropped.extend([name] * (unread is Unread.DROP))
+        if param:
+            unread = overrides.of("tool_calls", Unread.REFUSE)
+            if unread is Unread.REFUSE:
+                raise unsupported(f"messages[{index}].{param}", call.model)
+            dropped.extend(["tool_calls"] * (unread is Unread.DROP))
         messages.append(_thinned(message, lost, param) if lost or param else message)
     return _with_messages(call, messages)
 
@@ -447,6 +456,15 @@ def _lost_media(reading: Reading, message: Message, *, last: bool) -> Iterator[t
         only = kinds.count(part["type"]) == 1
         if not reading.carries_part(part, message["role"], last=last, only=only):
             yield place, part["type"]
+
+
+def _passes_as_data(reading: Reading, message: Message, place: int, *, last: bool) -> bool:
+    """Whether the image at this place would be read if its client sent it otherwise."""
+    content = list(message["content"])
+    if content[place]["type"] != "image_url":
+        return False
+    content[place] = {"type": "image_url", "image_url": {"url": _ANY_IMAGE}}
+    return all(lost != place for lost, _ in _lost_media(reading, {**message, "content": content}, last=last))
 
 
 def _lost_tools(reading: Reading, message: Message) -> str:

@@ -253,6 +253,8 @@ def test_media_are_carried_or_refused(body: str, carried: str, kind: str) -> Non
     with pytest.raises(ClientError) as caught:
         ask(reading(body), messages=messages)
     assert (caught.value.param, caught.value.code) == ("messages[0].content[1].type", "unsupported_parameter")
+    otherwise = kind == "link" and "data" in carried.split()
+    assert caught.value.message.endswith("URLs, not by address." if otherwise else "its mapping does not read it.")
 
 
 UNREACHED: dict[str, tuple[str, list[dict[str, Any]], str]] = {
