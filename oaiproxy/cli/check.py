@@ -32,18 +32,25 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     loader = Loader(os.environ)
     findings: list[Diagnostic] = []
-    unread = 0
+    untried = unread = 0
     for file in files:
         try:
-            findings.extend(loader.check(file, environment=not arguments.no_env).diagnostics)
+            checked = loader.check(file, environment=not arguments.no_env)
         except OSError as error:
             complain(f"`{file}` cannot be read: {error.strerror}")
             unread += 1
+        else:
+            findings.extend(checked.diagnostics)
+            untried += checked.mapping is not None and not checked.mapping.examples
     report(findings, loader.sources, sys.stdout, arguments.format)
     if arguments.format == "text":
         count = len(files) - unread
         plural = "" if count == 1 else "s"
-        print(f"{count} file{plural} checked: {summary(findings)}", file=sys.stderr if findings else sys.stdout)
+        told = f"{count} file{plural} checked: {summary(findings)}"
+        if untried:
+            which = "it has" if count == 1 else f"{untried} of them {'has' if untried == 1 else 'have'}"
+            told += f"; {which} no `examples`, so that no answer was tried"
+        print(told, file=sys.stderr if findings else sys.stdout)
     if unread:
         return 2
     return 1 if any(found.severity is Severity.ERROR for found in findings) else 0

@@ -117,7 +117,18 @@ def test_a_warning_is_told_but_is_no_failure(tmp_path: Path, capsys: pytest.Capt
     assert main(["check", str(path)]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("warning[W301]: ")
-    assert err == "1 file checked: 1 warning\n"
+    assert err == "1 file checked: 1 warning; it has no `examples`, so that no answer was tried\n"
+
+
+def test_mappings_without_examples_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Selectors that never met an answer are not taken for sound; in JSON there are findings alone."""
+    (tmp_path / "a.yaml").write_text(SOUND)
+    (tmp_path / "b.yaml").write_text(EXAMPLE)
+    assert main(["check", str(tmp_path)]) == 0
+    told = "2 files checked: no findings; 1 of them has no `examples`, so that no answer was tried\n"
+    assert capsys.readouterr() == (told, "")
+    assert main(["check", "--format", "json", str(tmp_path)]) == 0
+    assert capsys.readouterr() == ("[]\n", "")
 
 
 def test_a_folder_is_searched_for_mappings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
