@@ -56,7 +56,7 @@ def _credentials(backend: Backend) -> Iterator[Fault]:
     library = auth.library if isinstance(auth, TokenAuth | Signed) else None
     if library is not None and find_spec(library.module) is None:
         message = f"these credentials need the library `{library.module}`, which is not installed"
-        yield Fault(("auth",), "E605", message, f"`pip install oaiproxy[{library.extra}]`", key=True)
+        yield Fault(("auth",), "E605", message, f"`pip install 'oaiproxy[{library.extra}]'`", key=True)
     elif isinstance(auth, TokenAuth) and auth.trial is not None:
         try:
             auth.trial()
