@@ -31,7 +31,7 @@ _TOOL_PARTS = {"tool_call": ("arguments", "arguments_json"), "tool_result": ("id
 _MESSAGE_TOOL_RESULTS = ("tool_call_id", "tool_name", "role=tool")
 
 
-_PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "functions": ("function_call",)}
+PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "functions": ("function_call",)}
 """Fields that make no sense without another one."""
 _MEDIA_NAMES = {"image": "images", "image_url": "images", "input_audio": "input_audio", "file": "files"}
 _ANY_IMAGE = "data:image/png;base64,AAAA"
@@ -73,6 +73,9 @@ class Overrides:
         return self.named.get(name) or (usual if name in IN_MESSAGES else self.rest or usual)
 
 
+_USUAL = Overrides()
+
+
 def leave_out(call: Call, reads: frozenset[str], overrides: Overrides = Overrides()) -> tuple[Call, tuple[str, ...]]:
     """The call without what the mapping has no use for, and what of that is to be named.
 
@@ -90,24 +93,20 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
     always = _read_fields(call.endpoint, reads)
     if call.fields.keys() <= always:
         return call
-    fields = _FIELDS[call.endpoint]
     gone: set[str] = set()
     choice = call.fields.get("tool_choice")
-    for name in sorted(call.fields, key=lambda name: name not in _PARTNERS):
+    for name in sorted(call.fields, key=lambda name: name not in PARTNERS):
         key = _ON_THE_WIRE.get(name, name)
-        found = fields[key]
-        if name in always or key in gone:
+        unread = None if name in always else unread_field(call.endpoint, name, reads, overrides)
+        if unread is None or key in gone:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
-        unread = overrides.of(found.name or key, found.unread)
-        if call.endpoint in INPUTS and key in _DONE_HERE and found.unread is Unread.IGNORE:
-            unread = overrides.named.get(key, found.unread)
         if unread is Unread.REFUSE:
             raise unsupported(key, call.model)
         if key == "messages":
             continue
-        with_it = [name for name in _PARTNERS.get(key, ()) if name in call.fields]
+        with_it = [name for name in PARTNERS.get(key, ()) if name in call.fields]
         gone.update((key, *with_it))
         if unread is Unread.DROP:
             dropped.extend((key, *with_it))
@@ -118,13 +117,22 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
 def _read_fields(endpoint: str, reads: frozenset[str]) -> frozenset[str]:
     """The fields that templates read, or that the proxy itself does, by their keys in a call."""
     names = {**{name: name for name in _FIELDS[endpoint]}, **_ON_THE_WIRE}
-    kept = () if endpoint in INPUTS else NEVER_UNREAD
     return frozenset(
         name
         for name, key in names.items()
-        if (found := _FIELDS[endpoint].get(key)) is not None
-        and (key in kept or is_read(reads, name, found) or _raw(reads, key))
+        if key in _FIELDS[endpoint] and unread_field(endpoint, name, reads, _USUAL) is None
     )
+
+
+def unread_field(endpoint: str, name: str, reads: frozenset[str], overrides: Overrides) -> Unread | None:
+    """What becomes of a field that is sent; None where a template reads it, or the proxy itself."""
+    key = _ON_THE_WIRE.get(name, name)
+    found = _FIELDS[endpoint][key]
+    if is_read(reads, name, found) or _raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):
+        return None
+    if endpoint in INPUTS and key in _DONE_HERE and found.unread is Unread.IGNORE:
+        return overrides.named.get(key, found.unread)
+    return overrides.of(found.name or key, found.unread)
 
 
 def fields_of(endpoint: str) -> Mapping[str, Field]:
@@ -149,7 +157,7 @@ def leave_out_named(call: Call, names: Collection[str]) -> tuple[Call, tuple[str
     """
     known = fields_of(call.endpoint)
     gone = [key for key in call.fields if key in known and (known[key].name or key) in names]
-    dropped = [*gone, *(name for key in gone for name in _PARTNERS.get(key, ()) if name in call.fields)]
+    dropped = [*gone, *(name for key in gone for name in PARTNERS.get(key, ()) if name in call.fields)]
     call = without(call, dropped) if dropped else call
     messages = []
     for message in call.messages:

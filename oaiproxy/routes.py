@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from oaiproxy.endpoints.models import encode_model
 from oaiproxy.errors import ClientError
+from oaiproxy.features import features
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
 
@@ -16,6 +17,7 @@ class Routes:
     def __init__(self, mappings: Iterable[Mapping], created: int) -> None:
         self._table = {model: mapping for mapping in mappings for model in mapping.models}
         self._created = created
+        self._features: dict[tuple[int, str], Json] = {}
 
     def resolve(self, model: str) -> Mapping:
         """The mapping of a model. Raises ClientError (404) when nobody serves it."""
@@ -31,8 +33,14 @@ class Routes:
 
     def models(self) -> list[dict[str, Json]]:
         """The model objects, in the order of the mappings."""
-        return [encode_model(name, mapping.name, self._created) for name, mapping in self._table.items()]
+        return [self._object(name, mapping) for name, mapping in self._table.items()]
 
     def model(self, name: str) -> dict[str, Json]:
         """One model object. Raises ClientError (404) when nobody serves it."""
-        return encode_model(name, self.resolve(name).name, self._created)
+        return self._object(name, self.resolve(name))
+
+    def _object(self, name: str, mapping: Mapping) -> dict[str, Json]:
+        key = (id(mapping), name if name in mapping.variants else "")  # all others of a mapping are alike
+        if key not in self._features:
+            self._features[key] = {each: dict(found) for each, found in features(mapping, name).items()}
+        return encode_model(name, mapping.name, self._created, self._features[key])

@@ -18,6 +18,7 @@ from oaiproxy.cli.output import complain, discard_output
 COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
+    "describe": "say what becomes of OpenAI's fields with a mapping",
     "mock": "serve a mapping's examples as its backend",
     "healthcheck": "ask a running proxy whether it is ready",
 }
@@ -80,6 +81,12 @@ def _arguments(name: str, command: argparse.ArgumentParser) -> None:
         )
         command.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
         command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
+    elif name == "describe":
+        command.add_argument("mapping", metavar="MAPPING", help="a mapping file, or the name of a shipped mapping")
+        command.add_argument(
+            "--model", default="", help="one of its models (default: those without words of their own)"
+        )
+        command.add_argument("--format", choices=("text", "json"), default="text", help="form of the table")
     elif name == "mock":
         command.add_argument("mapping", metavar="MAPPING", help="a mapping file, or the name of a shipped mapping")
         command.add_argument(

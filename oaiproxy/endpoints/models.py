@@ -11,9 +11,9 @@ from oaiproxy import jsontext
 from oaiproxy.jsontext import Json
 
 
-def encode_model(name: str, mapping: str, created: int) -> dict[str, Json]:
-    """One model object; it is owned by the mapping that serves it."""
-    return {"id": name, "object": "model", "created": created, "owned_by": mapping}
+def encode_model(name: str, mapping: str, created: int, features: Json) -> dict[str, Json]:
+    """One model object; it is owned by the mapping that serves it. `features` is no key of OpenAI's: see `features`."""
+    return {"id": name, "object": "model", "created": created, "owned_by": mapping, "features": features}
 
 
 def encode_list(models: Iterable[dict[str, Json]]) -> bytes:

@@ -8,12 +8,13 @@ from support import assert_strict, needs_strict
 
 from oaiproxy.endpoints.models import encode_list, encode_model
 
-MODEL = encode_model("m", "my-api", 17)
+MODEL = encode_model("m", "my-api", 17, {"chat": {"refused": ["n"]}})
 
 
 def test_a_model_is_owned_by_its_mapping() -> None:
     """So that a user sees which file serves it."""
-    assert MODEL == {"id": "m", "object": "model", "created": 17, "owned_by": "my-api"}
+    assert (MODEL["owned_by"], MODEL["features"]) == ("my-api", {"chat": {"refused": ["n"]}})
+    assert set(MODEL) == {"id", "object", "created", "owned_by", "features"}
 
 
 def test_a_list_of_models() -> None:
