@@ -270,7 +270,7 @@ class _Run:
         for key, value in wanted.items():
             if key == "text":
                 found = _difference(value or "", made["text"] or "")
-            elif key in RECEIVED:
+            elif key in RECEIVED or key == "logprobs":
                 found = _difference(plain(value), plain(made[key]), exact=False)
             else:
                 found = _difference(value, made[key], exact=False)

@@ -23,6 +23,9 @@ class Outcome:
     finish_reason: str | None = None
     usage: dict[str, Json] | None = None
     refusal: str | None = None
+    logprobs: list[Json] | None = None
+    """The tokens: `{token, logprob}`, of chat with `bytes` and `top_logprobs`."""
+    annotations: list[Json] | None = None
     id: str | None = None
     model: str | None = None
     vectors: list[list[float]] | None = None
@@ -83,7 +86,7 @@ def from_object(data: bytes) -> Outcome:
     outcome = Outcome(usage=answer.get("usage"), id=answer.get("id"), model=answer.get("model"))
     choices = [_Choice() for _ in answer["choices"]]
     for found, choice in zip(choices, answer["choices"], strict=True):
-        found.add(choice.get("message") or {"content": choice.get("text")})
+        found.add(choice.get("message") or {"content": choice.get("text")}, choice.get("logprobs"))
         found.finish_reason = choice["finish_reason"]
     return _filled(outcome, choices)
 
@@ -101,7 +104,7 @@ def from_stream(data: bytes) -> Outcome:
         outcome.id, outcome.model = chunk.get("id"), chunk.get("model")
         for choice in chunk["choices"]:
             found = choices.setdefault(choice.get("index", 0), _Choice())
-            found.add(choice.get("delta") or {"content": choice.get("text")})
+            found.add(choice.get("delta") or {"content": choice.get("text")}, choice.get("logprobs"))
             found.finish_reason = choice["finish_reason"] or found.finish_reason
     for found in choices.values():
         if not found.text and found.calls:
@@ -118,9 +121,13 @@ class _Choice:
     refusal: str | None = None
     finish_reason: str | None = None
     calls: dict[int, dict[str, str]] = field(default_factory=dict)
+    logprobs: list[Json] = field(default_factory=list)
+    annotations: list[Json] = field(default_factory=list)
 
-    def add(self, delta: Json) -> None:
-        """Take a message, or more of one."""
+    def add(self, delta: Json, logprobs: Json) -> None:
+        """Take a message, or more of one, and the log probabilities beside it."""
+        self.logprobs.extend(_tokens(logprobs or {}))
+        self.annotations.extend(delta.get("annotations") or ())
         if delta.get("content") is not None:
             self.text = (self.text or "") + delta["content"]
         if delta.get("reasoning_content") is not None:
@@ -136,7 +143,8 @@ class _Choice:
         """What it said."""
         calls = [_plain(call) for _, call in sorted(self.calls.items())]
         made = {"text": self.text, "reasoning": self.reasoning, "refusal": self.refusal}
-        return {**made, "tool_calls": calls, "finish_reason": self.finish_reason}
+        lists = {"logprobs": self.logprobs or None, "annotations": self.annotations or None}
+        return {**made, **lists, "tool_calls": calls, "finish_reason": self.finish_reason}
 
 
 def _filled(outcome: Outcome, choices: list[_Choice]) -> Outcome:
@@ -146,6 +154,13 @@ def _filled(outcome: Outcome, choices: list[_Choice]) -> Outcome:
     if len(told) > 1:
         outcome.choices = told
     return outcome
+
+
+def _tokens(logprobs: Json) -> list[Json]:
+    """The tokens of chat's object, or of the arrays of completions."""
+    content, refused = (logprobs.get(key) or [] for key in ("content", "refusal"))
+    legacy = zip(logprobs.get("tokens") or (), logprobs.get("token_logprobs") or (), strict=True)
+    return [*content, *refused, *({"token": token, "logprob": value} for token, value in legacy)]
 
 
 def _plain(function: dict[str, str]) -> Json:

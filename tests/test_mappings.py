@@ -13,6 +13,7 @@ from support import ask, bases_in
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
 from oaiproxy.examples import rounds
+from oaiproxy.features import features
 from oaiproxy.loader import Loader
 from oaiproxy.rehearsal import requests_of
 from oaiproxy.reporters import REPORTERS
@@ -58,6 +59,30 @@ def test_it_has_examples_of_every_way_to_ask(path: Path) -> None:
         assert not endpoint.stream or (name, True) in asked
     assert any(each.backend.get("status", 200) >= 400 for example in mapping.examples for each in rounds(example))
     assert all(example.name for example in mapping.examples)
+
+
+def _said(replies: Any) -> list[Any]:
+    return [replies, *replies.get("choices", ())]
+
+
+def test_it_has_examples_of_all_that_it_knows(path: Path) -> None:
+    """Tool calls, whole and streamed, and their results; images; schemas; several answers; log probabilities."""
+    mapping = checked(path).mapping
+    assert mapping is not None
+    known = features(mapping, "")["chat"]["used"]
+    requests = [example.request for example in mapping.examples if example.endpoint == "chat"]
+    asked = {(key, each.get("stream") is True) for each in requests for key in each}
+    told = {key for example in mapping.examples for each in _said(example.replies) for key in each}
+    if "tools" in known:
+        assert {("tools", False), ("tools", True)} <= asked
+        assert "tool_calls" in told
+        assert any(message["role"] == "tool" for each in requests for message in each["messages"])
+    if "extends:" in path.read_text():  # the base shows the rest
+        return
+    assert "images" not in known or '"image_url"' in json.dumps(requests)
+    for field in {"response_format", "n", "logprobs", "reasoning_effort"} & set(known):
+        assert any(key == field for key, _ in asked), field
+    assert "logprobs" not in known or "logprobs" in told
 
 
 def test_its_examples_hold_whatever_is_set(path: Path) -> None:

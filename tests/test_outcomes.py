@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support import ask, bytewise, chat, example
+from support import ask, bytewise, chat, example, load
 
 from oaiproxy.errors import ClientError
 from oaiproxy.outcomes import Outcome, drive, from_error, from_object, from_stream
@@ -31,6 +31,30 @@ def test_tool_calls_are_read_with_their_arguments_as_data(streams: bool) -> None
     outcome = drive(ask(CALLS, stream=streams).reply(200, headers), [CALLED])
     assert (outcome.text, outcome.reasoning, outcome.finish_reason) == ("so", "hm", "tool_calls")
     assert outcome.tool_calls == [{"name": "f", "arguments": {"a": 1}}, {"name": "g", "arguments": "no json"}]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_what_is_told_of_tokens_and_of_the_text(endpoint: str, streams: bool) -> None:
+    """However the endpoint writes it; a choice without any has none."""
+    sinks = "text: t, logprobs: p"
+    body = "body: {q: '{{ prompt }}', p: '{{ logprobs }}'}"
+    text = "oaiproxy: 1\nmodels: [m]\nbackend: {url: 'http://127.0.0.1:9'}\n"
+    text += f"{endpoint}:\n  request: {{path: /x, {body}}}\n  response: {{{sinks}, annotations: n}}\n"
+    wanted = {"logprobs": True if endpoint == "chat" else 1}
+    data = b'{"t": "so", "p": [{"token": "s", "logprob": -1}, {"token": "o", "logprob": -2}], "n": [{"type": "x"}]}'
+    reply = ask(load(text), endpoint=endpoint, stream=streams, **wanted).reply(
+        200, {"content-type": "application/json"}
+    )
+    outcome = drive(reply, [data])
+    found = [(each["token"], each["logprob"]) for each in outcome.logprobs or ()]
+    assert found == [("s", -1), ("o", -2)]
+    assert outcome.annotations == ([{"type": "x"}] if endpoint == "chat" else None)
+    reply = ask(load(text), endpoint=endpoint, stream=streams, **wanted).reply(
+        200, {"content-type": "application/json"}
+    )
+    outcome = drive(reply, [b'{"t": "so"}'])
+    assert (outcome.logprobs, outcome.annotations) == (None, None)
 
 
 def test_a_failure_is_part_of_the_outcome() -> None:
