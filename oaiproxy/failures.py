@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
-from oaiproxy.picks import Envelope, Pick
+from oaiproxy.picks import Pick
 
 MAX_MESSAGE = 500
 """Characters of a backend's message that reach the client."""
@@ -162,14 +162,6 @@ def find_message(body: Json) -> str:
     return ""
 
 
-def describe(body: Json, envelope: Envelope, selectors: ErrorSelectors) -> tuple[str, str | None, str | None]:
-    """The message, type and code that an error body tells."""
-    message, kind, code = (
-        pick(body, envelope) if pick else None for pick in (selectors.message, selectors.type, selectors.code)
-    )
-    return find_message(message) or find_message(body), word(kind), word(code)
-
-
 def not_a_page() -> BackendError:
     """The error for markup where data should come."""
     message = "the backend answered with a web page or XML, not with what its mapping describes"
@@ -228,11 +220,6 @@ def refused_key(status: int, message: str, secrets: Iterable[str]) -> BackendErr
     )
 
 
-def from_value(found: Json, secrets: Iterable[str]) -> BackendError:
-    """The error for a value that tells of a failure although the status is 200: a message, or an object with one."""
-    return from_told(told_by(found), secrets)
-
-
 def told_by(found: Json) -> Told:
     """What a value tells that is a failure: a message, or an object with one."""
     if not isinstance(found, dict):
@@ -277,13 +264,8 @@ def tells_failure(frame: Frame) -> bool:
     return frame.event == "error" or frame.headers.get(":message-type") in ("error", "exception")
 
 
-def from_frame(frame: Frame, body: Json, secrets: Iterable[str]) -> BackendError:
-    """The error for a frame that calls itself one; `body` is its payload, as text where it is not JSON."""
-    return from_told(told_by_frame(frame, body), secrets)
-
-
 def told_by_frame(frame: Frame, body: Json) -> Told:
-    """What a frame tells that calls itself an error; its payload may be empty."""
+    """What a frame tells that calls itself an error; `body` is its payload, as text where it is not JSON."""
     headers = frame.headers
     kind, code = (word(headers.get(name)) for name in (":exception-type", ":error-code"))
     if kind or code or ":error-message" in headers:
