@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from oaiproxy import jsontext
-from oaiproxy.durations import seconds
+from oaiproxy.durations import compile_seconds
 from oaiproxy.errors import ClientError, ProxyError
 from oaiproxy.grants import Grant, LoginRequest, Minted, client_credentials, minted, service_account
 from oaiproxy.jsontext import Json
@@ -192,7 +192,7 @@ class _Compiler:
             if (child := source.get(key)) is not None
         }
         ttl = source.get("ttl")
-        more: dict[str, Any] = {"lifetime": self._seconds(ttl)} if ttl else {}
+        more: dict[str, Any] = {"lifetime": compile_seconds(ttl, self._compilation, 1.0)} if ttl else {}
         return self._token(Grant(build, **picks, **more), source), set()
 
     def _service_account(self, source: Source, auth: Source) -> tuple[Auth | None, set[str]]:
@@ -235,7 +235,7 @@ class _Compiler:
         names = self._names(now="number", uuid="text")
         algorithm, key = given["algorithm"], given["key"]
         claims, headers = (self._tree(source, part, names) for part in ("claims", "headers"))
-        ttl = self._seconds(source["ttl"]) if source.get("ttl") else 3600.0
+        ttl = compile_seconds(source.get("ttl"), self._compilation, 3600.0)
         mint = minted(algorithm, key, claims, headers, ttl, self._variables)
         library = Library("cryptography", "gcp") if needs_library(algorithm) else None
         trial = _trial(algorithm, key) if library else None
@@ -311,14 +311,6 @@ class _Compiler:
         """A compilation whose templates see these names, and `vars`."""
         given = self._compilation
         return Compilation({**shapes, "vars": self._shape}, given.sandbox, given.findings)
-
-    def _seconds(self, source: Source) -> float:
-        try:
-            return seconds(source.value)
-        except ValueError as error:
-            message, _, label = str(error).partition("; ")
-            self._report(f"`{source.path[-1]}` is not a time to wait: {message}", source, label)
-            return 1.0
 
     def _report(self, message: str, source: Source, label: str) -> None:
         self._compilation.report("E105", message, source.span(), label=label)

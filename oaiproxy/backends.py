@@ -7,7 +7,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 from oaiproxy.auth import Auth, Passthrough, check_credentials, compile_auth
-from oaiproxy.durations import seconds as seconds
+from oaiproxy.durations import compile_seconds
 from oaiproxy.requests import check_header
 from oaiproxy.retries import Retry
 from oaiproxy.shapes import shape_of
@@ -133,27 +133,19 @@ class _Compiler:
 
     def timeouts(self, source: Source) -> Timeouts:
         """The given timeouts over the defaults."""
-        given = {key: self._seconds(key, child) for key, child in source.items()}
-        return Timeouts(**{key: value for key, value in given.items() if value is not None})
+        usual = Timeouts()
+        given = source.items()
+        return Timeouts(**{key: compile_seconds(child, self._compilation, getattr(usual, key)) for key, child in given})
 
     def retry(self, source: Source) -> Retry:
         """What the mapping says about failures that a second try may mend."""
         given = source.value
-        backoff = self._seconds("backoff", source["backoff"]) if "backoff" in given else None
         return Retry(
             given.get("max", 2),
             frozenset(given.get("on", ())),
-            0.5 if backoff is None else backoff,
+            compile_seconds(source.get("backoff"), self._compilation, 0.5),
             given.get("respect_retry_after", True),
         )
-
-    def _seconds(self, key: str, source: Source) -> float | None:
-        try:
-            return seconds(source.value)
-        except ValueError as error:
-            message, _, label = str(error).partition("; ")
-            self._report(f"`{key}` is not a time to wait: {message}", source, label)
-            return None
 
     def _report(self, message: str, source: Source, label: str, *, key: bool = False) -> None:
         self._compilation.report("E105", message, source.span(key=key), label=label)

@@ -6,6 +6,20 @@ import math
 import re
 
 from oaiproxy.diagnostics import did_you_mean
+from oaiproxy.source import Source
+from oaiproxy.templates import Compilation
+
+
+def compile_seconds(source: Source | None, compilation: Compilation, default: float) -> float:
+    """The seconds of a key; `default` where it is not given, or is none, which goes to the compilation's findings."""
+    if source is None:
+        return default
+    try:
+        return seconds(source.value)
+    except ValueError as error:
+        message, _, label = str(error).partition("; ")
+        compilation.report("E105", f"`{source.path[-1]}` is not a time to wait: {message}", source.span(), label=label)
+        return default
 
 
 def seconds(value: float | str) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from oaiproxy import jsontext
-from oaiproxy.backends import seconds
 from oaiproxy.canonical import SHAPES
+from oaiproxy.durations import compile_seconds
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import FRAME_SHAPES, Pick, compile_pick
 from oaiproxy.plans import Replies
@@ -143,7 +143,7 @@ class Flows:
     def _step(self, source: Source, names: Iterable[str], method: str) -> Step:
         timeout = source.get("timeout")
         request = self._request(source["request"], names, method)
-        wait = self._seconds(timeout, "timeout", 0) if timeout else None
+        wait = compile_seconds(timeout, self._compilation, 0.0) if timeout else None
         return Step(source.value["name"], request, *self._replies.step(source), wait)
 
     def _poll(self, source: Source, names: list[str]) -> Poll:
@@ -152,8 +152,8 @@ class Flows:
         every = source.get("every")
         first, factor, most = 0.5, 1.5, 5.0
         if every:
-            first = self._seconds(every.get("first"), "first", first)
-            most = self._seconds(every.get("max"), "max", most)
+            first = compile_seconds(every.get("first"), self._compilation, first)
+            most = compile_seconds(every.get("max"), self._compilation, most)
             factor = float(every.value.get("factor", factor))
         done, failed = (frozenset(map(word, given.get(key) or ())) for key in ("done", "failed"))
         if both := sorted(done & failed):
@@ -169,7 +169,7 @@ class Flows:
             first=first,
             factor=factor,
             most=max(first, most),
-            timeout=self._seconds(source.get("timeout"), "timeout", 300.0),
+            timeout=compile_seconds(source.get("timeout"), self._compilation, 300.0),
         )
 
     def _cancel(self, source: Source, names: list[str]) -> Cancel:
@@ -192,16 +192,6 @@ class Flows:
         stream = self._source.get("stream")
         remember = stream.get("remember") if stream else None
         return tuple(remember.value) if remember else ()
-
-    def _seconds(self, source: Source | None, key: str, default: float) -> float:
-        if source is None:
-            return default
-        try:
-            return seconds(source.value)
-        except ValueError as error:
-            message, _, label = str(error).partition("; ")
-            self._compilation.report("E105", f"`{key}` is not a time to wait: {message}", source.span(), label=label)
-            return default
 
     def _check_name(self, source: Source) -> None:
         name = source.value

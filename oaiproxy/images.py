@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-from oaiproxy.backends import seconds
 from oaiproxy.canonical import Call, Message
+from oaiproxy.durations import compile_seconds
 from oaiproxy.errors import ClientError
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
@@ -100,9 +100,8 @@ def compile_images(source: Source | None, compilation: Compilation) -> Images | 
     made = Images(tuple(hosts), private)
     if size := source.get("max_bytes"):
         made = replace(made, max_bytes=_size(size, compilation))
-    if "timeout" in given:
-        made = replace(made, timeout=seconds(given["timeout"]))
-    return replace(made, most=given.get("max", made.most))
+    timeout = compile_seconds(source.get("timeout"), compilation, made.timeout)
+    return replace(made, timeout=timeout, most=given.get("max", made.most))
 
 
 def wanted(call: Call, images: Images) -> dict[str, str]:

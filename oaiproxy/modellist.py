@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oaiproxy import jsontext
-from oaiproxy.backends import seconds
+from oaiproxy.durations import compile_seconds
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope, Pick, compile_pick
 from oaiproxy.requests import RequestTemplate, compile_request, merge_requests, shared_request
@@ -53,13 +53,7 @@ def compile_model_list(source: Source | None, backend: Source, compilation: Comp
         label = "write the names under `models`, or give the proxy a key of its own"
         message = "`models_list` cannot be asked for: the proxy has no key but the clients'"
         compilation.report("E105", message, source.span(key=True), label=label)
-    every = EVERY_SECONDS
-    if given := source.get("every"):
-        try:
-            every = seconds(given.value)
-        except ValueError as error:
-            message, _, label = str(error).partition("; ")
-            compilation.report("E105", f"`every` is not a time to wait: {message}", given.span(), label=label)
+    every = compile_seconds(source.get("every"), compilation, EVERY_SECONDS)
     request = compile_request(merge_requests(shared_request(backend), own), compilation)
     return ModelList(request, compile_pick(source["models"], compilation), every)
 

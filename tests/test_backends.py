@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from support import chat, findings_of
 
-from oaiproxy.backends import seconds
-
 HEAD = "oaiproxy: 1\nmodels: [m]\n"
 
 
@@ -86,21 +84,6 @@ def test_the_examples_may_be_the_backend() -> None:
     """When there are some."""
     examples = "examples: [{request: {messages: []}, backend: {json: {}}}]"
     assert chat(response="{text: t}", backend="{url: 'mock:'}", more=examples).backend.url == "mock:"
-
-
-@pytest.mark.parametrize(
-    ("value", "wanted"), [(5, 5.0), (0.5, 0.5), ("30s", 30.0), ("500ms", 0.5), ("2 m", 120.0), ("1h", 3600.0)]
-)
-def test_durations(value: float | str, wanted: float) -> None:
-    """Numbers are seconds; text has a unit."""
-    assert seconds(value) == wanted
-
-
-@pytest.mark.parametrize("value", ["", "5", "s", "5 days", "-5s", float("inf"), float("nan"), "9" * 400 + "s"])
-def test_what_is_no_duration(value: float | str) -> None:
-    """It is said, with a hint."""
-    with pytest.raises(ValueError, match="duration"):
-        seconds(value)
 
 
 def test_timeouts() -> None:
