@@ -27,7 +27,7 @@ from markupsafe import escape
 
 from oaiproxy.lowering import Lowering
 from oaiproxy.sandbox import LOOP, MAX_BITS, finalizer, offsets
-from oaiproxy.scopes import MAX_NODES, MAX_SIZE, Budget, RenderError
+from oaiproxy.scopes import Budget, RenderError, weigh
 
 MAX_TEXT = 8 * 1024 * 1024
 """Characters that one operation may make."""
@@ -216,7 +216,7 @@ class ChatEnvironment(ImmutableSandboxedEnvironment):
             if isinstance(value, str | list | dict):
                 budget.step(1 + len(value) // 256)
             if name in _WRITING and isinstance(value, list | dict | tuple):
-                _weigh(value)
+                weigh(value)
             if name in _WIDE:
                 for argument in (*arguments, *named.values()):
                     if isinstance(argument, int) and abs(argument) > MAX_WIDTH:
@@ -300,7 +300,7 @@ def _written(value: Any) -> str:
     if isinstance(value, Namespace | Macro) or (callable(value) and not isinstance(value, Undefined)):
         raise RenderError("a function or a namespace is no text")
     if isinstance(value, list | dict | tuple):
-        _weigh(value)
+        weigh(value)
     return str(value)
 
 
@@ -310,24 +310,7 @@ def _charge(budget: Budget, value: Any) -> None:
         _check_size(len(value))
         budget.grow(len(value))
     elif isinstance(value, list | dict | tuple):
-        budget.step(1 + _weigh(value) // 16)
-
-
-def _weigh(value: Any) -> int:
-    """How many values there are in one when it is written out; refuses what is too large then."""
-    found, size = 0, 0
-    rest = [value]
-    while rest:
-        items = rest.pop()
-        found += len(items)
-        for item in items.values() if isinstance(items, dict) else items:
-            if isinstance(item, str):
-                size += len(item)
-            elif isinstance(item, list | dict | tuple):
-                rest.append(item)
-        if found > MAX_NODES or size > MAX_SIZE:
-            raise RenderError(f"a value is larger than {MAX_SIZE} characters or {MAX_NODES} items")
-    return found
+        budget.step(1 + weigh(value) // 16)
 
 
 def _check_size(size: int) -> None:

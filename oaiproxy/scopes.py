@@ -91,6 +91,23 @@ class Names(Protocol):
     def lookup(self, name: str) -> Json: ...
 
 
+def weigh(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> int:
+    """How many values there are in one when it is written out. Raises RenderError for one that is too large then."""
+    found, size = 0, 0
+    rest = [value]
+    while rest:
+        items = rest.pop()
+        found += len(items)
+        for item in items.values() if isinstance(items, dict) else items:
+            if isinstance(item, str):
+                size += len(item)
+            elif isinstance(item, list | dict | tuple):
+                rest.append(item)
+        if found > MAX_NODES or size > MAX_SIZE:
+            raise RenderError(f"a value is larger than {MAX_SIZE} characters or {MAX_NODES} items")
+    return found
+
+
 class Budget:
     """What the templates of one request have cost so far. Whoever passes a bound gets a RenderError."""
 
@@ -125,18 +142,7 @@ class Budget:
     def weigh(self, value: Any) -> None:
         """Refuse a value that is too large when it is written out, if it can be: by loops, or by sharing."""
         if isinstance(value, dict | list) and (self.shared or self.steps > 1000):
-            nodes_, size = 0, 0
-            rest = [value]
-            while rest:
-                items = rest.pop()
-                nodes_ += len(items)
-                for item in items.values() if isinstance(items, dict) else items:
-                    if isinstance(item, str):
-                        size += len(item)
-                    elif isinstance(item, dict | list):
-                        rest.append(item)
-                if nodes_ > MAX_NODES or size > MAX_SIZE:
-                    raise RenderError(f"a value is larger than {MAX_SIZE} characters or {MAX_NODES} items")
+            weigh(value)
 
 
 class Scope:
