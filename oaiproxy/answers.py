@@ -9,10 +9,8 @@ import re
 from collections.abc import Mapping as Dict
 from dataclasses import replace
 
-from oaiproxy.auth import Passthrough
 from oaiproxy.canonical import Call
 from oaiproxy.decoding import decoder
-from oaiproxy.error_rules import error_of
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Audio, Event, Fault, Head, Result, Usage
 from oaiproxy.extraction import Extraction
@@ -235,10 +233,7 @@ class Answer:
         return AUDIO_TYPES[self._call.fields.get("response_format", "mp3")]
 
     def _error(self) -> BackendError:
-        mapping = self._asked.mapping
-        own_key = isinstance(mapping.backend.auth, Passthrough)
-        raw = bytes(self._body[:MAX_ERROR])
-        return error_of(raw, self._envelope, mapping.errors, mapping.secrets, own_key=own_key)
+        return self._asked.error(self._body, self._envelope)
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""

@@ -80,6 +80,12 @@ class Asked(msgspec.Struct, frozen=True):
             return None
         return Uncounted(self.prompt_texts() if need_prompt else None, completion if need_completion else None)
 
+    def error(self, body: bytearray, envelope: Envelope) -> BackendError:
+        """The error for a reply with a status of failure, and as much of its body as came."""
+        mapping = self.mapping
+        own_key = isinstance(mapping.backend.auth, Passthrough)
+        return error_of(bytes(body[:MAX_ERROR]), envelope, mapping.errors, mapping.secrets, own_key=own_key)
+
 
 class Reply:
     """The reader of one reply: bytes of the backend in, bytes for the client out, byte by byte if need be.
@@ -321,11 +327,7 @@ class Reply:
         return data
 
     def _error(self) -> BackendError:
-        """The error for a reply with a status of failure, and as much of its body as came."""
-        mapping = self._asked.mapping
-        own_key = isinstance(mapping.backend.auth, Passthrough)
-        raw = bytes(self._body[:MAX_ERROR])
-        return error_of(raw, self._envelope, mapping.errors, mapping.secrets, own_key=own_key)
+        return self._asked.error(self._body, self._envelope)
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
