@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-import pytest
 from support import ROOT
 
 from oaiproxy.formats import make_format
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 
-WIRE = ROOT.parent / "shared" / "wire"  # on the machines that have them
 FOLDERS = {"anthropic": "anthropic", "bedrock_converse": "bedrock-converse", "cohere_v2": "cohere"}
 FOLDERS |= {"vertex": "vertex-gemini"}
 FOLDERS |= {name: name for name in ("dashscope", "gemini", "ollama", "watsonx", "yandexgpt")}
@@ -22,8 +20,6 @@ FOLDERS |= {name: name for name in ("dify", "flowise", "koboldcpp", "llamacpp", 
 
 LLAMA_3 = {"TRITON_CHAT_TEMPLATE": "llama-3", "TRITON_STOP": "<|eot_id|>"}
 """What is set where the recordings of a self-hosted server were made."""
-
-needs_wire = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are not on this machine")
 
 
 @cache

@@ -19,6 +19,8 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import Exchange
 from oaiproxy.formats import FORMATS, WHOLE
+from oaiproxy.framing import Frame as Framed
+from oaiproxy.framing import Framing
 from oaiproxy.layers import Base, Bases
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.outcomes import Outcome, from_object, from_stream
@@ -28,6 +30,7 @@ from oaiproxy.source import Source
 from oaiproxy.validation import validate
 
 ROOT = Path(__file__).parents[1]
+WIRE = ROOT.parent / "shared" / "wire"  # recorded exchanges, on the machines that have them
 STRICT = ROOT.parent / "shared" / "openai" / "strict"  # OpenAI's own schemas, on the machines that have them
 IDENTITY = Identity("req_1", "t" * 24, "6f1c1c1e-0000-4000-8000-000000000000", 1_700_000_000.5)
 ENVIRONMENT = {"YOUR_API_BASE_URL": "https://backend.test/api", "YOUR_API_KEY": "key-of-the-operator"}
@@ -35,6 +38,7 @@ FRAMINGS = {form.name: form.open for form in (*FORMATS.values(), WHOLE)}
 """Constructors of framings, by name."""
 HI: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
+needs_wire = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are not on this machine")
 needs_strict = pytest.mark.skipif(not STRICT.is_dir(), reason="OpenAI's schemas are not on this machine")
 
 
@@ -158,6 +162,31 @@ def events(sent: bytes) -> Iterator[str]:
         assert event.startswith("data: ")
         assert len(event.splitlines()) == 1, event  # also at U+2028, U+2029 and U+0085
         yield event.removeprefix("data: ")
+
+
+def drive(framing: Framing, reads: Iterable[bytes]) -> tuple[list[Framed], str | None]:
+    """The frames of a body, and the code of the error that ended it."""
+    frames: list[Framed] = []
+    try:
+        for data in reads:
+            frames.extend(framing.feed(data))
+        frames.extend(framing.close())
+    except BackendError as error:
+        return frames, error.code
+    return frames, None
+
+
+def segmentations(body: bytes) -> Iterator[list[bytes]]:
+    """Whole, byte by byte, with empty reads between, and cut in two at every position."""
+    yield [body]
+    yield [body[at : at + 1] for at in range(len(body))]
+    yield [piece for at in range(len(body)) for piece in (b"", body[at : at + 1])]
+    yield from ([body[:at], body[at:]] for at in range(len(body)))
+
+
+def framed(*texts: bytes) -> list[Framed]:
+    """Frames that are nothing but their data."""
+    return [Framed(text) for text in texts]
 
 
 def bytewise(data: bytes) -> list[bytes]:

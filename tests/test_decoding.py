@@ -5,9 +5,10 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import pytest
+from support import segmentations
 
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
@@ -41,13 +42,6 @@ PACKED = {
     "raw, nearly zlib": ("deflate", stored(PLAIN)),
     "deflate, padded": ("deflate", zlib.compress(PLAIN) + b"\0\0"),
 }
-
-
-def segmentations(body: bytes) -> Iterator[list[bytes]]:
-    """Whole, byte by byte, and cut in two at every position."""
-    yield [body]
-    yield [body[at : at + 1] for at in range(len(body))]
-    yield from ([body[:at], body[at:]] for at in range(len(body)))
 
 
 def decode(encoding: str, reads: Iterable[bytes], max_bytes: int | None = None) -> bytes:

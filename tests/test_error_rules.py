@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import chat, findings_of, play
+from support import WIRE, chat, findings_of, play
 
 from oaiproxy.errors import BackendError
 from oaiproxy.formats import FORMATS
 from oaiproxy.framing import Frame
 
-WIRE = Path(__file__).parents[2] / "shared" / "wire"  # recorded exchanges, on the machines that have them
 SSE = {"content-type": "text/event-stream"}
 
 

@@ -9,28 +9,14 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import WIRE, drive
 
-from oaiproxy.errors import BackendError
 from oaiproxy.eventstream import MAX_HEADERS, OVERHEAD, PRELUDE, EventStream, encode_message
 from oaiproxy.framing import Frame
 
-WIRE = Path(__file__).parents[2] / "shared" / "wire"  # recorded streams, on the machines that have them
 RECORDED = sorted(WIRE.glob("bedrock*/*.bin"))
 LARGE = 1 << 20
 EVENT = encode_message(b'{"t":"a"}', {":event-type": "delta", ":message-type": "event"})
-
-
-def drive(reads: list[bytes], max_frame: int = LARGE) -> tuple[list[Frame], str | None]:
-    """The frames of a body, and the code of the error that ended it."""
-    framing = EventStream(max_frame)
-    frames: list[Frame] = []
-    try:
-        for data in reads:
-            frames.extend(framing.feed(data))
-        frames.extend(framing.close())
-    except BackendError as error:
-        return frames, error.code
-    return frames, None
 
 
 def message(block: bytes, payload: bytes = b"") -> bytes:
@@ -61,7 +47,7 @@ VALUES: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("block", "value"), VALUES.values(), ids=VALUES)
 def test_headers_of_all_types_are_text(block: bytes, value: str) -> None:
     """Their names are in lower case."""
-    assert drive([message(block, b"x")]) == ([Frame(b"x", headers={"h": value})], None)
+    assert drive(EventStream(LARGE), [message(block, b"x")]) == ([Frame(b"x", headers={"h": value})], None)
 
 
 BROKEN: dict[str, bytes] = {
@@ -81,7 +67,7 @@ BROKEN: dict[str, bytes] = {
 @pytest.mark.parametrize("block", BROKEN.values(), ids=BROKEN)
 def test_headers_that_cannot_be_read(block: bytes) -> None:
     """They are a fault of the backend, and of the sort that comes again."""
-    assert drive([message(block)]) == ([], "upstream_invalid_frame")
+    assert drive(EventStream(LARGE), [message(block)]) == ([], "upstream_invalid_frame")
 
 
 @pytest.mark.parametrize("at", range(len(EVENT)))
@@ -89,7 +75,7 @@ def test_a_changed_byte_is_noticed(at: int) -> None:
     """Wherever it stands; what came before it is yielded."""
     broken = bytearray(EVENT)
     broken[at] ^= 1
-    frames, code = drive([EVENT + bytes(broken)])
+    frames, code = drive(EventStream(LARGE), [EVENT + bytes(broken)])
     assert [frame.event for frame in frames] == ["delta"]
     assert code == "upstream_invalid_frame"
 
@@ -97,28 +83,31 @@ def test_a_changed_byte_is_noticed(at: int) -> None:
 @pytest.mark.parametrize("size", range(1, len(EVENT)))
 def test_a_message_that_breaks_off(size: int) -> None:
     """It is not the end of an answer."""
-    assert drive([EVENT[:size]])[1] == "upstream_truncated"
+    assert drive(EventStream(LARGE), [EVENT[:size]])[1] == "upstream_truncated"
 
 
 def test_lengths_that_contradict_each_other() -> None:
     """A message is as long as its parts at the least."""
     for total, headers in ((OVERHEAD - 1, 0), (OVERHEAD + 3, 4)):
         prelude = struct.pack(">II", total, headers)
-        assert drive([prelude + struct.pack(">I", crc32(prelude)) + b"x" * 20]) == ([], "upstream_invalid_frame")
+        assert drive(EventStream(LARGE), [prelude + struct.pack(">I", crc32(prelude)) + b"x" * 20]) == (
+            [],
+            "upstream_invalid_frame",
+        )
 
 
 def test_a_large_message_is_refused_before_it_came() -> None:
     """By its length; one of just the bound passes."""
-    assert drive([EVENT[:PRELUDE]], max_frame=len(EVENT) - 1) == ([], "upstream_event_too_large")
-    assert drive([EVENT], max_frame=len(EVENT))[1] is None
+    assert drive(EventStream(len(EVENT) - 1), [EVENT[:PRELUDE]]) == ([], "upstream_event_too_large")
+    assert drive(EventStream(len(EVENT)), [EVENT])[1] is None
 
 
 def test_an_exception_is_named_by_its_type() -> None:
     """Its payload may be empty; an error has its words in its headers."""
     headers = {":message-type": "exception", ":exception-type": "throttlingException"}
-    (frame,), _ = drive([encode_message(b"", headers)])
+    (frame,), _ = drive(EventStream(LARGE), [encode_message(b"", headers)])
     assert (frame.event, frame.data, frame.headers) == ("throttlingException", b"", headers)
-    (frame,), _ = drive([encode_message(b"", {":message-type": "error", ":error-code": "Broken"})])
+    (frame,), _ = drive(EventStream(LARGE), [encode_message(b"", {":message-type": "error", ":error-code": "Broken"})])
     assert (frame.event, frame.headers[":error-code"]) == ("", "Broken")
 
 
@@ -132,7 +121,7 @@ def test_what_is_written_is_read(messages: list[tuple[bytes, dict[str, str]]], d
     body = b"".join(encode_message(payload, headers) for payload, headers in messages)
     places = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=12)))
     reads = [body[start:end] for start, end in zip([0, *places], [*places, len(body)], strict=True)]
-    frames, code = drive(reads)
+    frames, code = drive(EventStream(LARGE), reads)
     assert code is None
     assert [(frame.data, dict(frame.headers)) for frame in frames] == messages
 
@@ -148,8 +137,8 @@ def test_single_bytes_cost_no_more_than_their_number() -> None:
 def test_recorded_streams(path: Path) -> None:
     """Each is read to its end, the same byte by byte, and is written again as it was sent."""
     body = path.read_bytes()
-    frames, code = drive([body])
+    frames, code = drive(EventStream(LARGE), [body])
     assert code is None
     assert frames
-    assert drive([body[at : at + 1] for at in range(len(body))]) == (frames, None)
+    assert drive(EventStream(LARGE), [body[at : at + 1] for at in range(len(body))]) == (frames, None)
     assert b"".join(encode_message(frame.data, dict(frame.headers)) for frame in frames) == body

@@ -3,66 +3,37 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from support import FRAMINGS
+from support import FRAMINGS, WIRE, drive, framed, segmentations
 
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import EMPTY, Frame, Sse
 
-WIRE = Path(__file__).parents[2] / "shared" / "wire"  # recorded streams, on the machines that have them
 LARGE = 1 << 20
 BOM = b"\xef\xbb\xbf"
-
-Outcome = tuple[list[Frame], str | None]
-
-
-def drive(name: str, reads: Iterable[bytes], max_frame: int = LARGE) -> Outcome:
-    """The frames of a body, and the code of the error that ended it."""
-    framing = FRAMINGS[name](max_frame)
-    frames: list[Frame] = []
-    try:
-        for data in reads:
-            frames.extend(framing.feed(data))
-        frames.extend(framing.close())
-    except BackendError as error:
-        return frames, error.code
-    return frames, None
-
-
-def segmentations(body: bytes) -> Iterator[list[bytes]]:
-    """Whole, byte by byte, with empty reads between, and cut in two at every position."""
-    yield [body]
-    yield [body[at : at + 1] for at in range(len(body))]
-    yield [piece for at in range(len(body)) for piece in (b"", body[at : at + 1])]
-    yield from ([body[:at], body[at:]] for at in range(len(body)))
 
 
 def check(name: str, body: bytes, frames: list[Frame], code: str | None = None, max_frame: int = LARGE) -> None:
     for reads in segmentations(body):
-        assert drive(name, reads, max_frame) == (frames, code), reads
-
-
-def values(*texts: bytes) -> list[Frame]:
-    return [Frame(text) for text in texts]
+        assert drive(FRAMINGS[name](max_frame), reads) == (frames, code), reads
 
 
 SSE = {
-    "lf": (b"data: a\n\ndata: b\n\n", values(b"a", b"b")),
-    "crlf": (b"data: a\r\n\r\ndata: b\r\n\r\n", values(b"a", b"b")),
-    "cr": (b"data: a\r\rdata: b\r\r", values(b"a", b"b")),
-    "mixed line ends": (b"data: a\r\n\ndata: b\n\rdata: c\r\r\ndata: d\n\n", values(b"a", b"b", b"c", b"d")),
-    "lf after cr is half of a crlf": (b"data: a\r\ndata: b\r\n\r\n", values(b"a\nb")),
-    "byte order mark": (BOM + b"data: a\n\n", values(b"a")),
+    "lf": (b"data: a\n\ndata: b\n\n", framed(b"a", b"b")),
+    "crlf": (b"data: a\r\n\r\ndata: b\r\n\r\n", framed(b"a", b"b")),
+    "cr": (b"data: a\r\rdata: b\r\r", framed(b"a", b"b")),
+    "mixed line ends": (b"data: a\r\n\ndata: b\n\rdata: c\r\r\ndata: d\n\n", framed(b"a", b"b", b"c", b"d")),
+    "lf after cr is half of a crlf": (b"data: a\r\ndata: b\r\n\r\n", framed(b"a\nb")),
+    "byte order mark": (BOM + b"data: a\n\n", framed(b"a")),
     "second byte order mark is part of a name": (BOM + BOM + b"data: a\n\n", [Frame(b"", fields={"\ufeffdata": "a"})]),
-    "without the space": (b"data:a\n\n", values(b"a")),
-    "only one space is dropped": (b"data:  a \n\n", values(b" a ")),
-    "multi-line data": (b"data: :\ndata: \ndata: Why\n\n", values(b":\n\nWhy")),
-    "data without colon": (b"data\n\n", values(b"")),
-    "two lines of data without colon": (b"data\ndata\n\n", values(b"\n")),
-    "empty data": (b"data:\n\ndata: \n\n", values(b"", b"")),
+    "without the space": (b"data:a\n\n", framed(b"a")),
+    "only one space is dropped": (b"data:  a \n\n", framed(b" a ")),
+    "multi-line data": (b"data: :\ndata: \ndata: Why\n\n", framed(b":\n\nWhy")),
+    "data without colon": (b"data\n\n", framed(b"")),
+    "two lines of data without colon": (b"data\ndata\n\n", framed(b"\n")),
+    "empty data": (b"data:\n\ndata: \n\n", framed(b"", b"")),
     "event name": (b"event: done\ndata: {}\n\n", [Frame(b"{}", event="done")]),
     "last event name wins": (b"event: a\nevent:b\ndata: 1\n\n", [Frame(b"1", event="b")]),
     "event without data": (b"event: ping\n\ndata: a\n\n", [Frame(b"", event="ping"), Frame(b"a")]),
@@ -72,21 +43,21 @@ SSE = {
         [Frame(b"{}", event="result", id="1", fields={"": "HTTP_STATUS/400"})],
     ),
     "last comment wins": (b": a\n: b\ndata: x\n\n", [Frame(b"x", fields={"": "b"})]),
-    "comment of its own": (b": hi\n\ndata: a\n\n:\n\n:408: 408 Request Timeout\n", values(b"a")),
+    "comment of its own": (b": hi\n\ndata: a\n\n:\n\n:408: 408 Request Timeout\n", framed(b"a")),
     "nothing to dispatch": (b"id: 3\n\nretry: 5\n\n: c\n\nevent:\n\n\n\n\r\n", []),
     "retry is kept": (b"retry: 5\ndata: a\n\n", [Frame(b"a", fields={"retry": "5"})]),
     "unknown field": (b"message:\ndata:{}\n\n", [Frame(b"{}", fields={"message": ""})]),
     "line without colon": (b"message\ndata:{}\n\n", [Frame(b"{}", fields={"message": ""})]),
     "unknown field alone": (b'meta: {"a":1}\n\n', [Frame(b"", fields={"meta": '{"a":1}'})]),
-    "no final blank line": (b"data: a\n\ndata: b\n", values(b"a", b"b")),
+    "no final blank line": (b"data: a\n\ndata: b\n", framed(b"a", b"b")),
     "no final line end": (b"data: a\n\nevent: x\ndata: b", [Frame(b"a"), Frame(b"b", event="x")]),
-    "no final line end after cr": (b"data: a\r\rdata: b\r", values(b"a", b"b")),
+    "no final line end after cr": (b"data: a\r\rdata: b\r", framed(b"a", b"b")),
     "ends within the name": (b"event: x\nda", [Frame(b"", event="x", fields={"da": ""})]),
     "odd separators are data": (
         "data: a\u2028b\u2029c\x85d\x1ce\x0bf\x0cg\n\n".encode(),
-        values("a\u2028b\u2029c\x85d\x1ce\x0bf\x0cg".encode()),
+        framed("a\u2028b\u2029c\x85d\x1ce\x0bf\x0cg".encode()),
     ),
-    "invalid utf-8 is left to the reader": (b"data: \xff\xe2\x80\n\n", values(b"\xff\xe2\x80")),
+    "invalid utf-8 is left to the reader": (b"data: \xff\xe2\x80\n\n", framed(b"\xff\xe2\x80")),
     "invalid utf-8 in a name": (b"event: \xff\ndata: a\n\n", [Frame(b"a", event="\ufffd")]),
     "nothing": (b"", []),
     "only a byte order mark": (BOM, []),
@@ -111,35 +82,38 @@ def test_sse_that_keeps_the_space() -> None:
 def test_sse_yields_an_event_at_the_cr_that_ends_it() -> None:
     """A CR at the end of a read dispatches at once, though it may be half of a CRLF."""
     framing = FRAMINGS["sse"](LARGE)
-    assert list(framing.feed(b"data: a\r\r")) == values(b"a")
-    assert list(framing.feed(b"\ndata: b\r\n\r")) == values(b"b")
+    assert list(framing.feed(b"data: a\r\r")) == framed(b"a")
+    assert list(framing.feed(b"\ndata: b\r\n\r")) == framed(b"b")
     assert list(framing.feed(b"\n")) == []
 
 
 def test_sse_keeps_a_bounded_number_of_fields() -> None:
     """An event of very many unknown fields is a frame with the first 64 of them."""
     body = b"".join(b"f%d: x\n" % number for number in range(1000)) + b"\n"
-    [frame], code = drive("sse", [body])
+    [frame], code = drive(FRAMINGS["sse"](LARGE), [body])
     assert code is None
     assert list(frame.fields) == [f"f{number}" for number in range(64)]
 
 
 def test_sse_comments_for_ever_are_no_event() -> None:
     """Heartbeats without blank lines between them never add up to an event that is too large."""
-    assert drive("sse", [b": ping\n"] * 1000 + [b"data: a\n\n"], 16) == ([Frame(b"a", fields={"": "ping"})], None)
+    assert drive(FRAMINGS["sse"](16), [b": ping\n"] * 1000 + [b"data: a\n\n"]) == (
+        [Frame(b"a", fields={"": "ping"})],
+        None,
+    )
 
 
 NDJSON = {
-    "lf": (b'{"a":1}\n{"b":2}\n', values(b'{"a":1}', b'{"b":2}')),
-    "crlf": (b"{}\r\n[]\r\n", values(b"{}", b"[]")),
-    "blank lines": (b"\n\n{}\n \t\r\n\n[]\n\n", values(b"{}", b"[]")),
-    "white space around": (b"  {}\t\n", values(b"{}")),
-    "byte order mark": (BOM + b"{}\n{}\n", values(b"{}", b"{}")),
-    "no final line end": (b"{}\n[1]", values(b"{}", b"[1]")),
-    "record separators": (b"\x1e{}\n\x1e[]\n\x1e1", values(b"{}", b"[]", b"1")),
-    "scalars": (b'1\nnull\n"x"\n', values(b"1", b"null", b'"x"')),
-    "odd separators are data": ('"\u2028\x85\x1c"\n'.encode(), values('"\u2028\x85\x1c"'.encode())),
-    "not json is left to the reader": (b"<html>\n}", values(b"<html>", b"}")),
+    "lf": (b'{"a":1}\n{"b":2}\n', framed(b'{"a":1}', b'{"b":2}')),
+    "crlf": (b"{}\r\n[]\r\n", framed(b"{}", b"[]")),
+    "blank lines": (b"\n\n{}\n \t\r\n\n[]\n\n", framed(b"{}", b"[]")),
+    "white space around": (b"  {}\t\n", framed(b"{}")),
+    "byte order mark": (BOM + b"{}\n{}\n", framed(b"{}", b"{}")),
+    "no final line end": (b"{}\n[1]", framed(b"{}", b"[1]")),
+    "record separators": (b"\x1e{}\n\x1e[]\n\x1e1", framed(b"{}", b"[]", b"1")),
+    "scalars": (b'1\nnull\n"x"\n', framed(b"1", b"null", b'"x"')),
+    "odd separators are data": ('"\u2028\x85\x1c"\n'.encode(), framed('"\u2028\x85\x1c"'.encode())),
+    "not json is left to the reader": (b"<html>\n}", framed(b"<html>", b"}")),
     "nothing": (b"", []),
 }
 
@@ -153,26 +127,26 @@ def test_ndjson(body: bytes, frames: list[Frame]) -> None:
 @pytest.mark.parametrize("tail", [b'{"a":1', b'{"a":"}', b'["\\"', b'"abc', b'  [{"a":[]}'])
 def test_ndjson_cut_short(tail: bytes) -> None:
     """A body that ends in the middle of a value yields the lines before it, and is truncated."""
-    check("ndjson", b"{}\n" + tail, values(b"{}"), "upstream_truncated")
+    check("ndjson", b"{}\n" + tail, framed(b"{}"), "upstream_truncated")
 
 
 CONCAT = {
-    "glued": (b'{"a":1}{"b":[2]}[3]', values(b'{"a":1}', b'{"b":[2]}', b"[3]")),
-    "spaced": (b' {}\t[]\r\n{}\n"x" ', values(b"{}", b"[]", b"{}", b'"x"')),
-    "record separators": (b"\x1e{}\n\x1e{}\n", values(b"{}", b"{}")),
-    "nul between": (b"{}\0{}\0", values(b"{}", b"{}")),
-    "byte order mark": (BOM + b"{}{}", values(b"{}", b"{}")),
-    "pretty printed": (b'{\n  "a": [\n    1\n  ]\n}\n{\n}', values(b'{\n  "a": [\n    1\n  ]\n}', b"{\n}")),
-    "brackets in strings": (b'{"}{][":"{"}["]"]', values(b'{"}{][":"{"}', b'["]"]')),
-    "escapes": (b'{"a":"\\"}"}["\\\\"]"\\\\\\""', values(b'{"a":"\\"}"}', b'["\\\\"]', b'"\\\\\\""')),
-    "scalars": (b"1 -2.5e+3 true null\nNaN", values(b"1", b"-2.5e+3", b"true", b"null", b"NaN")),
-    "scalar before a structure": (b'1{}true[]2"x"3', values(b"1", b"{}", b"true", b"[]", b"2", b'"x"', b"3")),
-    "strings": (b'"a""b" "{" "["', values(b'"a"', b'"b"', b'"{"', b'"["')),
-    "many escapes": (b'{"a":"' + b"\\n" * 150 + b'}"}[]', values(b'{"a":"' + b"\\n" * 150 + b'}"}', b"[]")),
-    "many strings": (b"[" + b'"]",' * 150 + b"1]{}", values(b"[" + b'"]",' * 150 + b"1]", b"{}")),
-    "deep": (b"[" * 300 + b"]" * 300 + b"{}", values(b"[" * 300 + b"]" * 300, b"{}")),
-    "odd separators are data": ('{"\u2028":"\x85\x1c"}{}'.encode(), values('{"\u2028":"\x85\x1c"}'.encode(), b"{}")),
-    "brackets are not matched": (b"{]{}", values(b"{]", b"{}")),
+    "glued": (b'{"a":1}{"b":[2]}[3]', framed(b'{"a":1}', b'{"b":[2]}', b"[3]")),
+    "spaced": (b' {}\t[]\r\n{}\n"x" ', framed(b"{}", b"[]", b"{}", b'"x"')),
+    "record separators": (b"\x1e{}\n\x1e{}\n", framed(b"{}", b"{}")),
+    "nul between": (b"{}\0{}\0", framed(b"{}", b"{}")),
+    "byte order mark": (BOM + b"{}{}", framed(b"{}", b"{}")),
+    "pretty printed": (b'{\n  "a": [\n    1\n  ]\n}\n{\n}', framed(b'{\n  "a": [\n    1\n  ]\n}', b"{\n}")),
+    "brackets in strings": (b'{"}{][":"{"}["]"]', framed(b'{"}{][":"{"}', b'["]"]')),
+    "escapes": (b'{"a":"\\"}"}["\\\\"]"\\\\\\""', framed(b'{"a":"\\"}"}', b'["\\\\"]', b'"\\\\\\""')),
+    "scalars": (b"1 -2.5e+3 true null\nNaN", framed(b"1", b"-2.5e+3", b"true", b"null", b"NaN")),
+    "scalar before a structure": (b'1{}true[]2"x"3', framed(b"1", b"{}", b"true", b"[]", b"2", b'"x"', b"3")),
+    "strings": (b'"a""b" "{" "["', framed(b'"a"', b'"b"', b'"{"', b'"["')),
+    "many escapes": (b'{"a":"' + b"\\n" * 150 + b'}"}[]', framed(b'{"a":"' + b"\\n" * 150 + b'}"}', b"[]")),
+    "many strings": (b"[" + b'"]",' * 150 + b"1]{}", framed(b"[" + b'"]",' * 150 + b"1]", b"{}")),
+    "deep": (b"[" * 300 + b"]" * 300 + b"{}", framed(b"[" * 300 + b"]" * 300, b"{}")),
+    "odd separators are data": ('{"\u2028":"\x85\x1c"}{}'.encode(), framed('{"\u2028":"\x85\x1c"}'.encode(), b"{}")),
+    "brackets are not matched": (b"{]{}", framed(b"{]", b"{}")),
     "nothing": (b"", []),
     "only space": (b" \n", []),
     "only a byte order mark": (BOM, []),
@@ -186,17 +160,17 @@ def test_json_concat(body: bytes, frames: list[Frame]) -> None:
 
 
 CONCAT_ERRORS = {
-    "open object": (b'{}{"a":', values(b"{}"), "upstream_truncated"),
-    "open string": (b'{}"a', values(b"{}"), "upstream_truncated"),
+    "open object": (b'{}{"a":', framed(b"{}"), "upstream_truncated"),
+    "open string": (b'{}"a', framed(b"{}"), "upstream_truncated"),
     "open string in object": (b'{"a":"}', [], "upstream_truncated"),
-    "ends in an escape": (b'{}["a\\', values(b"{}"), "upstream_truncated"),
-    "comma between": (b"{},{}", values(b"{}"), "upstream_invalid_json"),
-    "comma after a scalar": (b"1,2", values(b"1"), "upstream_invalid_json"),
-    "surplus bracket": (b"{}}{}", values(b"{}"), "upstream_invalid_json"),
+    "ends in an escape": (b'{}["a\\', framed(b"{}"), "upstream_truncated"),
+    "comma between": (b"{},{}", framed(b"{}"), "upstream_invalid_json"),
+    "comma after a scalar": (b"1,2", framed(b"1"), "upstream_invalid_json"),
+    "surplus bracket": (b"{}}{}", framed(b"{}"), "upstream_invalid_json"),
     "html": (b"<html>", [], "upstream_invalid_json"),
     "second byte order mark": (BOM + BOM + b"{}", [], "upstream_invalid_json"),
     "half a byte order mark": (BOM[:2], [], "upstream_invalid_json"),
-    "not ascii": (b"{}\xff", values(b"{}"), "upstream_invalid_json"),
+    "not ascii": (b"{}\xff", framed(b"{}"), "upstream_invalid_json"),
 }
 
 
@@ -211,20 +185,20 @@ def test_a_value_is_yielded_with_its_last_byte(name: str) -> None:
     """Nothing waits for the next value: the last byte of an object completes its frame."""
     framing = FRAMINGS[name](LARGE)
     assert list(framing.feed(b'[{"a":' if name == "json-array" else b'{"a":')) == []
-    assert list(framing.feed(b"[1]}")) == values(b'{"a":[1]}')
+    assert list(framing.feed(b"[1]}")) == framed(b'{"a":[1]}')
 
 
 ARRAY = {
-    "compact": (b'[{"a":1},{"b":2}]', values(b'{"a":1}', b'{"b":2}')),
-    "pretty printed": (b'[{\n  "a": 1\n}\n,\n{\n  "b": [2]\n}]\n', values(b'{\n  "a": 1\n}', b'{\n  "b": [2]\n}')),
-    "scalars": (b'[1, -2.5 ,"a,]",null,[],true]', values(b"1", b"-2.5", b'"a,]"', b"null", b"[]", b"true")),
+    "compact": (b'[{"a":1},{"b":2}]', framed(b'{"a":1}', b'{"b":2}')),
+    "pretty printed": (b'[{\n  "a": 1\n}\n,\n{\n  "b": [2]\n}]\n', framed(b'{\n  "a": 1\n}', b'{\n  "b": [2]\n}')),
+    "scalars": (b'[1, -2.5 ,"a,]",null,[],true]', framed(b"1", b"-2.5", b'"a,]"', b"null", b"[]", b"true")),
     "empty": (b" [ ] ", []),
-    "byte order mark": (BOM + b"[1]", values(b"1")),
-    "space after": (b"[{}]\r\n\n ", values(b"{}")),
-    "nested arrays": (b"[[],[[1]]]", values(b"[]", b"[[1]]")),
-    "plain object": (b' {"error":{"code":404}}\n', values(b'{"error":{"code":404}}')),
-    "plain objects": (b"{}\n[1]{}", values(b"{}", b"[1]", b"{}")),
-    "plain scalar": (b"null", values(b"null")),
+    "byte order mark": (BOM + b"[1]", framed(b"1")),
+    "space after": (b"[{}]\r\n\n ", framed(b"{}")),
+    "nested arrays": (b"[[],[[1]]]", framed(b"[]", b"[[1]]")),
+    "plain object": (b' {"error":{"code":404}}\n', framed(b'{"error":{"code":404}}')),
+    "plain objects": (b"{}\n[1]{}", framed(b"{}", b"[1]", b"{}")),
+    "plain scalar": (b"null", framed(b"null")),
     "nothing": (b"", []),
     "only space": (b" \n", []),
 }
@@ -237,19 +211,19 @@ def test_json_array(body: bytes, frames: list[Frame]) -> None:
 
 
 ARRAY_ERRORS = {
-    "not closed": (b"[{}", values(b"{}"), "upstream_truncated"),
-    "ends after a comma": (b"[{},", values(b"{}"), "upstream_truncated"),
-    "ends within an element": (b'[{},{"a"', values(b"{}"), "upstream_truncated"),
-    "ends within a number": (b"[1,2", values(b"1"), "upstream_truncated"),
+    "not closed": (b"[{}", framed(b"{}"), "upstream_truncated"),
+    "ends after a comma": (b"[{},", framed(b"{}"), "upstream_truncated"),
+    "ends within an element": (b'[{},{"a"', framed(b"{}"), "upstream_truncated"),
+    "ends within a number": (b"[1,2", framed(b"1"), "upstream_truncated"),
     "only opened": (b"[", [], "upstream_truncated"),
     "plain object cut short": (b'{"error":', [], "upstream_truncated"),
-    "missing comma": (b"[{}{}]", values(b"{}"), "upstream_invalid_json"),
-    "missing comma after a number": (b"[1 2]", values(b"1"), "upstream_invalid_json"),
-    "double comma": (b"[{},,{}]", values(b"{}"), "upstream_invalid_json"),
+    "missing comma": (b"[{}{}]", framed(b"{}"), "upstream_invalid_json"),
+    "missing comma after a number": (b"[1 2]", framed(b"1"), "upstream_invalid_json"),
+    "double comma": (b"[{},,{}]", framed(b"{}"), "upstream_invalid_json"),
     "leading comma": (b"[,{}]", [], "upstream_invalid_json"),
-    "trailing comma": (b"[{},]", values(b"{}"), "upstream_invalid_json"),
-    "something after": (b"[{}]{}", values(b"{}"), "upstream_invalid_json"),
-    "second array": (b"[{}]\n[{}]", values(b"{}"), "upstream_invalid_json"),
+    "trailing comma": (b"[{},]", framed(b"{}"), "upstream_invalid_json"),
+    "something after": (b"[{}]{}", framed(b"{}"), "upstream_invalid_json"),
+    "second array": (b"[{}]\n[{}]", framed(b"{}"), "upstream_invalid_json"),
     "html": (b"<html>", [], "upstream_invalid_json"),
     "half a byte order mark": (BOM[:1], [], "upstream_invalid_json"),
 }
@@ -277,7 +251,7 @@ def test_text(body: bytes) -> None:
     """Text comes out as it went in, with U+FFFD for what is not UTF-8, and never half a character."""
     expected = body.removeprefix(BOM).decode("utf-8", "replace")
     for reads in segmentations(body):
-        frames, code = drive("text", reads, 1)
+        frames, code = drive(FRAMINGS["text"](1), reads)
         assert code is None
         assert all(frame.data for frame in frames)
         assert "".join(frame.data.decode() for frame in frames) == expected
@@ -287,16 +261,16 @@ def test_text_yields_at_each_read() -> None:
     """Text is passed on as it comes, up to the last complete character."""
     framing = FRAMINGS["text"](LARGE)
     assert [list(framing.feed(data)) for data in (b"a\xc3", b"\xa9", b"b")] == [
-        values(b"a"),
-        values(b"\xc3\xa9"),
-        values(b"b"),
+        framed(b"a"),
+        framed(b"\xc3\xa9"),
+        framed(b"b"),
     ]
     assert list(framing.close()) == []
 
 
 @pytest.mark.parametrize(
     ("body", "frames"),
-    [(b"", []), (b" \r\n", []), (b' {"a":1}\n', values(b' {"a":1}\n')), (b"\xff", values(b"\xff"))],
+    [(b"", []), (b" \r\n", []), (b' {"a":1}\n', framed(b' {"a":1}\n')), (b"\xff", framed(b"\xff"))],
 )
 def test_whole(body: bytes, frames: list[Frame]) -> None:
     """The whole body is one frame; a blank one is none."""
@@ -304,18 +278,18 @@ def test_whole(body: bytes, frames: list[Frame]) -> None:
 
 
 TOO_LARGE = {
-    "sse line": ("sse", b"data: a\n\ndata: 123456789012345678901234567890\n\n", values(b"a")),
-    "sse many lines": ("sse", b"data: a\n\n" + b"data: 12345\n" * 4 + b"\n", values(b"a")),
+    "sse line": ("sse", b"data: a\n\ndata: 123456789012345678901234567890\n\n", framed(b"a")),
+    "sse many lines": ("sse", b"data: a\n\n" + b"data: 12345\n" * 4 + b"\n", framed(b"a")),
     "sse fields": ("sse", b"event: 1234567890\nid: 1234567890\n\n", []),
     "sse comment": ("sse", b":123456789012345678901234567890\n", []),
     "sse byte order mark": ("sse", BOM + b"data:123456789012345678901", []),
-    "ndjson": ("ndjson", b'{}\n{"a":"12345678901234567890"}\n{}\n', values(b"{}")),
+    "ndjson": ("ndjson", b'{}\n{"a":"12345678901234567890"}\n{}\n', framed(b"{}")),
     "ndjson blank": ("ndjson", b" " * 30, []),
-    "json-concat object": ("json-concat", b'{}{"a":"12345678901234567890"}{}', values(b"{}")),
-    "json-concat string": ("json-concat", b'{}"1234567890123456789012345', values(b"{}")),
-    "json-concat number": ("json-concat", b"1 1234567890123456789012345 1", values(b"1")),
-    "json-array": ("json-array", b'[{},{"a":"12345678901234567890"}]', values(b"{}")),
-    "json-array plain": ("json-array", b'{}{"a":"12345678901234567890"}', values(b"{}")),
+    "json-concat object": ("json-concat", b'{}{"a":"12345678901234567890"}{}', framed(b"{}")),
+    "json-concat string": ("json-concat", b'{}"1234567890123456789012345', framed(b"{}")),
+    "json-concat number": ("json-concat", b"1 1234567890123456789012345 1", framed(b"1")),
+    "json-array": ("json-array", b'[{},{"a":"12345678901234567890"}]', framed(b"{}")),
+    "json-array plain": ("json-array", b'{}{"a":"12345678901234567890"}', framed(b"{}")),
     "whole": ("whole", b"123456789012345678901234567890", []),
 }
 
@@ -339,7 +313,7 @@ def test_too_large(name: str, body: bytes, frames: list[Frame]) -> None:
 def test_a_frame_of_exactly_the_bound(name: str, body: bytes, frame: bytes) -> None:
     """The bound itself is allowed."""
     for reads in segmentations(body):
-        assert drive(name, reads, 11)[0][:1] == [Frame(frame)]
+        assert drive(FRAMINGS[name](11), reads)[0][:1] == [Frame(frame)]
 
 
 @pytest.mark.parametrize(
@@ -404,13 +378,13 @@ def test_recorded_streams(path: Path) -> None:
     """Recorded streams are framed without error, and byte by byte as whole."""
     body = path.read_bytes()
     for name in NAMES[path.suffix]:
-        whole = drive(name, [body])
-        bytewise = drive(name, [body[at : at + 1] for at in range(len(body))])
+        whole = drive(FRAMINGS[name](LARGE), [body])
+        bytewise = drive(FRAMINGS[name](LARGE), [body[at : at + 1] for at in range(len(body))])
         assert whole[1] is None
         assert whole[0]
         if name == "text":
             whole, bytewise = (
-                (values(b"".join(frame.data for frame in frames)), None) for frames, _ in (whole, bytewise)
+                (framed(b"".join(frame.data for frame in frames)), None) for frames, _ in (whole, bytewise)
             )
         assert bytewise == whole
         if "json" in name:

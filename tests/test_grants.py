@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ROOT, chat
+from support import WIRE, chat, needs_wire
 
 from oaiproxy.auth import TokenAuth
 from oaiproxy.errors import BackendError
@@ -17,8 +17,6 @@ from oaiproxy.signing import Moment
 
 NOW = 1_700_000_000.0
 MOMENT = Moment(NOW, "u-u-i-d")
-WIRE = ROOT.parent / "shared/wire"
-RECORDED = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are not on this machine")
 
 
 def auth(text: str) -> TokenAuth:
@@ -40,7 +38,7 @@ def read(grant: Grant, body: Any, status: int = 200) -> Any:
     return grant.read(status, {"x-ttl": "7"}, data, NOW)
 
 
-@RECORDED
+@needs_wire
 @pytest.mark.parametrize(
     ("text", "request_file", "reply_file", "lifetime"),
     [

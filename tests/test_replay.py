@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from recordings import FOLDERS, WIRE, needs_wire, shipped
-from support import HI, ROOT, ask, bytewise
+from recordings import FOLDERS, shipped
+from support import HI, ROOT, WIRE, ask, bytewise, needs_wire
 
 from oaiproxy.auth import TokenAuth
 from oaiproxy.grants import Grant

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from recordings import FOLDERS, WIRE, needs_wire, shipped
-from support import ask
+from recordings import FOLDERS, shipped
+from support import WIRE, ask, needs_wire
 
 from oaiproxy.opaque import seal
 

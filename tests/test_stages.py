@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from support import drive, framed, segmentations
 
 from oaiproxy.errors import BackendError
 from oaiproxy.eventstream import EventStream, encode_message
@@ -18,37 +19,18 @@ from oaiproxy.stages import Base64, Delimited, Messages, Piped, encode_length
 LARGE = 1 << 20
 
 
-def drive(begin: Callable[[], Framing], reads: list[bytes]) -> tuple[list[Frame], str | None]:
-    framing = begin()
-    frames: list[Frame] = []
-    try:
-        for data in reads:
-            frames.extend(framing.feed(data))
-        frames.extend(framing.close())
-    except BackendError as error:
-        return frames, error.code
-    return frames, None
-
-
 def check(begin: Callable[[], Framing], body: bytes, frames: list[Frame], code: str | None = None) -> None:
-    """Whole, byte by byte, and cut in two at every place."""
-    assert drive(begin, [body]) == (frames, code)
-    assert drive(begin, [body[at : at + 1] for at in range(len(body))]) == (frames, code)
-    for at in range(len(body)):
-        assert drive(begin, [body[:at], body[at:]]) == (frames, code)
-
-
-def values(*texts: bytes) -> list[Frame]:
-    return [Frame(text) for text in texts]
+    for reads in segmentations(body):
+        assert drive(begin(), reads) == (frames, code), reads
 
 
 DELIMITED: dict[str, tuple[bytes, bytes, list[Frame]]] = {
-    "nul": (b"\0", b'{"a":1}\0{"b":2}\0', values(b'{"a":1}', b'{"b":2}')),
-    "rest without its delimiter": (b"\0", b"a\0b", values(b"a", b"b")),
-    "nothing between": (b"\0", b"\0\0a\0\0", values(b"a")),
-    "blanks are a frame": (b"\0", b"a\0 \0", values(b"a", b" ")),
-    "two bytes": (b"\r\n", b"a\r\nb\rc\nd\r\n", values(b"a", b"b\rc\nd")),
-    "that begins like its end": (b"aab", b"xaaaab1aab", values(b"xaa", b"1")),
+    "nul": (b"\0", b'{"a":1}\0{"b":2}\0', framed(b'{"a":1}', b'{"b":2}')),
+    "rest without its delimiter": (b"\0", b"a\0b", framed(b"a", b"b")),
+    "nothing between": (b"\0", b"\0\0a\0\0", framed(b"a")),
+    "blanks are a frame": (b"\0", b"a\0 \0", framed(b"a", b" ")),
+    "two bytes": (b"\r\n", b"a\r\nb\rc\nd\r\n", framed(b"a", b"b\rc\nd")),
+    "that begins like its end": (b"aab", b"xaaaab1aab", framed(b"xaa", b"1")),
     "nothing": (b"\0", b"", []),
 }
 
@@ -62,23 +44,23 @@ def test_delimited(delimiter: bytes, body: bytes, frames: list[Frame]) -> None:
 @pytest.mark.parametrize("body", [b"x" * 11 + b"\0", b"x" * 13])
 def test_delimited_too_large(body: bytes) -> None:
     """With its delimiter or without."""
-    assert drive(partial(Delimited, 10, b"\0"), [body[:6], body[6:]]) == ([], "upstream_event_too_large")
+    assert drive(Delimited(10, b"\0"), [body[:6], body[6:]]) == ([], "upstream_event_too_large")
 
 
 def test_delimited_of_exactly_the_bound() -> None:
     """It passes, and so does what follows."""
-    check(partial(Delimited, 10, b"\0"), b"x" * 10 + b"\0y", values(b"x" * 10, b"y"))
+    check(partial(Delimited, 10, b"\0"), b"x" * 10 + b"\0y", framed(b"x" * 10, b"y"))
 
 
 def test_messages() -> None:
     """Each behind its length; an empty one is a frame too."""
-    check(partial(Messages, LARGE), b"".join(map(encode_length, [b"a", b"", b"bc"])), values(b"a", b"", b"bc"))
+    check(partial(Messages, LARGE), b"".join(map(encode_length, [b"a", b"", b"bc"])), framed(b"a", b"", b"bc"))
 
 
 def test_messages_broken() -> None:
     """Cut short, or too long by their length alone."""
-    assert drive(partial(Messages, LARGE), [encode_length(b"abc")[:-1]]) == ([], "upstream_truncated")
-    assert drive(partial(Messages, 2), [struct.pack(">I", 3)]) == ([], "upstream_event_too_large")
+    assert drive(Messages(LARGE), [encode_length(b"abc")[:-1]]) == ([], "upstream_truncated")
+    assert drive(Messages(2), [struct.pack(">I", 3)]) == ([], "upstream_event_too_large")
 
 
 def packed(payload: bytes) -> bytes:
@@ -124,8 +106,8 @@ def test_an_error_around_is_not_read_as_what_is_within() -> None:
 
 def test_the_inner_body_ends_with_the_outer() -> None:
     """Its last frame comes, and one that breaks off is a fault."""
-    check(lambda: Piped(Delimited(LARGE, b"\0"), Ndjson(LARGE)), b'{"a":\x001}\0', values(b'{"a":1}'))
-    assert drive(lambda: Piped(Delimited(LARGE, b"\0"), JsonArray(LARGE)), [b"[1"])[1] == "upstream_truncated"
+    check(lambda: Piped(Delimited(LARGE, b"\0"), Ndjson(LARGE)), b'{"a":\x001}\0', framed(b'{"a":1}'))
+    assert drive(Piped(Delimited(LARGE, b"\0"), JsonArray(LARGE)), [b"[1"])[1] == "upstream_truncated"
 
 
 def test_the_inner_envelope_comes_first() -> None:

@@ -6,13 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from support import IDENTITY, ROOT, assert_strict, load
+from support import IDENTITY, WIRE, assert_strict, load, needs_wire
 
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.exchange import Exchange
 
-WIRE = ROOT.parent / "shared" / "wire"
-pytestmark = pytest.mark.skipif(not WIRE.is_dir(), reason="the recordings are not on this machine")
+pytestmark = needs_wire
 HEAD = "oaiproxy: 1\nmodels: [m]\nbackend: {url: 'https://b'}\n"
 
 

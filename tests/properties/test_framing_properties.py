@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
+import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import FRAMINGS
@@ -45,17 +46,10 @@ def cut(data: st.DataObject, body: bytes) -> list[bytes]:
 
 
 def drive(name: str, reads: list[bytes], max_frame: int) -> tuple[list[Frame], str | None]:
-    framing = FRAMINGS[name](max_frame)
-    frames: list[Frame] = []
-    try:
-        for data in reads:
-            frames.extend(framing.feed(data))
-        frames.extend(framing.close())
-    except BackendError as error:
-        return frames, error.code
-    if name == "text":
+    frames, code = support.drive(FRAMINGS[name](max_frame), reads)
+    if name == "text" and code is None:
         frames = [Frame(b"".join(frame.data for frame in frames))]
-    return frames, None
+    return frames, code
 
 
 @names

@@ -1,27 +1,15 @@
 """Selectors agree with the library on any expression and any value, and fail as promised on any text."""
 
 import json
-from dataclasses import dataclass, field
 
 import jmespath
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import FRAME
 
 from oaiproxy.selectors import SelectorError, compile_selector
 
-
-@dataclass(frozen=True)
-class Frame:
-    event: str = ""
-    id: str = ""
-    fields: dict = field(default_factory=dict)
-    headers: dict = field(default_factory=dict)
-    status: int = 0
-    raw: bytes = b""
-
-
-FRAME = Frame()
 NAMES = ("a", "b", "c")
 
 scalars = st.one_of(

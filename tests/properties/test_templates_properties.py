@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from jinja2 import nodes
-from rendering import ANY, sourced
+from rendering import ANY, Values, sourced
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import SHAPES
 from oaiproxy.lowering import closure_of, evaluation_of, generate
 from oaiproxy.sandbox import Sandbox
-from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
+from oaiproxy.scopes import Absent, RenderError, Scope
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import compile_tree
@@ -141,14 +141,6 @@ values = st.recursive(
     max_leaves=8,
 )
 scopes = st.fixed_dictionaries({}, optional=dict.fromkeys(("x", "y", "xs"), values))
-
-
-class Values:
-    def __init__(self, names: dict[str, Any]) -> None:
-        self.names = names
-
-    def lookup(self, name: str) -> Any:
-        return self.names.get(name, ABSENT)
 
 
 def tree_of(value: Any, shapes: Any) -> tuple[Any, Compilation]:
