@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from jsonschema import Draft202012Validator
 
 from oaiproxy.canonical import Identity
@@ -187,6 +189,27 @@ def segmentations(body: bytes) -> Iterator[list[bytes]]:
 def framed(*texts: bytes) -> list[Framed]:
     """Frames that are nothing but their data."""
     return [Framed(text) for text in texts]
+
+
+@asynccontextmanager
+async def listening(app: web.Application, scheme: str = "http") -> AsyncIterator[str]:
+    """The address of an application on a free port of loopback; a client that leaves ends its request."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def serving(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]], scheme: str = "http"
+) -> AbstractAsyncContextManager[str]:
+    """The address of a server that answers every request so."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    return listening(app, scheme)
 
 
 def bytewise(data: bytes) -> list[bytes]:

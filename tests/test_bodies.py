@@ -13,7 +13,7 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted import Client
-from support import IDENTITY, ask, chat, findings_of, load
+from support import IDENTITY, ask, chat, findings_of, load, serving
 
 from oaiproxy.bodies import BODIES, Body, UnfitError, decoded, texts
 from oaiproxy.canonical import Names
@@ -54,19 +54,11 @@ async def received(request: BackendRequest) -> list[tuple[str, str | None, str |
             found.append((part.name or "", part.filename, part.headers.get("Content-Type"), bytes(await part.read())))
         return web.Response()
 
-    app = web.Application()
-    app.router.add_post("/g", handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        assert request.body is not None
-        async with await Client.connect(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
-            head = f"POST /g HTTP/1.1\r\nHost: a\r\nContent-Type: {request.headers['Content-Type']}\r\n"
-            await client.send(f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body)
-            assert (await client.answer()).status == 200
-    finally:
-        await runner.cleanup()
+    assert request.body is not None
+    async with serving(handle) as url, await Client.connect(url) as client:
+        head = f"POST /g HTTP/1.1\r\nHost: a\r\nContent-Type: {request.headers['Content-Type']}\r\n"
+        await client.send(f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body)
+        assert (await client.answer()).status == 200
     return found
 
 

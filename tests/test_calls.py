@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from conftest import Proxy
 from scripted import Client, event, fetch, hello, request, settled
-from support import load
+from support import load, serving
 
 from oaiproxy.app import Running
 from oaiproxy.mapping import Mapping
@@ -41,13 +41,7 @@ class Api:
 
     async def start(self, stack: AsyncExitStack) -> Api:
         """Listen."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.url = await stack.enter_async_context(serving(self._handle))
         return self
 
     async def until(self, asked: str, times: int = 1) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import WSCloseCode, WSMsgType, web
 from scripted import GONE, PATIENCE, REQUEST, Backend, Client, fetch, hello, settled
-from support import load
+from support import listening, load, serving
 
 from oaiproxy.loader import file_reader
 from oaiproxy.mapping import Mapping
@@ -50,22 +50,9 @@ async def backend(talk: Talk) -> AsyncIterator[Server]:
         await talk(socket, seen)
         return socket
 
-    async with serving(handle) as url:
+    async with serving(handle, "ws") as url:
         seen.url = url
         yield seen
-
-
-@asynccontextmanager
-async def serving(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """A real server on a free port."""
-    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"ws://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 def mapping(url: str, more: str = "", form: str = "messages") -> Mapping:
@@ -211,11 +198,11 @@ async def test_a_handshake_that_is_refused(
     """It is read as any reply; no redirect is followed."""
     asked: list[str] = []
 
-    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(request: web.Request) -> web.StreamResponse:
         asked.append(request.path)
         return web.Response(status=given, headers=headers, body=body)
 
-    async with serving(handle) as url:  # type: ignore[arg-type]
+    async with serving(handle, "ws") as url:
         running = await proxy(mapping(url))
         wire = await fetch(running.url, hello())
     assert (wire.status, wire.error["code"]) == (status, code)
@@ -308,15 +295,10 @@ examples:
   - request: {messages: [{role: user, content: hi}]}
     backend: {stream: [{data: {t: a}}, {data: {t: b, d: true}}]}
 """
-    runner = web.AppRunner(mock_app(answers(load(text), file_reader(__file__))), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        running = await proxy(load(text.replace("mock:", f"ws://127.0.0.1:{runner.addresses[0][1]}")))
+    async with listening(mock_app(answers(load(text), file_reader(__file__))), "ws") as url:
+        running = await proxy(load(text.replace("mock:", url)))
         assert (await fetch(running.url, hello())).text == "ab"
         assert (await fetch(running.url, hello(model="m"))).status == 200
-    finally:
-        await runner.cleanup()
 
 
 async def test_calls_around_it_go_over_http(proxy: Any) -> None:
@@ -339,7 +321,7 @@ async def test_calls_around_it_go_over_http(proxy: Any) -> None:
         await socket.receive()
         return socket
 
-    async with serving(handle) as url:
+    async with serving(handle, "ws") as url:
         auth = "login: {request: {path: /login, body: {k: hush}}, token: token}"
         running = await proxy(
             load(f"""
