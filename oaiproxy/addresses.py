@@ -1,7 +1,8 @@
-"""Addresses that a backend's reply names: which of them a mapping follows, and what is sent there.
+"""Addresses, of a mapping or of a backend's reply, to those that requests are sent to.
 
-A host that a reply could choose freely would get the credentials, and would reach what only the proxy can reach
-(server-side request forgery): https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
+Of those in a reply only some are followed. A host that it could choose freely would get the credentials, and would
+reach what only the proxy can reach (server-side request forgery):
+https://cheatsheetseries.owasp.org/cheatsheets/Server_Side_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit
 
 from oaiproxy.errors import BackendError
 from oaiproxy.jsontext import Json
+from oaiproxy.source import Source
+from oaiproxy.templates import Compilation, has_template
 
 MAX_ADDRESS = 8192
 """Characters of an address in a reply."""
@@ -22,7 +25,12 @@ _ADDRESS = re.compile(
     re.IGNORECASE,
 )
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\\]")
-_PORTS = {"http": 80, "https": 443}
+_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\\]")
+"""Characters that no address of a mapping holds: a copied one often ends in a blank, or hides one."""
+PORTS = {"http": 80, "https": 443}
+"""The usual port of a scheme."""
+_HANDSHAKE = {"ws": "http", "wss": "https"}
+_LOOPBACK = re.compile(r"localhost|127\.\d+\.\d+\.\d+|::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class Address:
     target: str
 
     def __str__(self) -> str:
-        port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}{self.target}"
 
 
@@ -45,12 +53,71 @@ def parse_address(text: str) -> Address | None:
     if found is None:
         return None
     scheme = found["scheme"].lower()
-    port = int(found["port"]) if found["port"] else _PORTS[scheme]
+    port = int(found["port"]) if found["port"] else PORTS[scheme]
     if not 0 < port < 65536:
         return None
-    path = quote(found["path"] or "/", safe="/%:@!$&'()*+,;=~", errors="replace")
+    path = encode_path(found["path"] or "/")
     query = quote(found["query"] or "", safe="?/%:@!$&'()*+,;=~[]", errors="replace")
     return Address(scheme, found["host"].lower(), port, path + query)
+
+
+def encode_path(path: str) -> str:
+    """A path as it stands in an address: what is not allowed there is percent-encoded."""
+    return quote(path, safe="/%:@!$&'()*+,;=~", errors="replace")
+
+
+def compile_address(source: Source, compilation: Compilation, *, websocket: bool = False) -> str:
+    """The address, without a slash at its end; what is wrong in it goes to the compilation's findings."""
+    text: str = source.value
+    name = ".".join(map(str, source.path))
+    token_server = source.path[-1] == "token_url"
+
+    def report(message: str, label: str) -> None:
+        compilation.report("E105", f"`{name}` {message}", source.span(), label=label)
+
+    if source.path in source.document.unresolved:
+        return text
+    if has_template(text):
+        report("cannot hold a template", "the host never depends on a request")
+        return text
+    if _SPACE_OR_CONTROL.search(text):
+        label = "take it out" if text.strip() == text else "there is one at its beginning or end: take it out"
+        report("holds a blank, a control character or a backslash", label)
+        return text
+    try:
+        parts = urlsplit(text)
+        schemes = ("http", "https", "ws", "wss") if websocket else ("http", "https")
+        valid = parts.scheme in schemes and bool(parts.hostname) and parts.port is not False
+    except ValueError:
+        valid = False
+    if not valid:
+        socket = text.startswith(("ws:", "wss:")) and name == "backend.url" and not websocket
+        label = "add `transport: websocket` beside it" if socket else "write `https://host/path`"
+        report("is not an http or https address", label)
+        return text
+    if parts.username or parts.password:
+        label = "take them out: they have keys of their own here" if token_server else "put them under `backend.auth`"
+        report("holds credentials", label)
+    elif parts.query or parts.fragment:
+        label = f"put it under `{name.rpartition('.')[0]}.query`"
+        report("holds a query or a fragment", "take it out; `login` can send one" if token_server else label)
+    netloc = _netloc(parts)
+    if netloc is None:
+        report("has a host that is none", "write it in ASCII: `xn--...`")
+    return f"{parts.scheme}://{netloc or ''}{encode_path(parts.path)}".rstrip("/")
+
+
+def is_safe(url: str) -> bool:
+    """Whether what is sent there cannot be read on the way: https, or this machine."""
+    parts = urlsplit(url)
+    return parts.scheme in ("https", "wss") or bool(_LOOPBACK.fullmatch(parts.hostname or ""))
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port (RFC 6454); a websocket has those of its handshake."""
+    parts = urlsplit(url)
+    scheme = _HANDSHAKE.get(parts.scheme, parts.scheme)
+    return scheme, parts.hostname, parts.port or PORTS.get(scheme)
 
 
 def over_http(found: Json) -> Json:
@@ -109,6 +176,16 @@ def target(url: str, base: str) -> str:
 _NEVER = re.compile(rb"(?!)")
 
 
+def _netloc(parts: SplitResult) -> str | None:
+    """Host and port as they are sent and signed: in ASCII, without the usual port; None when the host is none."""
+    port = f":{parts.port}" if parts.port not in (None, PORTS[_HANDSHAKE.get(parts.scheme, parts.scheme)]) else ""
+    host = parts.hostname or ""
+    try:
+        return (f"[{host}]" if ":" in host else host.encode("idna").decode() if not host.isascii() else host) + port
+    except UnicodeError:
+        return None
+
+
 def _named(entry: str) -> bytes:
     return entry.removeprefix("*.").encode()
 
@@ -120,7 +197,7 @@ def _same_origin(address: Address, home: Address | None) -> bool:
 def _matches(address: Address, entry: str) -> bool:
     host, colon, port = entry.rpartition(":") if not entry.endswith("]") else (entry, "", "")
     if not colon:
-        host, port = entry, str(_PORTS[address.scheme])
+        host, port = entry, str(PORTS[address.scheme])
     if str(address.port) != port:
         return False
     return address.host.endswith(host[1:]) if host.startswith("*.") else address.host == host

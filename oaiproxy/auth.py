@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from oaiproxy import jsontext
+from oaiproxy.addresses import compile_address, is_safe
 from oaiproxy.durations import compile_seconds
 from oaiproxy.errors import ClientError, ProxyError
 from oaiproxy.grants import Grant, LoginRequest, Minted, client_credentials, minted, service_account
@@ -21,7 +22,6 @@ from oaiproxy.signing import KnownNames, Proof, Sign, sigv4_signer, template_sig
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, compile_leaf, has_template
 from oaiproxy.trees import Render, compile_tree
-from oaiproxy.urls import compile_address, is_safe
 
 HTTP_SHAPE: Shape = {"method": "text", "path": "text", "query": "text", "host": "text", "body": "text"}
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
+from oaiproxy.addresses import compile_address
 from oaiproxy.auth import Auth, Passthrough, check_credentials, compile_auth
 from oaiproxy.durations import compile_seconds
 from oaiproxy.requests import check_header
@@ -14,7 +15,6 @@ from oaiproxy.shapes import shape_of
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.tls import Tls, compile_tls
-from oaiproxy.urls import compile_address
 from oaiproxy.vault import Vault
 
 MOCK_URL = "mock:"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
+from oaiproxy.addresses import PORTS
 from oaiproxy.canonical import Call, Message
 from oaiproxy.durations import compile_seconds
 from oaiproxy.errors import ClientError
@@ -18,7 +19,6 @@ LARGEST = 64 * 1024 * 1024
 
 _HOST = re.compile(r"(?:(https?)://)?(\*|(?:\*\.)?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
 _UNITS = {"": 1, "KiB": 1024, "MiB": 1024 * 1024}
-_PORTS = {"http": 80, "https": 443}
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 """IPv6 addresses that stand for those of IPv4 (RFC 6052)."""
 _SPECIAL = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48")))
@@ -172,7 +172,7 @@ def _host(source: Source, compilation: Compilation) -> Host | None:
         compilation.report("E105", f"`{written}` is not a host", source.span(), label=label)
         return None
     scheme = found[1] or "https"
-    return Host(scheme, found[2].strip("[]"), port or _PORTS[scheme])
+    return Host(scheme, found[2].strip("[]"), port or PORTS[scheme])
 
 
 def _size(source: Source, compilation: Compilation) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from oaiproxy.addresses import allowed, parse_address
+from oaiproxy.addresses import allowed, encode_path, parse_address
 from oaiproxy.bodies import BODIES, Body, UnfitError, compile_body
 from oaiproxy.sandbox import Sandbox, as_text
 from oaiproxy.source import Source, merge
@@ -139,11 +139,6 @@ def client_headers(source: Source, compilation: Compilation) -> frozenset[str]:
     return frozenset(names)
 
 
-def address(path: str) -> str:
-    """A path as it stands in an address: what is not allowed there is percent-encoded."""
-    return quote(path, safe="/%:@!$&'()*+,;=~", errors="replace")
-
-
 def path_piece(value: Any) -> str:
     """A value inside a path: percent-encoded whole, so that it stays one segment (RFC 3986, 3.3); a list is several.
 
@@ -182,8 +177,8 @@ def _path(source: Source | None, compilation: Compilation) -> Render:
     _check_path(source, compilation)
     if has_template(source.value):
         rendered = compile_leaf(source, compilation, {}, _PATH_SANDBOX).evaluate
-        return lambda scope: address(_inside(rendered(scope)))
-    constant = address(source.value)
+        return lambda scope: encode_path(_inside(rendered(scope)))
+    constant = encode_path(source.value)
     return lambda scope: constant
 
 

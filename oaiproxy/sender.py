@@ -13,6 +13,7 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from oaiproxy import jsontext
+from oaiproxy.addresses import origin
 from oaiproxy.auth import Auth, Passthrough, Signed, TokenAuth, unprovable
 from oaiproxy.backend import BackendClient, Security
 from oaiproxy.backends import Backend
@@ -28,7 +29,6 @@ from oaiproxy.provisions import context_of
 from oaiproxy.sandbox import RenderError
 from oaiproxy.signing import Final, Moment, Proof, proven
 from oaiproxy.tls import Tls
-from oaiproxy.urls import origin
 
 MAX_TOKEN_REPLY = 64 * 1024
 """Bytes of a token server's reply, and of a backend's whose body may tell that a token is refused."""
