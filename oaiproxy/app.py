@@ -16,7 +16,7 @@ from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
 from oaiproxy.discovery import Discovery
-from oaiproxy.handlers import State, routes
+from oaiproxy.handlers import routes
 from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
@@ -24,6 +24,7 @@ from oaiproxy.middleware import boundary
 from oaiproxy.mock import answers, mock_app
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
+from oaiproxy.state import State
 from oaiproxy.tokens import Tokenizer
 
 MAX_SHOWN = 100

@@ -1,0 +1,63 @@
+"""What the handlers of all requests share, and how what is under way is brought to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from oaiproxy.backend import BackendClient
+from oaiproxy.clocks import Clock
+from oaiproxy.config import Server
+from oaiproxy.discovery import Discovery
+from oaiproxy.errors import ClientError
+from oaiproxy.logs import Log
+from oaiproxy.mapping import Mapping
+from oaiproxy.routes import Routes
+from oaiproxy.sender import Sender
+from oaiproxy.tokens import Tokenizer
+
+
+@dataclass(slots=True)
+class State:
+    """What the handlers share. `routes` is replaced whole; `ready` turns false at shutdown."""
+
+    routes: Routes
+    client: BackendClient
+    sender: Sender
+    tokenizer: Tokenizer
+    log: Log
+    server: Server
+    discovery: Discovery | None = None
+    ready: bool = False
+    active: int = 0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while no request is under way."""
+    clocks: set[Clock] = field(default_factory=set)
+    """Those of the replies that backends are sending."""
+    background: set[asyncio.Task[None]] = field(default_factory=set)
+    """Calls that outlive their requests, for a short time."""
+
+    async def resolve(self, model: str) -> Mapping:
+        """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
+        try:
+            return self.routes.resolve(model)
+        except ClientError:
+            if self.discovery is None:
+                raise
+        await self.discovery.look_again()
+        return self.routes.resolve(model)
+
+    async def drain(self, seconds: float, grace: float = 1.0) -> None:
+        """Let what is under way finish for so long; then break it off, with an error that says why."""
+        for patience in (seconds, grace):
+            if self.active:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await self.idle.wait()
+            for clock in tuple(self.clocks):
+                clock.interrupt()
+        if self.background:
+            _, late = await asyncio.wait(self.background, timeout=grace)
+            for task in late:
+                task.cancel()
