@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oaiproxy import jsontext
 from oaiproxy.canonical import SHAPES
 from oaiproxy.durations import compile_seconds
-from oaiproxy.jsontext import Json
+from oaiproxy.filters import text as as_text
 from oaiproxy.picks import FRAME_SHAPES, Pick, compile_pick
 from oaiproxy.plans import Replies
 from oaiproxy.requests import Following, RequestTemplate, compile_request, merge_requests
@@ -71,11 +70,6 @@ class Flow:
     poll: Poll | None = None
     after: tuple[Step, ...] = ()
     cancel: Cancel | None = None
-
-
-def word(value: Json) -> str:
-    """A status as it is compared: text as it is, all else as JSON writes it."""
-    return value if isinstance(value, str) else jsontext.dump(value).decode()
 
 
 class Flows:
@@ -155,7 +149,7 @@ class Flows:
             first = compile_seconds(every.get("first"), self._compilation, first)
             most = compile_seconds(every.get("max"), self._compilation, most)
             factor = float(every.value.get("factor", factor))
-        done, failed = (frozenset(map(word, given.get(key) or ())) for key in ("done", "failed"))
+        done, failed = (frozenset(map(as_text, given.get(key) or ())) for key in ("done", "failed"))
         if both := sorted(done & failed):
             message = f"`{both[0]}` is `done` and `failed` at once"
             self._compilation.report("E105", message, source["failed"].span(), label="keep one of the two")

@@ -21,7 +21,8 @@ from oaiproxy.events import Fault
 from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.extraction import Extraction
 from oaiproxy.failures import tell
-from oaiproxy.flows import CREATED, POLLED, SEEN, Poll, word
+from oaiproxy.filters import text as as_text
+from oaiproxy.flows import CREATED, POLLED, SEEN, Poll
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
@@ -169,7 +170,7 @@ class Steps:
         found = poll.status(value, self._envelope(answer))
         if found is None:
             return False
-        status = word(found)
+        status = as_text(found)
         if status in poll.failed:
             told = tell(status, self._exchange.mapping.secrets)[:80]
             raise BackendError(f"the backend gave up: its status is '{told}'", detail=f"status: {told}")

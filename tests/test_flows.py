@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support import chat, load
 
-from oaiproxy.flows import Cancel, Flow, word
+from oaiproxy.flows import Cancel, Flow
 from oaiproxy.mapping import Mapping
 
 REQUEST = "{path: /g, body: {p: '{{ prompt }}'}}"
@@ -98,4 +98,7 @@ chat:
 
 def test_statuses_are_compared_as_they_are_written() -> None:
     """A word as it is; a number or a boolean as JSON has it."""
-    assert [word("done"), word(True), word(2), word(None)] == ["done", "true", "2", "null"]
+    poll = "poll: {request: {path: /p}, status: s, done: [done, true, 2]}"
+    flow = flow_of(chat(response="{text: t}", request=f"{{path: /g}}\n  {poll}"))
+    assert flow.poll is not None
+    assert flow.poll.done == {"done", "true", "2"}
