@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from collections.abc import Mapping as Dict
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from difflib import get_close_matches
 from urllib.parse import quote
 
-from oaiproxy import jsontext
 from oaiproxy.bodies import content_type, decoded
 from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, did_you_mean
+from oaiproxy.differences import Difference, difference, place_name
 from oaiproxy.document import Path
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
+from oaiproxy.example_answers import FrameError, answer_of, framing_of, parse_example, rounds
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.fan import exchanges, split
-from oaiproxy.formats import FORMATS, Format
-from oaiproxy.framing import EMPTY, Frame
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
@@ -31,7 +29,6 @@ from oaiproxy.received import RECEIVED, plain
 from oaiproxy.rehearsal import Rehearsal, rehearse
 from oaiproxy.source import Source
 from oaiproxy.steps import Answer
-from oaiproxy.variants import PLAIN
 
 MAX_CUTS = 24
 """Places at which an example's stream is cut in two; a longer one is cut at so many, evenly spread."""
@@ -44,12 +41,6 @@ MAX_FED = 4 << 20
 
 FIELDS = {"chat": CHAT, "completions": COMPLETIONS, **INPUTS}
 """The fields of OpenAI's request, by endpoint."""
-_SUFFIXES = {
-    "json": "application/json",
-    "sse": FORMATS["sse"].content_type,
-    "ndjson": FORMATS["ndjson"].content_type,
-    "bin": FORMATS["aws-eventstream"].content_type,
-}
 
 
 def run_examples(mapping: Mapping, read_file: Callable[[str], str], *, thorough: bool = True) -> list[Diagnostic]:
@@ -58,96 +49,6 @@ def run_examples(mapping: Mapping, read_file: Callable[[str], str], *, thorough:
     Each is run once, as it stands; when `thorough`, also delivered in all the other ways that must not matter.
     """
     return [found for example in mapping.examples for found in _Run(mapping, example).findings(read_file, thorough)]
-
-
-def rounds(example: Example) -> list[Example]:
-    """The example of each of the backend's answers: itself, where there is one."""
-    if not isinstance(example.backend, list):
-        return [example]
-    return [replace(example, backend=backend) for backend in example.backend]
-
-
-def answer_of(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> Answer:
-    """The backend's one answer in an example. Raises OSError, UnicodeError, ValueError or FrameError."""
-    status = example.backend.get("status", 200)
-    return Answer(status, answer_headers(mapping, example), answer_bytes(mapping, example, read_file))
-
-
-def answer_bytes(mapping: Mapping, example: Example, read_file: Callable[[str], str]) -> bytes:
-    """The backend's answer in an example, as bytes. Raises OSError, UnicodeError or ValueError for a file.
-
-    And FrameError for frames that the format of the stream cannot carry.
-    """
-    backend = example.backend
-    if isinstance(backend.get("stream"), list):
-        return _written(_framing(mapping, example), backend["stream"])
-    if "json" in backend:
-        return jsontext.dump(backend["json"])
-    if "file" in backend:
-        return read_file(backend["file"]).encode("utf-8", "surrogateescape")
-    return str(backend.get("stream", backend.get("text", ""))).encode()
-
-
-def answer_headers(mapping: Mapping, example: Example) -> dict[str, str]:
-    """The headers of the backend's answer, by lower-case names."""
-    headers = {name.lower(): value for name, value in example.backend.get("headers", {}).items()}
-    headers.setdefault("content-type", _content_type(mapping, example))
-    return headers
-
-
-def parse_example(mapping: Mapping, example: Example) -> Call:
-    """The client's request. Raises ClientError when it is none."""
-    return DOORS[example.endpoint].parse({"model": next(iter(mapping.models), "model"), **example.request})
-
-
-def _content_type(mapping: Mapping, example: Example) -> str:
-    if framing := _framing(mapping, example):
-        return framing.content_type
-    return "text/plain; charset=utf-8" if "text" in example.backend else "application/json"
-
-
-class FrameError(ValueError):
-    """Frames that an example gives, and that its stream cannot carry."""
-
-
-def _written(framing: Format | None, frames: Sequence[Dict[str, Json]]) -> bytes:
-    """The bytes of frames that an example gives one by one."""
-    if framing is None:
-        raise FrameError("the endpoint has no `stream` whose format says how frames are written")
-    try:
-        return b"".join(framing.write(map(_frame, frames)))
-    except ValueError as error:
-        raise FrameError(str(error)) from error
-
-
-def _frame(given: Dict[str, Json]) -> Frame:
-    """A frame of an example: data that is text stands for itself, all else for its JSON."""
-    data = given.get("data", "")
-    payload = data.encode() if isinstance(data, str) else jsontext.dump(data)
-    headers = {name.lower(): value for name, value in given.get("headers", {}).items()}
-    return Frame(payload, given.get("event", ""), given.get("id", ""), given.get("fields", EMPTY), headers or EMPTY)
-
-
-def _framing(mapping: Mapping, example: Example) -> Format | None:
-    """The framing of an example's answer; None when the answer is whole."""
-    endpoint, backend = mapping.endpoint(example.endpoint), example.backend
-    if endpoint is None or endpoint.stream is None:
-        return None
-    framing = endpoint.stream.framing
-    if "file" not in backend:
-        return framing if "stream" in backend else None
-    suffix = backend["file"].rpartition(".")[2]
-    variant = mapping.variants.get(example.request.get("model", next(iter(mapping.models), "")), PLAIN)
-    streams = endpoint.operation(example.request.get("stream") is True, variant.stream)[1]
-    return framing if streams and _SUFFIXES.get(suffix, framing.content_type) == framing.content_type else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Difference:
-    """Where two values first differ, as the steps to it, and how."""
-
-    path: Path
-    text: str
 
 
 class _Run:
@@ -257,7 +158,7 @@ class _Run:
     def _sent(self, wanted: dict[str, Json], made: dict[str, Json], place: Path, exact: bool) -> Iterator[Diagnostic]:
         for part, value in wanted.items():
             told = {name.lower(): item for name, item in value.items()} if part == "headers" else value
-            found = _difference(told, made[part], exact=exact and part != "headers")
+            found = difference(told, made[part], exact=exact and part != "headers")
             if found:
                 yield self._differs("E501", "sends something else", found, *place, part)
 
@@ -269,11 +170,11 @@ class _Run:
             return
         for key, value in wanted.items():
             if key == "text":
-                found = _difference(value or "", made["text"] or "")
+                found = difference(value or "", made["text"] or "")
             elif key in RECEIVED or key == "logprobs":
-                found = _difference(plain(value), plain(made[key]), exact=False)
+                found = difference(plain(value), plain(made[key]), exact=False)
             else:
-                found = _difference(value, made[key], exact=False)
+                found = difference(value, made[key], exact=False)
             if found:
                 failed = f"it fails: {self._told(outcome)}" if outcome.error and key not in ("error", "status") else ""
                 yield self._differs("E502", "comes out otherwise", found, "replies", key, help_=failed)
@@ -284,10 +185,10 @@ class _Run:
             outcome = self._outcome(call, pieces, streams)
             if outcome == first:
                 continue
-            found = _difference(_comparable(first, call, streams), _comparable(outcome, call, streams))
+            found = difference(_comparable(first, call, streams), _comparable(outcome, call, streams))
             if found:
                 message = f"comes out otherwise when it is {how}"
-                help_ = f"{_name(found.path)}: {self._safe(found.text)}"
+                help_ = f"{place_name(found.path)}: {self._safe(found.text)}"
                 yield self._finding("E504", message, self._at("backend"), _ENGINE, help_)
                 return
 
@@ -299,7 +200,7 @@ class _Run:
         size = max(1, -(-len(data) // MAX_PIECES))
         small = "cut into single bytes" if size == 1 else f"cut into pieces of {size} bytes"
         yield small, call.stream, [data[at : at + size] for at in range(0, len(data), size)]
-        framing = _framing(self._mapping, self._example)
+        framing = framing_of(self._mapping, self._example)
         if framing is not None and framing.lines and b"\n" in data and b"\r" not in data:
             yield "sent with CRLF line ends", call.stream, [data.replace(b"\n", b"\r\n")]
         most = MAX_CUTS if framing else MAX_WHOLE_CUTS
@@ -339,10 +240,10 @@ class _Run:
         answer = self._answers[0]
         return drive(exchange.reply(answer.status, answer.headers), pieces)
 
-    def _differs(self, code: str, what: str, found: _Difference, *place: str | int, help_: str = "") -> Diagnostic:
+    def _differs(self, code: str, what: str, found: Difference, *place: str | int, help_: str = "") -> Diagnostic:
         names = (*(step for step in place[1:] if isinstance(step, str)), *found.path)
         return self._finding(
-            code, what, self._at(*place, *found.path), self._safe(f"{_name(names)}: {found.text}"), help_
+            code, what, self._at(*place, *found.path), self._safe(f"{place_name(names)}: {found.text}"), help_
         )
 
     def _finding(self, code: str, what: str, span: Span, label: str = "", help_: str = "") -> Diagnostic:
@@ -387,54 +288,3 @@ def _comparable(outcome: Outcome, call: Call, streams: bool) -> Json:
     if call.stream != streams:
         made.pop("usage")
     return made
-
-
-def _difference(
-    wanted: Json, made: Json, path: tuple[str | int, ...] = (), *, exact: bool = True
-) -> _Difference | None:
-    """Where two values first differ, types included. Without `exact`, objects may have more keys."""
-    if type(wanted) is not type(made):
-        return _Difference(path, f"{_typed(wanted)} expected, {_typed(made)} came")
-    if isinstance(wanted, dict):
-        for key in wanted:
-            if key not in made:
-                return _Difference((*path, key), "expected, and did not come")
-            if found := _difference(wanted[key], made[key], (*path, key), exact=exact):
-                return found
-        extra = [key for key in made if key not in wanted]
-        return _Difference((*path, extra[0]), f"{_shown(made[extra[0]])} came too") if exact and extra else None
-    if isinstance(wanted, list):
-        for index, (one, other) in enumerate(zip(wanted, made, strict=False)):
-            if found := _difference(one, other, (*path, index), exact=exact):
-                return found
-        same = len(wanted) == len(made)
-        return None if same else _Difference(path, f"{len(wanted)} items expected, {len(made)} came")
-    return None if wanted == made else _Difference(path, f"{_shown(wanted)} expected, {_shown(made)} came")
-
-
-def _name(path: Path) -> str:
-    name = ""
-    for step in path:
-        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else step
-    return name
-
-
-def _typed(value: Json) -> str:
-    """A value with its type, where the two do not look different."""
-    match value:
-        case None | bool():
-            return _shown(value)
-        case int():
-            return f"the integer {_shown(value)}"
-        case float():
-            return f"the fractional number {_shown(value)}"
-        case str():
-            return f"the string {_shown(value)}"
-        case list():
-            return f"the list {_shown(value)}"
-    return f"the object {_shown(value)}"
-
-
-def _shown(value: Json) -> str:
-    text = jsontext.dump(value).decode()
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -20,7 +20,7 @@ from oaiproxy.addresses import local_pattern, target
 from oaiproxy.bodies import content_type, decoded
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
-from oaiproxy.examples import answer_of, parse_example, rounds
+from oaiproxy.example_answers import answer_of, parse_example, rounds
 from oaiproxy.exchange import Exchange
 from oaiproxy.formats import WHOLE, Format
 from oaiproxy.jsontext import Json

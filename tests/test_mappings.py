@@ -12,7 +12,7 @@ import pytest
 from support import ask, bases_in
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
-from oaiproxy.examples import rounds
+from oaiproxy.example_answers import rounds
 from oaiproxy.features import features
 from oaiproxy.loader import Loader
 from oaiproxy.rehearsal import requests_of
