@@ -24,7 +24,8 @@ from oaiproxy.frame_writers import (
     write_text,
     write_values,
 )
-from oaiproxy.framing import Framing, JsonArray, JsonConcat, Ndjson, Sse, Text, Whole
+from oaiproxy.framing import Framing, Sse, Text, Whole
+from oaiproxy.json_framings import JsonArray, JsonConcat, Ndjson
 from oaiproxy.jsontext import Json
 from oaiproxy.stages import Base64, Delimited, Messages, Piped
 

@@ -21,8 +21,9 @@ from oaiproxy.credentials import TokenCache
 from oaiproxy.errors import BackendError, OaiproxyError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.failures import redact, retry_seconds
-from oaiproxy.framing import EMPTY, JsonArray
+from oaiproxy.framing import EMPTY
 from oaiproxy.grants import Grant, Minted, Token, refused
+from oaiproxy.json_framings import JsonArray
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
 from oaiproxy.provisions import context_of

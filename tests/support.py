@@ -36,6 +36,8 @@ WIRE = ROOT.parent / "shared" / "wire"  # recorded exchanges, on the machines th
 STRICT = ROOT.parent / "shared" / "openai" / "strict"  # OpenAI's own schemas, on the machines that have them
 IDENTITY = Identity("req_1", "t" * 24, "6f1c1c1e-0000-4000-8000-000000000000", 1_700_000_000.5)
 ENVIRONMENT = {"YOUR_API_BASE_URL": "https://backend.test/api", "YOUR_API_KEY": "key-of-the-operator"}
+LARGE = 1 << 20
+BOM = b"\xef\xbb\xbf"
 FRAMINGS = {form.name: form.open for form in (*FORMATS.values(), WHOLE)}
 """Constructors of framings, by name."""
 HI: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -184,6 +186,14 @@ def segmentations(body: bytes) -> Iterator[list[bytes]]:
     yield [body[at : at + 1] for at in range(len(body))]
     yield [piece for at in range(len(body)) for piece in (b"", body[at : at + 1])]
     yield from ([body[:at], body[at:]] for at in range(len(body)))
+
+
+def check_framing(
+    name: str, body: bytes, frames: list[Framed], code: str | None = None, max_frame: int = LARGE
+) -> None:
+    """A framing finds these frames, however the body is cut."""
+    for reads in segmentations(body):
+        assert drive(FRAMINGS[name](max_frame), reads) == (frames, code), reads
 
 
 def framed(*texts: bytes) -> list[Framed]:

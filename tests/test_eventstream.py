@@ -9,13 +9,12 @@ from zlib import crc32
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import WIRE, drive
+from support import LARGE, WIRE, drive
 
 from oaiproxy.eventstream import MAX_HEADERS, OVERHEAD, PRELUDE, EventStream, encode_message
 from oaiproxy.framing import Frame
 
 RECORDED = sorted(WIRE.glob("bedrock*/*.bin"))
-LARGE = 1 << 20
 EVENT = encode_message(b'{"t":"a"}', {":event-type": "delta", ":message-type": "event"})
 
 

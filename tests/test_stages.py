@@ -9,14 +9,13 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from support import drive, framed, segmentations
+from support import LARGE, drive, framed, segmentations
 
 from oaiproxy.errors import BackendError
 from oaiproxy.eventstream import EventStream, encode_message
-from oaiproxy.framing import Frame, Framing, JsonArray, Ndjson, Sse
+from oaiproxy.framing import Frame, Framing, Sse
+from oaiproxy.json_framings import JsonArray, Ndjson
 from oaiproxy.stages import Base64, Delimited, Messages, Piped, encode_length
-
-LARGE = 1 << 20
 
 
 def check(begin: Callable[[], Framing], body: bytes, frames: list[Frame], code: str | None = None) -> None:

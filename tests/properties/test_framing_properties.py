@@ -11,13 +11,12 @@ import pytest
 import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import FRAMINGS
+from support import FRAMINGS, LARGE
 
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import Frame
 
-LARGE = 1 << 20
 unhurried = settings(deadline=None)  # a busy machine is no failure
 CODES = {None, "upstream_event_too_large", "upstream_truncated", "upstream_invalid_json", "upstream_invalid_frame"}
 
