@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from oaiproxy import jsontext
 from oaiproxy.jsontext import Json
 
-ALGORITHMS = ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384")
-
 
 class KeyUnfitError(ValueError):
     """A key that the algorithm cannot use; the message never holds it."""

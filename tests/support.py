@@ -68,6 +68,12 @@ def findings_of(text: str, environment: dict[str, str] | None = None) -> tuple[M
     return compile_mapping(Source(document, (), document.data), "test")
 
 
+def codes(text: str) -> list[tuple[str, int]]:
+    """The codes of the findings, each with its line."""
+    _, findings = findings_of(text)
+    return [(finding.code, finding.span.line if finding.span else 0) for finding in findings]
+
+
 def load(text: str, environment: dict[str, str] | None = None) -> Mapping:
     """The mapping that a text compiles to; it must be without findings."""
     mapping, findings = findings_of(text, environment)

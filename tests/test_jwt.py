@@ -13,8 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from keys import pem, rsa_key
 
-from oaiproxy.jwt import ALGORITHMS, KeyUnfitError, needs_library, sign_jwt
+from oaiproxy.jwt import KeyUnfitError, needs_library, sign_jwt
+from oaiproxy.loader import mapping_schema
 
+ALGORITHMS = mapping_schema()["$defs"]["auth"]["properties"]["jwt"]["properties"]["algorithm"]["enum"]
 CLAIMS = {"iss": "me", "exp": 1}
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from support import chat, example, findings_of, load
+from support import chat, codes, example, load
 
 HEAD = "oaiproxy: 1\nmodels: [m]\n"
-
-
-def codes(text: str) -> list[tuple[str, int]]:
-    _, findings = findings_of(text)
-    return [(finding.code, finding.span.line if finding.span else 0) for finding in findings]
 
 
 def test_the_example_compiles() -> None:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support import chat, findings_of
+from support import chat, codes
 
 from oaiproxy.requests import UnfitError, path_piece
 
 HEAD = "oaiproxy: 1\nmodels: [m]\n"
-
-
-def codes(text: str) -> list[tuple[str, int]]:
-    _, findings = findings_of(text)
-    return [(finding.code, finding.span.line if finding.span else 0) for finding in findings]
 
 
 PATHS = {
