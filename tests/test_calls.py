@@ -226,7 +226,8 @@ async def test_polls_that_go_on_failing_are_an_error(proxy: Proxy, api: Any, ans
     """As is one that no further poll can mend."""
     backend = await api()
     backend.on("POST /tasks", {"id": "t1"}).on("GET /tasks/t1", *answers)
-    endpoint = POLL.replace("  status: status\n", "  status: status\n  timeout: 200ms\n")
+    patience = "200ms" if status == 504 else "10s"
+    endpoint = POLL.replace("  status: status\n", f"  status: status\n  timeout: {patience}\n")
     wire = await ask(await proxy(mapped(backend.url, endpoint)))
     assert wire.status == status
     assert backend.asked.count("GET /tasks/t1") >= min(4, len(answers))
@@ -350,7 +351,7 @@ async def test_a_host_that_is_not_allowed_is_never_asked(proxy: Proxy, api: Any)
 
 SESSION = """
 before:
-  - {name: session, request: {path: /sessions, body: {user: "{{ user }}"}}, timeout: 100ms}
+  - {name: session, request: {path: /sessions, body: {user: "{{ user }}"}}, timeout: 10s}
   - {name: template, request: {path: /template, body: {m: "{{ messages }}"}}, error: fault}
 request: {path: "/sessions/{{ session.id }}/say", body: {text: "{{ template.prompt }}"}}
 response: {text: text}
@@ -395,12 +396,13 @@ async def test_a_call_that_fails_before_the_main_one_fails_the_answer(
     """As the main call would."""
     backend = await api()
     backend.on("POST /sessions", session).on("POST /template", template)
-    wire = await ask(await proxy(mapped(backend.url, SESSION)))
+    endpoint = SESSION.replace("timeout: 10s", "timeout: 100ms") if session is forever else SESSION
+    wire = await ask(await proxy(mapped(backend.url, endpoint)))
     assert (wire.status, wire.error["code"]) == (status, code)
     assert not any("say" in asked for asked in backend.asked)
 
 
-AFTER = "after: [{name: more, request: {path: /more}, %s, timeout: 100ms}]"
+AFTER = "after: [{name: more, request: {path: /more}, %s, timeout: 10s}]"
 
 
 @pytest.mark.parametrize("answer", [(500, {}), broken, forever, streamed(b"{oops"), {"error": "no"}])
@@ -412,6 +414,8 @@ async def test_counts_that_cannot_be_fetched_do_not_fail_the_answer(
     backend = await api()
     backend.on("POST /tasks", {"text": "Hello"}).on("GET /more", answer)
     endpoint = f"{BODY}\nresponse: {{text: text}}\n{AFTER % 'usage: {prompt: p, completion: c}'}"
+    if answer is forever:
+        endpoint = endpoint.replace("timeout: 10s", "timeout: 100ms")
     running = await proxy(mapped(backend.url, endpoint))
     wire = await ask(running, stream=stream, stream_options={"include_usage": True} if stream else None)
     assert (wire.status, wire.text) == (200, "Hello")
@@ -467,8 +471,7 @@ async def test_a_busy_call_is_not_tried_beyond_its_time(proxy: Proxy, api: Any) 
     """What it answered is told, not that it took too long."""
     backend = await api()
     backend.on("POST /sessions", (503, {"error": "busy"}))
-    endpoint = SESSION.replace("timeout: 100ms", "timeout: 10s")
-    running = await proxy(mapped(backend.url, endpoint, "retry: {max: 9, on: [503], backoff: 1m}"))
+    running = await proxy(mapped(backend.url, SESSION, "retry: {max: 9, on: [503], backoff: 1m}"))
     wire = await ask(running)
     assert (wire.status, backend.asked) == (503, ["POST /sessions"])
 
