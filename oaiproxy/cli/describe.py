@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import textwrap
-from pathlib import Path
 
-from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.output import complain, refuse
-from oaiproxy.errors import MappingError
+from oaiproxy.cli.loading import load_shown
+from oaiproxy.cli.output import complain
 from oaiproxy.features import features
-from oaiproxy.loader import Loader
 
 WIDTH = 100
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print; 0 when it is told, 1 when the mapping is not usable, 2 when there is no such mapping or model."""
-    path = mapping_path(arguments.mapping, Path())
-    try:
-        [(mapping, _)], _ = Loader(os.environ).load([(str(path), path)], environment=False)
-    except MappingError as error:
-        refuse(error)
-        return 1
-    except OSError as error:
-        complain(f"`{arguments.mapping}` cannot be read: {error.strerror}")
-        return 2
+    loaded = load_shown(arguments.mapping)
+    if isinstance(loaded, int):
+        return loaded
+    mapping, _ = loaded
     if arguments.model and arguments.model not in mapping.models and mapping.model_list is None:
         complain(f"`{arguments.mapping}` has no model `{arguments.model}`; it has: {', '.join(mapping.models)}")
         return 2

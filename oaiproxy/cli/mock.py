@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 from pathlib import Path
 
 from oaiproxy.app import serve_mock
-from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.output import announce, cannot_listen, complain, refuse, ships
-from oaiproxy.errors import MappingError
-from oaiproxy.loader import Loader
+from oaiproxy.cli.loading import load_shown
+from oaiproxy.cli.output import announce, cannot_listen, complain
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve; 0 after a signal, 1 when the mapping or the port is not usable, 2 when there is no such mapping."""
-    path = mapping_path(arguments.mapping, Path())
-    try:
-        [(mapping, _)], _ = Loader(os.environ).load([(str(path), path)], environment=False)
-    except MappingError as error:
-        refuse(error)
-        return 1
-    except OSError as error:
-        hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) else ""
-        complain(f"`{arguments.mapping}` cannot be read: {error.strerror}{hint}")
-        return 2
+    loaded = load_shown(arguments.mapping)
+    if isinstance(loaded, int):
+        return loaded
+    mapping, path = loaded
     if not mapping.examples:
         complain(f"`{arguments.mapping}` has no examples to serve; add some under `examples`")
         return 1

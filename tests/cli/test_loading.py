@@ -1,0 +1,26 @@
+"""A mapping by its name: found where it ships, and refused with a reason and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from oaiproxy.cli.loading import load_shown
+
+
+def test_a_shipped_mapping_is_found_by_its_name() -> None:
+    """With the file that it stands in."""
+    loaded = load_shown("example")
+    assert not isinstance(loaded, int)
+    assert (loaded[0].name, loaded[1].name) == ("example", "example.yaml")
+
+
+def test_what_cannot_be_had_is_an_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 for a broken mapping, 2 for none, with the names of those that ship."""
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("oaiproxy: 2\n")
+    assert load_shown(str(broken)) == 1
+    assert "not started" in capsys.readouterr().err
+    assert load_shown("nowhere") == 2
+    assert "shipped mappings: " in capsys.readouterr().err
