@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp.typedefs import Middleware
 
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
@@ -43,20 +44,23 @@ class Running:
     """The mappings whose backend is their own examples."""
 
 
-def create_app(state: State) -> web.Application:
-    """The application: endpoints and what surrounds them."""
-    app = web.Application(middlewares=[boundary(state.log)], client_max_size=state.server.max_body)
+def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Application:
+    """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
+    app = web.Application(middlewares=[*middlewares, boundary(state.log)], client_max_size=state.server.max_body)
     app.add_routes(routes(state))
     return app
 
 
 @asynccontextmanager
 async def serve(
-    config: Config, mappings: Sequence[tuple[Mapping, Path]], tokenizer: Tokenizer | None = None
+    config: Config,
+    mappings: Sequence[tuple[Mapping, Path]],
+    tokenizer: Tokenizer | None = None,
+    middlewares: Sequence[Middleware] = (),
 ) -> AsyncIterator[Running]:
     """Serve until the block is left; then requests under way may finish. The one way in, for command and tests.
 
-    A `tokenizer` that is given is used as it is, and not closed.
+    A `tokenizer` that is given is used as it is, and not closed; `middlewares` see every request first.
     """
     async with AsyncExitStack() as stack:
         log = Log(config.log_level)
@@ -76,7 +80,7 @@ async def serve(
         state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
         await _discover(ready, state, stack, created)
         runner = web.AppRunner(
-            create_app(state),
+            create_app(state, middlewares),
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,

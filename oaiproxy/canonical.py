@@ -40,6 +40,8 @@ class Call:
     """The texts that are no messages, for the count of tokens."""
     mapping: str = ""
     """The name of the mapping that serves it: state in its messages that is for another is left out."""
+    sent: Mapping[str, Json] = field(default_factory=dict)
+    """The body as it came, where the endpoint speaks of the conversation in other words and `request` is in chat's."""
 
 
 def served(call: Call, mapping: str, reasoning: bool) -> Call:
@@ -56,6 +58,7 @@ def served(call: Call, mapping: str, reasoning: bool) -> Call:
         reasoning,
         call.texts,
         mapping,
+        call.sent,
     )
 
 

@@ -22,6 +22,7 @@ from oaiproxy.answers import Answer
 from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names, served, without
 from oaiproxy.chat_templates import NAME
+from oaiproxy.conversations import sent_texts
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -31,7 +32,7 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import leave_out, sent_texts
+from oaiproxy.policy import leave_out
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope

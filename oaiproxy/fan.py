@@ -95,7 +95,7 @@ def exchanges(exchange: Exchange) -> list[Exchange]:
     return [exchange] if fan is None else fan.parts
 
 
-class _OneChoice:
+class _OneChoice(Encoder):
     """Leads what a part says to the one answer, as the choice of its number."""
 
     def __init__(self, fan: Fan, number: int) -> None:
@@ -123,7 +123,7 @@ class _OneChoice:
         return b""
 
 
-class _OneInput:
+class _OneInput(Encoder):
     """Keeps the result of a part until all are there."""
 
     streams = False

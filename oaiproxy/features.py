@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from oaiproxy.canonical import Call, Message
+from oaiproxy.conversations import sent_texts
 from oaiproxy.errors import ClientError
 from oaiproxy.inputs import INPUTS
 from oaiproxy.mapping import ENDPOINTS, Endpoint
 from oaiproxy.mapping import Mapping as Compiled
 from oaiproxy.parameters import Unread
-from oaiproxy.policy import PARTNERS, fields_of, leave_out, sent_texts, unread_field
+from oaiproxy.policy import PARTNERS, fields_of, leave_out, unread_field
 from oaiproxy.variants import PLAIN, Variant
 
 Features: TypeAlias = Mapping[str, Sequence[str]]

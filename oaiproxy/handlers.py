@@ -10,15 +10,15 @@ from collections.abc import Awaitable, Callable
 from aiohttp import HttpVersion11, web
 
 from oaiproxy import jsontext
-from oaiproxy.canonical import Identity
+from oaiproxy.canonical import Call, Identity
 from oaiproxy.config import Server
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.models import encode_list
-from oaiproxy.errors import ClientError
+from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
-from oaiproxy.middleware import MAX_SHOWN, RECORD, REQUEST_ID, too_large
+from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_large
 from oaiproxy.relay import Relay
 from oaiproxy.state import State
 from oaiproxy.uploads import read_form
@@ -82,9 +82,24 @@ def routes(state: State) -> list[web.RouteDef]:
 
 async def generate(request: web.Request, state: State, door: Door) -> web.StreamResponse:
     """Answer one request that generates."""
-    record = request[RECORD]
+    request[ERROR_BODY] = door.error
     read = read_form if door.reads == "form" else read_json
-    call = door.parse(await read(request, state.server))
+    return await answer(request, state, door, door.parse(await read(request, state.server)))
+
+
+async def answer(request: web.Request, state: State, door: Door, call: Call) -> web.StreamResponse:
+    """Answer one call. Errors name the client's fields as its endpoint does."""
+    try:
+        return await _relayed(request, state, door, call)
+    except ApiError as error:
+        if error.param is not None and (param := door.param(call, error.param)) != error.param:
+            error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
+            error.param = param
+        raise
+
+
+async def _relayed(request: web.Request, state: State, door: Door, call: Call) -> web.StreamResponse:
+    record = request[RECORD]
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = await state.resolve(call.model)
     identity = new_identity(str(record["request_id"]))

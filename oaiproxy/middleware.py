@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from oaiproxy import jsontext
 from oaiproxy.errors import ApiError, ClientError, ProxyError
+from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
 
 REQUEST_ID = "x-request-id"
@@ -31,6 +33,10 @@ class Record(dict[str, object]):
 
 
 RECORD = web.RequestKey("record", Record)
+ErrorBody: TypeAlias = Callable[[ApiError, str], Json]
+"""The body that tells of an error, given the request's id."""
+ERROR_BODY: web.RequestKey[ErrorBody] = web.RequestKey("error_body")
+"""How the endpoint of a request tells of errors, where that is not OpenAI's way."""
 
 
 def request_id(headers: Mapping[str, str]) -> str:
@@ -41,14 +47,18 @@ def request_id(headers: Mapping[str, str]) -> str:
     return "req_" + os.urandom(16).hex()
 
 
-def error_response(error: ApiError, identity: str) -> web.Response:
+def _openai_body(error: ApiError, identity: str) -> Json:
+    return error.body()
+
+
+def error_response(error: ApiError, identity: str, body: ErrorBody = _openai_body) -> web.Response:
     """An error as OpenAI's clients expect it: https://platform.openai.com/docs/guides/error-codes."""
     headers = {REQUEST_ID: identity}
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.retry is not None:
         headers["x-should-retry"] = "true" if error.retry else "false"
-    response = web.Response(body=jsontext.dump(error.body()), status=error.status, headers=headers)
+    response = web.Response(body=jsontext.dump(body(error, identity)), status=error.status, headers=headers)
     response.content_type = "application/json"
     return response
 
@@ -116,7 +126,7 @@ async def _answered(request: web.Request, handler: Handler, identity: str, log: 
     except Exception as error:
         answer = report_bug(log, identity, error)
     record["code"], record["detail"] = answer.code, answer.detail or answer.message
-    response = error_response(answer, identity)
+    response = error_response(answer, identity, request.get(ERROR_BODY, _openai_body))
     if allow is not None:
         response.headers["Allow"] = allow
     if not request.content.is_eof():

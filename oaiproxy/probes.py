@@ -12,6 +12,7 @@ from oaiproxy import jsontext
 from oaiproxy.bodies import BODIES, content_type, decoded, texts
 from oaiproxy.canonical import Identity
 from oaiproxy.chat_templates import NAME, RefusedError
+from oaiproxy.conversations import reads_conversation
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
@@ -20,7 +21,6 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import reads_conversation
 from oaiproxy.probebodies import bodies, carriers, least
 from oaiproxy.rehearsal import requests_of, sample_replies
 from oaiproxy.sandbox import AbsentError, RenderError

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from oaiproxy.calls import Calls
 from oaiproxy.clocks import Clock
-from oaiproxy.endpoints.encoding import EVENT_STREAM, error_event
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
@@ -245,8 +244,8 @@ class Relay:
         """Tell of the failure, then close without the body's end: no client takes that for a complete answer."""
         self._record.level = "warning"
         self._record["code"], self._record["detail"] = error.code, error.detail or error.message
-        if self._exchange.encoder.content_type == EVENT_STREAM:
-            await self._write(error_event(error))
+        if told := self._exchange.encoder.fail(error):
+            await self._write(told)
         if self._request.transport is not None:
             self._request.transport.close()
         return response

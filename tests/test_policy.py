@@ -11,7 +11,6 @@ from support import HI, IDENTITY, ask, chat, load
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ClientError
 from oaiproxy.exchange import Exchange
-from oaiproxy.policy import sent_texts
 
 PLAIN = chat(response="{text: t}")
 TOOLS = [{"type": "function", "function": {"name": "f"}}]
@@ -171,25 +170,6 @@ LEFT_OUT: dict[str, tuple[str, list[dict[str, Any]], tuple[str, ...]]] = {
 def test_messages_that_are_left_out_are_named(body: str, messages: list[Any], dropped: tuple[str, ...]) -> None:
     """A mapping of the prompt alone sends the last message."""
     assert ask(reading(body), messages=messages).dropped == dropped
-
-
-COUNTED = {
-    "a: '{{ prompt }}'": ("c",),
-    "a: '{{ prompt }}', b: '{{ system }}'": ("s", "c"),
-    "a: '{{ turns }}'": ("a", "b", "c"),
-    "a: '{{ turns }}', b: '{{ system }}'": ("s", "a", "b", "c"),
-    "a: '{{ messages }}'": ("s", "a", "b", "c"),
-    "a: '{{ messages[-1].text }}'": ("c",),
-    "a: '{{ prompt }}', b: '{{ messages | length }}'": ("c",),
-    "a: '{{ request }}'": ("s", "a", "b", "c"),
-}
-
-
-@pytest.mark.parametrize(("body", "texts"), COUNTED.items())
-def test_only_what_is_sent_is_counted(body: str, texts: tuple[str, ...]) -> None:
-    """The tokens of a text that stays here are not the prompt's."""
-    exchange = ask(reading(body), messages=[SYSTEM[0], *HISTORY])
-    assert sent_texts(exchange.call, exchange.mapping.endpoints["chat"].reads) == texts
 
 
 LINK = IMAGE

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
-from oaiproxy.endpoints.encoding import JSON
+from oaiproxy.endpoints.encoding import JSON, Encoder
 from oaiproxy.events import Event, Head, Result, Usage
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
@@ -27,7 +27,7 @@ def read_call(endpoint: str, body: Json, required: str, default_model: str = "")
     return Call(endpoint, model, False, False, [], fields, unknown_fields(body, table), body)
 
 
-class ObjectEncoder:
+class ObjectEncoder(Encoder):
     """An answer that is one object: subclasses say which, of the result, the head and the usage."""
 
     content_type = JSON

@@ -52,7 +52,7 @@ class _Header:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
 
-class ChunkEncoder:
+class ChunkEncoder(Encoder):
     """A stream of `chat.completion.chunk` events, ended by `[DONE]`.
 
     Of the choices that were asked for the first is opened first, whichever the backend tells of first: official clients
@@ -152,7 +152,7 @@ class _Answer:
         return made | self.remainder
 
 
-class CompletionEncoder:
+class CompletionEncoder(Encoder):
     """One `chat.completion` object."""
 
     content_type = JSON

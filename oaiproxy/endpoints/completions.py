@@ -70,7 +70,7 @@ class _Completion:
         }
 
 
-class ChunkEncoder(_Completion):
+class ChunkEncoder(_Completion, Encoder):
     """A stream of `text_completion` events, ended by `[DONE]`."""
 
     content_type = EVENT_STREAM
@@ -126,7 +126,7 @@ class ChunkEncoder(_Completion):
         return self._lead + index + b',"text":' + text + end
 
 
-class CompletionEncoder(_Completion):
+class CompletionEncoder(_Completion, Encoder):
     """One `text_completion` object."""
 
     content_type = JSON

@@ -18,6 +18,7 @@ from oaiproxy.endpoints import (
     transcriptions,
 )
 from oaiproxy.endpoints.encoding import Encoder
+from oaiproxy.errors import ApiError
 from oaiproxy.jsontext import Json
 
 
@@ -25,13 +26,17 @@ from oaiproxy.jsontext import Json
 class Door:
     """One endpoint's two halves, and where it is.
 
-    `reads` tells what a client sends: JSON, or a form whose fields are given to `parse` by name.
+    `reads` tells what a client sends: JSON, or a form whose fields are given to `parse` by name. `param` gives the
+    client's name of a field that an error names by chat's, where the endpoint has others; `error` is the body of an
+    answer that tells of an error, given the request's id.
     """
 
     path: str
     parse: Callable[[Json], Call]
     encoder: Callable[[Call, Identity], Encoder]
     reads: Literal["json", "form"] = "json"
+    param: Callable[[Call, str], str] = lambda call, param: param
+    error: Callable[[ApiError, str], Json] = lambda error, request_id: error.body()
 
 
 DOORS: Mapping[str, Door] = {

@@ -29,6 +29,10 @@ class Encoder(Protocol):
         """The bytes that end the answer."""
         ...
 
+    def fail(self, error: ApiError) -> bytes:
+        """The bytes that tell of a failure in an answer that has begun: none where there is no place for them."""
+        return error_event(error) if self.content_type == EVENT_STREAM else b""
+
 
 def sse(data: bytes) -> bytes:
     """One server-sent event."""

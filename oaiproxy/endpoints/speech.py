@@ -27,7 +27,7 @@ def encoder(call: Call, identity: Identity) -> Encoder:
     return SoundEncoder()
 
 
-class SoundEncoder:
+class SoundEncoder(Encoder):
     """The bytes of a sound. Its type is known with the first of them."""
 
     streams = True
