@@ -277,6 +277,11 @@ def tool_calls(message: Message) -> list[Json]:
     return [call for call in calls if call.get("type") != "custom"]
 
 
+def custom_tools(call: Call) -> frozenset[str]:
+    """The names of the tools that take text."""
+    return frozenset(tool["custom"]["name"] for tool in call.fields.get("tools") or () if tool["type"] == "custom")
+
+
 def _message(message: Message, names: Mapping[str, str], ids: Restorer, reasoning: bool) -> Message:
     role = _ROLES.get(message["role"], message["role"])
     parts = _parts(message.get("content") or message.get("refusal"))

@@ -53,7 +53,7 @@ class Choice:
         self.left_out = left_out
         """State too large for a client, by what it is of, for the log."""
         self._state = _State(plan.owner, left_out)
-        self.tool_calls = ToolCalls(index, new_id, self._state.seal, self._state.late)
+        self.tool_calls = ToolCalls(index, new_id, self._state.seal, self._state.late, terms.custom, terms.single)
         self._cumulative = plan.cumulative
         self._continues = plan.continues
         self._keeps = plan.keeps_state
@@ -104,6 +104,8 @@ class Choice:
         if self._filters is not None:
             self._filter("\ufffd" * len(self._held.get("content", "")), events, more=False)
         events += self.tool_calls.close()
+        if self.tool_calls.unwanted:
+            self.left_out.add("tool calls after the first")
         if self._state.items and (told := self._state.rest(self.index)) is not None:
             events.append(told)
         events.append(Finish(self._reason(), self.index))

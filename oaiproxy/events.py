@@ -28,7 +28,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
     """A tool call opened (`id` and `name` set, once per `index`) or more text of its `arguments`.
 
-    `index` counts the calls of a choice from 0, densely.
+    `index` counts the calls of a choice from 0, densely. The arguments of a `custom` tool are the text that it takes,
+    those of a function are JSON.
     """
 
     index: int
@@ -36,6 +37,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
     name: str | None = None
     arguments: str = ""
     choice: int = 0
+    custom: bool = False
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from oaiproxy.addresses import follow, over_http
 from oaiproxy.answers import Answer
 from oaiproxy.bodies import UnfitError
-from oaiproxy.canonical import Call, Identity, Names, served, without
+from oaiproxy.canonical import Call, Identity, Names, custom_tools, served, without
 from oaiproxy.chat_templates import NAME
 from oaiproxy.conversations import sent_texts
 from oaiproxy.endpoints.encoding import Encoder
@@ -32,7 +32,7 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import leave_out
+from oaiproxy.policy import cuts, leave_out
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
@@ -103,6 +103,10 @@ class Exchange:
         """The replies of the calls so far, as the templates of later ones see them."""
         self._endpoint: Endpoint = endpoint
         self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
+        emulated_stop = "stop" in emulated or cuts(call.endpoint, endpoint.reads)
+        self._cuts = emulated_stop and "stop" in self.call.fields
+        self._custom = custom_tools(self.call) if "tools" in self.call.fields else frozenset()
+        self._single = self.call.fields.get("parallel_tool_calls") is False
         self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
 
     @property
@@ -188,15 +192,16 @@ class Exchange:
 
     def terms(self, plan: Plan) -> Terms:
         """What this request says about the reading of its answer. Raises RenderError when a template fails."""
-        if plan.prefix is None and plan.suffix is None and not self.mapping.emulates:
+        if plan.prefix is None and plan.suffix is None and not (self._cuts or self._custom or self._single):
             return NO_TERMS
         ends = (plan.prefix, plan.suffix)
         if ends not in self._terms:
             scope = self._scope()
             prefix, suffix = (_text(template, scope) for template in ends)
-            stop = scope.lookup("stop") if "stop" in self.mapping.emulates else ABSENT
+            stop = scope.lookup("stop") if self._cuts else ABSENT
             words = () if isinstance(stop, Absent) else tuple(word for word in stop if word)
-            self._terms[ends] = Terms(prefix, suffix, words, int(self.call.fields.get("n") or 1))
+            choices = int(self.call.fields.get("n") or 1)
+            self._terms[ends] = Terms(prefix, suffix, words, choices, self._custom, self._single)
         return self._terms[ends]
 
     def _scope(self) -> Scope:

@@ -297,7 +297,7 @@ class Extraction:
             if not isinstance(call, dict):
                 raise _mismatch(f"a selector for tool calls found {kind_of(call)}, not an object")
             told = choice.tool_calls.whole(call)
-            if not told:
+            if not told and choice.tool_calls.nameless:
                 raise _mismatch("a tool call has no name")
             events += told
 

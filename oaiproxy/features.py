@@ -20,7 +20,13 @@ Features: TypeAlias = Mapping[str, Sequence[str]]
 
 WORDS = ("used", "emulated", "dropped", "ignored", "refused")
 """What may become of a field. It is used by the backend or the proxy, left out and named or not, or a 400."""
-_FATES = {None: "used", Unread.DROP: "dropped", Unread.IGNORE: "ignored", Unread.REFUSE: "refused"}
+_FATES = {
+    None: "used",
+    Unread.DROP: "dropped",
+    Unread.IGNORE: "ignored",
+    Unread.REFUSE: "refused",
+    Unread.EMULATE: "emulated",
+}
 _OUR_OWN = ("model", "stream", "stream_options", "stream_format")
 """Fields that the proxy reads itself, whatever the mapping."""
 _ASKED = ("messages", "prompt")

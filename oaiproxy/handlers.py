@@ -109,6 +109,7 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call) -
     headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
     if exchange.dropped:
+        exchange.dropped = tuple(dict.fromkeys(door.param(call, name) for name in exchange.dropped))
         record["dropped"] = list(exchange.dropped)
     return await Relay(request, state, exchange).run()
 

@@ -134,10 +134,12 @@ class _Choice:
             self.reasoning = (self.reasoning or "") + delta["reasoning_content"]
         if delta.get("refusal") is not None:
             self.refusal = (self.refusal or "") + delta["refusal"]
-        for place, call in enumerate(delta.get("tool_calls") or ()):
+        old = delta.get("function_call")
+        for place, call in enumerate(delta.get("tool_calls") or ([{"function": old}] if old else ())):
             known = self.calls.setdefault(call.get("index", place), {"name": "", "arguments": ""})
-            known["name"] += call["function"].get("name") or ""
-            known["arguments"] += call["function"].get("arguments") or ""
+            said = call.get("function") or call.get("custom") or {}
+            known["name"] += said.get("name") or ""
+            known["arguments"] += said.get("arguments") or said.get("input") or ""
 
     def told(self) -> dict[str, Json]:
         """What it said."""

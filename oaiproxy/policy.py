@@ -23,13 +23,17 @@ from oaiproxy.conversations import (
 )
 from oaiproxy.errors import ClientError
 from oaiproxy.inputs import INPUTS
+from oaiproxy.jsontext import Json
 from oaiproxy.parameters import CHAT, COMPLETIONS, Field, Unread, unsupported
 
 _FIELDS: Mapping[str, Mapping[str, Field]] = {"chat": CHAT, "completions": COMPLETIONS, **INPUTS}
 _ON_THE_WIRE = {"tokens": "input"}
 """What templates see apart from other values of the same field, and that field."""
-PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "functions": ("function_call",)}
+PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "modalities": ("audio",)}
 """Fields that make no sense without another one."""
+_NOW = {"functions": "tools", "function_call": "tool_choice"}
+"""Fields that come as others."""
+_WHY = {"n": ("its mapping does not read it, nor is it in `emulate`",)}
 _MEDIA_NAMES = {"image": "images", "image_url": "images", "input_audio": "input_audio", "file": "files"}
 _NOT_BY_ADDRESS = "it takes images as `data:` URLs, not by address"
 IN_MESSAGES = ("messages", *dict.fromkeys(_MEDIA_NAMES.values()), "tool_calls")
@@ -54,7 +58,8 @@ class Overrides:
 
     def of(self, name: str, usual: Unread) -> Unread:
         """What becomes of a field that is not read."""
-        return self.named.get(name) or (usual if name in IN_MESSAGES else self.rest or usual)
+        own = name in IN_MESSAGES or usual is Unread.EMULATE
+        return self.named.get(name) or (usual if own else self.rest or usual)
 
 
 _USUAL = Overrides()
@@ -82,12 +87,14 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
     for name in sorted(call.fields, key=lambda name: name not in PARTNERS):
         key = _ON_THE_WIRE.get(name, name)
         unread = None if name in always else unread_field(call.endpoint, name, reads, overrides)
-        if unread is None or key in gone:
+        if unread is None or unread is Unread.EMULATE or key in gone:
             continue
         if key in ("tools", "tool_choice") and (choice == "none" or "tools" not in call.fields):
             continue
+        if key == "tool_choice" and "tools" in reads and _only_narrows(choice):
+            continue
         if unread is Unread.REFUSE:
-            raise unsupported(key, call.model)
+            raise unsupported(key, call.model, *_WHY.get(key, ()))
         if key == "messages":
             continue
         with_it = [name for name in PARTNERS.get(key, ()) if name in call.fields]
@@ -95,6 +102,16 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
         if unread is Unread.DROP:
             dropped.extend((key, *with_it))
     return without(call, gone) if gone else call
+
+
+def _only_narrows(choice: Json) -> bool:
+    """Whether a choice of tools says no more than which of them there are."""
+    return isinstance(choice, dict) and choice["type"] == "allowed_tools" and choice["allowed_tools"]["mode"] == "auto"
+
+
+def cuts(endpoint: str, reads: frozenset[str]) -> bool:
+    """Whether the proxy itself cuts at stop strings, for no template reads them."""
+    return endpoint not in INPUTS and unread_field(endpoint, "stop", reads, _USUAL) is not None
 
 
 @lru_cache(maxsize=256)
@@ -110,6 +127,7 @@ def _read_fields(endpoint: str, reads: frozenset[str]) -> frozenset[str]:
 
 def unread_field(endpoint: str, name: str, reads: frozenset[str], overrides: Overrides) -> Unread | None:
     """What becomes of a field that is sent; None where a template reads it, or the proxy itself."""
+    name = _NOW.get(name, name)
     key = _ON_THE_WIRE.get(name, name)
     found = _FIELDS[endpoint][key]
     if is_read(reads, name, found) or _raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):

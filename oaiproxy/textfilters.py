@@ -172,6 +172,10 @@ class Terms:
     stop: tuple[str, ...] = ()
     choices: int = 1
     """How many choices the client asked for."""
+    custom: frozenset[str] = frozenset()
+    """The tools that take text, by name."""
+    single: bool = False
+    """Whether the client wants one tool call at most."""
 
 
 NO_TERMS = Terms()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from oaiproxy import jsontext
@@ -99,7 +99,8 @@ class _Call:
 class ToolCalls:
     """The calls of one choice. `new_id` makes the id of a call that the backend gave none.
 
-    `seal` puts a call's state into its id; `late` takes the state of a call whose id was told before.
+    `seal` puts a call's state into its id; `late` takes the state of a call whose id was told before. The tools in
+    `custom` take text, not JSON; `single` tells that the client wants no call beside the first.
     """
 
     def __init__(
@@ -108,11 +109,15 @@ class ToolCalls:
         new_id: Callable[[], str],
         seal: Callable[[str, Json], str] = lambda call_id, state: call_id,
         late: Callable[[str, Json], None] = lambda call_id, state: None,
+        custom: Collection[str] = (),
+        single: bool = False,
     ) -> None:
         self._choice = choice
         self._new_id = new_id
         self._seal = seal
         self._late = late
+        self._custom = custom
+        self._single = single
         self._calls: list[_Call] = []
         self._keys: dict[str, _Call] = {}
         self._waiting: list[_Call] = []
@@ -122,16 +127,24 @@ class ToolCalls:
         return bool(self._calls)
 
     @property
+    def unwanted(self) -> bool:
+        """Whether there are calls that the client does not want, and is not told of."""
+        return self._single and len(self._calls) > 1
+
+    @property
     def nameless(self) -> bool:
         """Whether there is a call whose name did not come: nobody can make it."""
-        return any(not call.name for call in self._calls)
+        return any(not call.name for call in (self._calls[:1] if self._single else self._calls))
 
     def whole(self, call: dict[str, Json]) -> list[ToolCallDelta]:
-        """A complete call, `{id?, name, arguments}` or the same inside `function`."""
-        inner = call["function"] if isinstance(call.get("function"), dict) else call
+        """A complete call, `{id?, name, arguments}` or the same inside `function`; `{name, input}` inside `custom`."""
+        inner = next((call[key] for key in ("function", "custom") if isinstance(call.get(key), dict)), call)
         made = self._new(None)
         made.state = call.get("state") or inner.get("state") or None
-        return self._add(made, call.get("id"), inner.get("name"), inner.get("arguments") or "{}")
+        name = inner.get("name")
+        text = isinstance(name, str) and name in self._custom
+        arguments = inner.get("arguments") or (inner.get("input") if text or inner is not call else None)
+        return self._add(made, call.get("id"), name, arguments or (None if text else "{}"))
 
     def fragment(
         self, index: Json, call_id: Json, name: Json, arguments: Json, state: Json = None, pieces: Json = None
@@ -160,7 +173,7 @@ class ToolCalls:
         for call in self._calls:
             if call.pieces is not None and not call.said:
                 call.held.append(jsontext.dump(call.pieces.whole()).decode())
-            if not call.said and not call.held:
+            if not call.said and not call.held and call.name not in self._custom:
                 call.held.append("{}")
             told += self._tell(call)
         return told
@@ -173,7 +186,8 @@ class ToolCalls:
         text = _arguments_text(arguments)
         call.empty = call.empty or (not text and isinstance(arguments, dict | list))
         call.arguments.read(text)
-        if call.arguments.joined or (text and call.pieces is not None):
+        any_text = self._custom and (not call.name or call.name in self._custom)
+        if (call.arguments.joined and not any_text) or (text and call.pieces is not None):
             raise _two_values(call)
         if text:
             call.held.append(text)
@@ -214,14 +228,18 @@ class ToolCalls:
             self._late(call.told, state)
 
     def _tell(self, call: _Call) -> list[ToolCallDelta]:
-        told = []
+        if self._single and call.index:
+            return []
+        told, custom = [], call.name in self._custom
         if not call.opened:
             call.opened = True
             call.told = call.id or self._new_id()
-            told.append(ToolCallDelta(call.index, self._seal(call.told, call.state), call.name, "", self._choice))
+            told.append(
+                ToolCallDelta(call.index, self._seal(call.told, call.state), call.name, "", self._choice, custom)
+            )
         if call.held:
             call.said = True
-            told.append(ToolCallDelta(call.index, None, None, "".join(call.held), self._choice))
+            told.append(ToolCallDelta(call.index, None, None, "".join(call.held), self._choice, custom))
             call.held.clear()
         return told
 

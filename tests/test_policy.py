@@ -28,9 +28,9 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "tools": ({"tools": TOOLS}, "tools"),
     "response_format": ({"response_format": {"type": "json_object"}}, "response_format"),
     "n": ({"n": 2}, "n"),
-    "logprobs": ({"logprobs": True}, "logprobs"),
-    "functions": ({"functions": [{"name": "f"}]}, "functions"),
-    "audio": ({"modalities": ["text", "audio"]}, "modalities"),
+    "functions": ({"functions": [{"name": "f"}]}, "tools"),
+    "audio": ({"audio": {"voice": "alloy", "format": "wav"}, "modalities": ["text", "audio"]}, "modalities"),
+    "custom tools": ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, "tools"),
     "search": ({"web_search_options": {}}, "web_search_options"),
     "images": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, IMAGE]}]},
@@ -56,7 +56,12 @@ FINE: dict[str, dict[str, Any]] = {
     "no tools": {"tools": [], "tool_choice": "auto"},
     "tools that must not be called": {"tools": TOOLS, "tool_choice": "none"},
     "a choice among no tools": {"tool_choice": "required"},
-    "hints": {"user": "u", "metadata": {"a": "b"}, "store": True, "service_tier": "auto", "parallel_tool_calls": False},
+    "hints": {"user": "u", "metadata": {"a": "b"}, "service_tier": "auto", "parallel_tool_calls": False},
+    "what is cut here": {"stop": "a"},
+    "functions that must not be called": {"functions": [{"name": "f"}], "function_call": "none"},
+    "a choice among no functions": {"function_call": {"name": "f"}},
+    "a forecast": {"prediction": {"type": "content", "content": "a"}, "verbosity": "low"},
+    "no sound": {"modalities": ["text"], "store": False, "metadata": {}},
     "unknown fields": {"x": 1},
     "text parts": {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]},
 }
@@ -73,8 +78,11 @@ def test_what_changes_nothing_is_let_through(fields: dict[str, Any]) -> None:
     [
         ("temperature", 1),
         ("top_p", 0.5),
-        ("stop", "a"),
         ("seed", 1),
+        ("logprobs", True),
+        ("store", True),
+        ("moderation", {"model": "m"}),
+        ("reasoning_effort", "low"),
         ("max_completion_tokens", 5),
         ("logit_bias", {"1": 1}),
     ],
@@ -307,7 +315,8 @@ TOOL_HISTORY: dict[str, tuple[str, list[dict[str, Any]], str | tuple[str, ...]]]
         [USER, CALLS, RESULT],
         "messages[2].role",
     ),
-    "the old form": ("a: '{{ messages }}'", [USER, LEGACY, USER], "messages[1].function_call"),
+    "the old form": ("a: '{{ messages }}'", [USER, LEGACY, USER], ()),
+    "the old form to texts": (parts("c: '{{ p.text }}'"), [USER, LEGACY, USER], "messages[1].tool_calls"),
     "the old form, raw": ("a: '{{ request.messages }}'", [USER, LEGACY, USER], ()),
     "both": (
         "a: [{$for: m in messages, b: '{{ m.text }}', c: '{{ m.tool_call_id }}', d: '{{ m.tool_calls }}'}]",
@@ -355,18 +364,14 @@ CUSTOM_CALLS = {
     "role": "assistant",
     "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}],
 }
-FUNCTION_RESULT = {"role": "function", "name": "f", "content": "found"}
 ALLOWED = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": TOOLS}}
 RAW: dict[str, tuple[dict[str, Any], str]] = {
     "custom tools": ({"tools": [*TOOLS, CUSTOM]}, "tools[1].type"),
     "a custom choice": (
-        {"tools": TOOLS, "tool_choice": {"type": "custom", "custom": {"name": "f"}}},
-        "tool_choice.type",
+        {"tools": [CUSTOM], "tool_choice": {"type": "custom", "custom": {"name": "f"}}},
+        "tools[0].type",
     ),
     "calls of custom tools": ({"messages": [USER, CUSTOM_CALLS, RESULT]}, "messages[1].tool_calls"),
-    "results of functions": ({"messages": [USER, LEGACY, FUNCTION_RESULT]}, "messages[1].function_call"),
-    "results of functions alone": ({"messages": [USER, FUNCTION_RESULT]}, "messages[1].role"),
-    "functions": ({"functions": [{"name": "f"}]}, "functions"),
 }
 EVERY_NAME = "a: '{{ messages }}', b: '{{ tools }}', c: '{{ tool_choice }}'"
 WHOLE = {
@@ -392,6 +397,23 @@ def test_a_mapping_that_passes_the_request_on_passes_all_of_it(fields: dict[str,
     assert exchange.dropped == ()
     sent = json.loads(exchange.backend_request().body or b"")
     assert fields.items() <= sent.get("a", sent).items()
+
+
+def test_a_choice_that_only_narrows_needs_no_template() -> None:
+    """The tools that are sent say it all; that one of them must be called, they do not say."""
+    more = [*TOOLS, {"type": "function", "function": {"name": "g"}}]
+    narrow = {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": TOOLS}}
+    exchange = ask(reading("a: '{{ tools }}'"), tools=more, tool_choice=narrow)
+    assert json.loads(exchange.backend_request().body or b"") == {"a": [{"name": "f"}]}
+    with pytest.raises(ClientError) as caught:
+        ask(reading("a: '{{ tools }}'"), tools=more, tool_choice=ALLOWED)
+    assert caught.value.param == "tool_choice"
+
+
+def test_who_asks_for_choices_is_told_of_the_remedy() -> None:
+    """Several choices cost as many calls: they are the operator's to allow."""
+    with pytest.raises(ClientError, match="nor is it in `emulate`"):
+        ask(PLAIN, n=2)
 
 
 @pytest.mark.parametrize("prompt", [["a", "b"], [1, 2], [[1], [2]]])

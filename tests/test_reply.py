@@ -902,9 +902,23 @@ def test_each_choice_is_cut_for_itself() -> None:
 
 
 def test_an_emulated_parameter_is_not_dropped() -> None:
-    """Nor is it where the mapping does not emulate it."""
+    """Nor are stop strings that no template reads: those are cut at without being told to."""
     assert ask(MANY, stop="END").dropped == ()
-    assert ask(chat(response="{text: t}"), stop="END").dropped == ("stop",)
+    blind = chat(response="{text: t}")
+    assert ask(blind, stop="END").dropped == ()
+    assert play(blind, '{"t": "oneENDtwo"}', stop="END").outcome.text == "one"
+
+
+def test_stop_strings_that_a_template_reads_are_the_backends_matter() -> None:
+    """Unless the mapping says that they are not, or that nobody is to see to them."""
+    body = '{"t": "oneENDtwo"}'
+    reads = "{path: /g, body: {p: '{{ prompt }}', s: '{{ stop }}'}}"
+    assert play(chat(response="{text: t}", request=reads), body, stop="END").outcome.text == "oneENDtwo"
+    both = chat(response="{text: t}", request=reads, more="emulate: [stop]")
+    assert play(both, body, stop="END").outcome.text == "one"
+    dropped = chat(response="{text: t}", more="on_unsupported: {stop: drop}")
+    assert ask(dropped, stop="END").dropped == ("stop",)
+    assert play(dropped, body, stop="END").outcome.text == "oneENDtwo"
 
 
 ECHO = chat(

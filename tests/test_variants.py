@@ -164,7 +164,7 @@ UNSUPPORTED: dict[str, tuple[str, dict[str, Any], str | tuple[str, ...]]] = {
     "drop functions": (
         "{functions: drop}",
         {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
-        ("functions", "function_call"),
+        ("tools", "tool_choice", "parallel_tool_calls"),
     ),
     "drop what changes the meaning": ("{n: drop}", {"n": 2}, ("n",)),
     "drop all": ("{default: drop}", {"n": 2, "user": "u", "seed": 1}, ("n", "user", "seed")),

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.conversation import read_messages
 from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse, usage_object
+from oaiproxy.endpoints.functions import client_param, function_call, wants_functions, with_tools
 from oaiproxy.endpoints.reading import read_body
 from oaiproxy.events import Annotations, Delta, Event, Finish, Head, Logprobs, Remainder, ToolCallDelta, Usage
 from oaiproxy.jsontext import Json
 from oaiproxy.logprobs import chat_logprobs
-from oaiproxy.parameters import CHAT, unknown_fields
+from oaiproxy.parameters import CHAT, invalid_value, unknown_fields
 
 ENDPOINT = "chat"
 
@@ -24,16 +27,39 @@ def parse(body: Json) -> Call:
     """A chat completion request as a canonical call. Raises ClientError that names the field at fault."""
     request, fields, model, stream, include_usage = read_body(body, CHAT)
     messages = read_messages(fields.pop("messages", None))
-    return Call(ENDPOINT, model, stream, include_usage, messages, fields, unknown_fields(request, CHAT), request)
+    asked, fields = with_tools(request, fields, messages)
+    sent = {} if asked is request else request
+    _check_partners(fields, "function" if sent.get("functions") else "tool")
+    extra = unknown_fields(request, CHAT)
+    return Call(ENDPOINT, model, stream, include_usage, messages, fields, extra, asked, sent=sent)
+
+
+def param(call: Call, param: str) -> str:
+    """The client's name of a field: of functions, where it sent those."""
+    return client_param(call.sent, param) if call.sent else param
+
+
+def _check_partners(fields: dict[str, Json], word: str) -> None:
+    """Fields that say something of others. Raises ClientError for what the others do not bear out."""
+    if fields.get("top_logprobs") and not fields.get("logprobs"):
+        raise invalid_value("top_logprobs", "'logprobs' must be true where it is sent")
+    choice, tools = fields.get("tool_choice"), fields.get("tools")
+    if not tools or not isinstance(choice, dict) or choice["type"] == "allowed_tools":
+        return
+    name = (choice.get(choice["type"]) or choice)["name"]
+    if name not in [tool[tool["type"]]["name"] for tool in tools]:
+        param = "function_call" if word == "function" else "tool_choice"
+        raise invalid_value(param, f"the {word} '{name[:80]}' is not in '{word}s'")
 
 
 def encoder(call: Call, identity: Identity) -> Encoder:
     """The encoder of the answer that the call asks for."""
     head = _Header("chatcmpl-" + identity.token, identity.created, call.model)
     logprobs = call.fields.get("logprobs") is True
+    functions = wants_functions(call)
     if not call.stream:
-        return CompletionEncoder(head, logprobs)
-    return ChunkEncoder(head, call.include_usage, logprobs, int(call.fields.get("n") or 1))
+        return CompletionEncoder(head, logprobs, functions)
+    return ChunkEncoder(head, call.include_usage, logprobs, int(call.fields.get("n") or 1), functions)
 
 
 @dataclass(slots=True)
@@ -62,8 +88,16 @@ class ChunkEncoder(Encoder):
     content_type = EVENT_STREAM
     streams = True
 
-    def __init__(self, header: _Header, include_usage: bool, wants_logprobs: bool = False, choices: int = 1) -> None:
+    def __init__(
+        self,
+        header: _Header,
+        include_usage: bool,
+        wants_logprobs: bool = False,
+        choices: int = 1,
+        functions: bool = False,
+    ) -> None:
         self.wants_usage = include_usage
+        self._functions = functions
         self._choices = choices
         self._wants_logprobs = wants_logprobs
         self._remainders: dict[int, Json] = {}
@@ -78,11 +112,15 @@ class ChunkEncoder(Encoder):
             case Delta(text=text, kind=kind, choice=choice):
                 delta = b'{"' + kind.encode() + b'":' + jsontext.dump(text) + b"}"
                 return self._opening(choice, b'""') + self._chunk(choice, delta)
-            case ToolCallDelta(choice=choice):
-                return self._opening(choice, b"null") + self._chunk(choice, jsontext.dump(_tool_delta(event)))
+            case ToolCallDelta(index=index, choice=choice):
+                if self._functions and index:
+                    return b""  # it knows of one call only
+                called = {"function_call": function_call(event)} if self._functions else _tool_delta(event)
+                return self._opening(choice, b"null") + self._chunk(choice, jsontext.dump(called))
             case Finish(reason=reason, choice=choice):
                 last = self._remainders.get(choice, {})
-                return self._opening(choice, b'""') + self._chunk(choice, jsontext.dump(last), jsontext.dump(reason))
+                ended = jsontext.dump(_reason(reason, self._functions))
+                return self._opening(choice, b'""') + self._chunk(choice, jsontext.dump(last), ended)
             case Head():
                 if not self._lead:
                     self._header.name(event)
@@ -121,7 +159,8 @@ class _Answer:
     """One choice of a whole answer, growing."""
 
     texts: dict[str, list[str]] = field(default_factory=dict)
-    calls: dict[int, dict[str, Json]] = field(default_factory=dict)
+    calls: dict[int, ToolCallDelta] = field(default_factory=dict)
+    """By index, what opened each."""
     arguments: dict[int, list[str]] = field(default_factory=dict)
     finish: str = "stop"
     logprobs: list[Logprobs] = field(default_factory=list)
@@ -132,8 +171,8 @@ class _Answer:
         """The text of a kind, None when there was none."""
         return "".join(self.texts[kind]) if kind in self.texts else None
 
-    def message(self) -> dict[str, Json]:
-        """The message object."""
+    def message(self, functions: bool) -> dict[str, Json]:
+        """The message object; `functions` tells that calls are those of functions."""
         content = self.text("content")
         made: dict[str, Json] = {
             "role": "assistant",
@@ -142,11 +181,14 @@ class _Answer:
         }
         if "reasoning_content" in self.texts:
             made["reasoning_content"] = self.text("reasoning_content")
-        if self.calls:
-            made["tool_calls"] = [
-                {**call, "function": {"name": call["function"], "arguments": "".join(self.arguments[index])}}
-                for index, call in sorted(self.calls.items())
-            ]
+        calls = [
+            msgspec.structs.replace(call, arguments="".join(self.arguments[index]))
+            for index, call in sorted(self.calls.items())
+        ]
+        if calls and functions:
+            made["function_call"] = function_call(calls[0])
+        elif calls:
+            made["tool_calls"] = [_tool_call(call) for call in calls]
         if self.annotations:
             made["annotations"] = self.annotations
         return made | self.remainder
@@ -159,8 +201,9 @@ class CompletionEncoder(Encoder):
     streams = False
     wants_usage = True
 
-    def __init__(self, header: _Header, wants_logprobs: bool = False) -> None:
+    def __init__(self, header: _Header, wants_logprobs: bool = False, functions: bool = False) -> None:
         self._header = header
+        self._functions = functions
         self._wants_logprobs = wants_logprobs
         self._answers: dict[int, _Answer] = {}
 
@@ -169,10 +212,10 @@ class CompletionEncoder(Encoder):
         match event:
             case Delta(text=text, kind=kind, choice=choice):
                 self._answer(choice).texts.setdefault(kind, []).append(text)
-            case ToolCallDelta(index=index, id=call_id, name=name, arguments=arguments, choice=choice):
+            case ToolCallDelta(index=index, name=name, arguments=arguments, choice=choice):
                 answer = self._answer(choice)
                 if name is not None:
-                    answer.calls[index] = {"id": call_id, "type": "function", "function": name}
+                    answer.calls[index] = event
                 answer.arguments.setdefault(index, []).append(arguments)
             case Finish(reason=reason, choice=choice):
                 self._answer(choice).finish = reason
@@ -192,9 +235,9 @@ class CompletionEncoder(Encoder):
         made["choices"] = [
             {
                 "index": index,
-                "message": answer.message(),
+                "message": answer.message(self._functions),
                 "logprobs": chat_logprobs(answer.logprobs),
-                "finish_reason": answer.finish,
+                "finish_reason": _reason(answer.finish, self._functions),
             }
             for index, answer in sorted(self._answers.items())
         ]
@@ -212,9 +255,20 @@ def _extra(event: Remainder) -> dict[str, Json]:
     return {"extra_content": {"oaiproxy": owner | {"state": event.items}}}
 
 
+def _reason(reason: str, functions: bool) -> str:
+    return "function_call" if functions and reason == "tool_calls" else reason
+
+
+def _tool_call(event: ToolCallDelta) -> dict[str, Json]:
+    """A tool call: of a function, or of a custom tool, which takes text."""
+    if event.custom:
+        return {"id": event.id, "type": "custom", "custom": {"name": event.name, "input": event.arguments}}
+    return {"id": event.id, "type": "function", "function": {"name": event.name, "arguments": event.arguments}}
+
+
 def _tool_delta(event: ToolCallDelta) -> dict[str, Json]:
     """The delta of a tool call: id, type and name when it opens, then arguments alone."""
-    if event.name is None:
-        return {"tool_calls": [{"index": event.index, "function": {"arguments": event.arguments}}]}
-    function = {"name": event.name, "arguments": event.arguments}
-    return {"tool_calls": [{"index": event.index, "id": event.id, "type": "function", "function": function}]}
+    if event.name is not None:
+        return {"tool_calls": [{"index": event.index, **_tool_call(event)}]}
+    said = {"custom": {"input": event.arguments}} if event.custom else {"function": {"arguments": event.arguments}}
+    return {"tool_calls": [{"index": event.index, **said}]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from oaiproxy.canonical import PART_TYPES, Message
+from oaiproxy.endpoints.functions import with_tool_calls
 from oaiproxy.errors import ClientError
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import invalid_type, invalid_value, mapping, missing, optional, required, string
@@ -13,7 +14,7 @@ ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
 
 def read_messages(value: Json) -> list[Message]:
-    """The messages, if they are messages. Raises ClientError that names what is not."""
+    """The messages, if they are messages, with functions as tools. Raises ClientError that names what is not."""
     if value is None:
         raise missing("messages")
     if not isinstance(value, list):
@@ -26,7 +27,7 @@ def read_messages(value: Json) -> list[Message]:
         )
     for index, message in enumerate(value):
         _check_message(message, f"messages[{index}]")
-    return value
+    return with_tool_calls(value)
 
 
 def _check_message(message: Json, place: str) -> None:
@@ -38,6 +39,8 @@ def _check_message(message: Json, place: str) -> None:
     content = message.get("content")
     if role == "assistant":
         _check_tool_calls(message.get("tool_calls"), f"{place}.tool_calls")
+        if message.get("function_call") is not None:
+            _check_call(message["function_call"], f"{place}.function_call")
     if content is None:
         if role not in ("assistant", "function"):
             raise missing(f"{place}.content")
@@ -107,6 +110,10 @@ def _check_tool_calls(calls: Json, place: str) -> None:
             required(custom, "name", f"{here}.custom", string)
             optional(custom, "input", f"{here}.custom", string)
             continue
-        function = required(call, "function", here, mapping)
-        required(function, "name", f"{here}.function", string)
-        optional(function, "arguments", f"{here}.function", string)
+        _check_call(required(call, "function", here, mapping), f"{here}.function")
+
+
+def _check_call(function: Json, place: str) -> None:
+    required(mapping(function, place), "name", place, string)
+    for key in ("arguments", "id"):
+        optional(function, key, place, string)

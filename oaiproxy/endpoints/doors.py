@@ -40,7 +40,7 @@ class Door:
 
 
 DOORS: Mapping[str, Door] = {
-    chat.ENDPOINT: Door("/v1/chat/completions", chat.parse, chat.encoder),
+    chat.ENDPOINT: Door("/v1/chat/completions", chat.parse, chat.encoder, param=chat.param),
     completions.ENDPOINT: Door("/v1/completions", completions.parse, completions.encoder),
     embeddings.ENDPOINT: Door("/v1/embeddings", embeddings.parse, embeddings.encoder),
     rerank.ENDPOINT: Door("/v1/rerank", rerank.parse, rerank.encoder),

@@ -69,6 +69,9 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (called(type="custom"), ".tool_calls[0].custom", MISSING),
     (called(type="custom", custom={"name": 5}), ".tool_calls[0].custom.name", TYPE),
     ({"role": "function", "content": "a"}, ".name", MISSING),
+    ({"role": "assistant", "function_call": "f"}, ".function_call", TYPE),
+    ({"role": "assistant", "function_call": {}}, ".function_call.name", MISSING),
+    ({"role": "assistant", "function_call": {"name": "f", "arguments": {}}}, ".function_call.arguments", TYPE),
 ]
 
 
@@ -100,7 +103,6 @@ FINE: list[dict[str, Any]] = [
     called(function={"name": "f", "arguments": None}),
     {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "a"}]},
     called(type="custom", function=None, custom={"name": "f", "input": "x"}),
-    {"role": "function", "name": "f", "content": None},
     user("a") | {"tool_calls": 5, "name": 5, "anything": {}},
 ]
 
