@@ -109,7 +109,7 @@ def number(low: float, high: float) -> Check:
     def check(value: Json, param: str) -> Json:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid_type(param, value, "a number")
-        if value < low:
+        if not value >= low:  # as NaN is not, which forms can hold
             raise _out_of_range(
                 param, value, f"decimal below minimum value. Expected a value >= {low}", code="decimal_below_min_value"
             )

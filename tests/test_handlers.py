@@ -146,7 +146,7 @@ BAD: dict[str, tuple[Any, dict[str, str], int, str | None]] = {
     "87 no model": ({"messages": []}, {}, 400, "missing_required_parameter"),
     "87 no messages": ({"model": "m"}, {}, 400, "missing_required_parameter"),
     "87 a number as text": ({**PIECES, "temperature": "1"}, {}, 400, "invalid_type"),
-    "87 out of range": ({**PIECES, "temperature": 3}, {}, 400, "invalid_value"),
+    "87 out of range": ({**PIECES, "temperature": 3}, {}, 400, "decimal_above_max_value"),
     "92 utf-7": (PIECES, {"Content-Type": "application/json; charset=utf-7"}, 400, "invalid_charset"),
     "92 utf-16": (PIECES, {"Content-Type": "application/json; CHARSET=UTF-16"}, 400, "invalid_charset"),
     "92 punycode": (PIECES, {"Content-Type": 'application/json; charset="punycode"'}, 400, "invalid_charset"),

@@ -1048,3 +1048,68 @@ def test_a_reply_is_freed_without_the_garbage_collector() -> None:
         assert freed() is None
     finally:
         gc.enable()
+
+
+PASSES = (
+    "{path: /g, body: '{{ request }}'}",
+    "{choices: choices, text: message.content, tool_calls: message.tool_calls, finish_reason: finish_reason}",
+    "{format: ndjson, text: delta.content, tool_calls: ~, tool_call: {each: delta.tool_calls, index: index, id: id, "
+    "name: 'function.name || custom.name', arguments: 'function.arguments || custom.input'}}",
+)
+PATCH = {"type": "custom", "custom": {"name": "patch", "format": {"type": "text"}}}
+LOOK = {"type": "function", "function": {"name": "look"}}
+
+
+def test_a_custom_tool_is_called_with_text() -> None:
+    """Whole and in a stream, beside a function."""
+    mapping = chat(request=PASSES[0], response=PASSES[1], stream=PASSES[2])
+    calls = [
+        {"id": "a", "type": "custom", "custom": {"name": "patch", "input": "{+ one"}},
+        {"id": "b", "type": "function", "function": {"name": "look", "arguments": "{}"}},
+    ]
+    body = json.dumps({"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "tool_calls"}]})
+    (choice,) = play(mapping, body, tools=[PATCH, LOOK]).answer["choices"]
+    assert (choice["message"]["tool_calls"], choice["finish_reason"]) == (calls, "tool_calls")
+    deltas = [
+        [{"index": 0, "id": "a", "type": "custom", "custom": {"name": "patch", "input": ""}}],
+        [{"index": 0, "custom": {"input": "{+"}}],
+        [{"index": 0, "custom": {"input": " one"}}],
+    ]
+    lines = [json.dumps({"choices": [{"delta": {"tool_calls": each}}]}) + "\n" for each in deltas]
+    lines.append(json.dumps({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}) + "\n")
+    found = play(mapping, *lines, tools=[PATCH, LOOK], stream=True).chunks
+    told = [call for chunk in found for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
+    assert told == [call for each in deltas for call in each]
+    assert found[0]["choices"][0]["delta"]["content"] is None
+
+
+CALLS = chat(
+    response="{text: t, tool_calls: c}",
+    stream="{format: ndjson, tool_calls: ~, tool_call: {index: i, name: n, arguments: a}}",
+    request="{path: /g, body: {p: '{{ prompt }}', t: '{{ tools }}'}}",
+)
+
+
+def test_one_tool_call_is_all_that_a_client_gets_who_asks_for_one() -> None:
+    """Though no template reads it; what was left out is for the log."""
+    whole = '{"c": [{"id": "a", "name": "f"}, {"id": "b", "name": "g"}]}'
+    lines = [json.dumps({"i": i, "n": name, "a": "{}"}) + "\n" for i, name in enumerate("fgh")]
+    for stream, pieces in ((False, [whole]), (True, lines)):
+        both = play(CALLS, *pieces, tools=[LOOK], stream=stream)
+        one = play(CALLS, *pieces, tools=[LOOK], stream=stream, parallel_tool_calls=False)
+        assert len(both.outcome.tool_calls) > 1
+        assert [call["name"] for call in one.outcome.tool_calls] == ["f"]
+        assert one.outcome.finish_reason == "tool_calls"
+        assert one.reply.left_out == {"tool calls after the first"}
+        assert both.reply.left_out == set()
+
+
+def test_functions_are_served_by_a_mapping_with_tools() -> None:
+    """Which knows nothing of functions."""
+    whole = '{"c": [{"id": "a", "name": "f", "arguments": {"x": 1}}, {"id": "b", "name": "g"}]}'
+    exchange = ask(CALLS, functions=[{"name": "f"}])
+    assert json.loads(exchange.backend_request().body or b"")["t"] == [{"name": "f"}]
+    found = play(CALLS, whole, functions=[{"name": "f"}])
+    (choice,) = found.answer["choices"]
+    assert choice["message"]["function_call"] == {"name": "f", "arguments": '{"x":1}'}
+    assert (choice["finish_reason"], found.outcome.tool_calls[0]["name"]) == ("function_call", "f")

@@ -194,3 +194,75 @@ def test_the_state_of_a_call_is_sealed_in_its_id() -> None:
     assert opened.id == "c+early"
     calls.fragment(1, None, None, None, "too late")
     assert late == [("c", "too late")]
+
+
+CUSTOM: dict[str, tuple[list[Fragment], str]] = {
+    "text": ([(0, "a", "f", "*** Begin"), (0, None, None, " Patch")], "*** Begin Patch"),
+    "nothing": ([(0, "a", "f", None)], ""),
+    "what might be JSON": ([(0, "a", "f", '{"a":1}'), (0, None, None, "{} []")], '{"a":1}{} []'),
+    "a name that comes late": ([(0, "a", None, "{} {}"), (0, None, "f", "!")], "{} {}!"),
+    "a name with every piece": ([(0, "a", "f", "{}"), (0, "a", "f", " x")], "{} x"),
+}
+
+
+@pytest.mark.parametrize(("fragments", "text"), CUSTOM.values(), ids=CUSTOM)
+def test_custom_tools_take_text(fragments: list[Fragment], text: str) -> None:
+    """As it comes, be it JSON or nothing at all."""
+    calls = ToolCalls(0, str, custom={"f"})
+    deltas = [delta for fragment in fragments for delta in calls.fragment(*fragment)] + calls.close()
+    assert summary(deltas) == [(0, "a", "f", text)]
+    assert all(delta.custom for delta in deltas)
+
+
+def test_functions_beside_custom_tools_take_json() -> None:
+    """An empty object where they take nothing; two values are a fault."""
+    calls = ToolCalls(0, str, custom={"f"})
+    deltas = [*calls.fragment(0, "a", "g", None), *calls.close()]
+    assert (summary(deltas), deltas[0].custom) == ([(0, "a", "g", "{}")], False)
+    with pytest.raises(BackendError):
+        calls.fragment(1, "b", "h", "{} {}")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"id": "a", "type": "custom", "custom": {"name": "f", "input": "x y"}},
+        {"id": "a", "type": "function", "function": {"name": "f", "arguments": "x y"}},
+        {"id": "a", "name": "f", "input": "x y"},
+    ],
+)
+def test_whole_calls_of_custom_tools(call: dict[str, Any]) -> None:
+    """Whatever the backend has for them."""
+    calls = ToolCalls(0, str, custom={"f"})
+    deltas = calls.whole(call) + calls.close()
+    assert (summary(deltas), deltas[0].custom) == ([(0, "a", "f", "x y")], True)
+
+
+def test_a_custom_call_that_nobody_declared_loses_nothing() -> None:
+    """Its text is what its arguments are."""
+    calls = ToolCalls(0, str)
+    assert summary(calls.whole({"id": "a", "custom": {"name": "f", "input": "x"}})) == [(0, "a", "f", "x")]
+
+
+def test_one_call_is_all_that_is_told() -> None:
+    """Of the others neither text nor state, nor that they have no name."""
+    late: list[Any] = []
+    calls = ToolCalls(0, str, late=lambda *told: late.append(told), single=True)
+    deltas = [
+        *calls.fragment(0, "a", "f", "1"),
+        *calls.fragment(1, "b", "g", "2", "state"),
+        *calls.fragment(2, "c", None, "3"),
+        *calls.fragment(0, None, None, "4"),
+    ]
+    assert calls.unwanted
+    assert not calls.nameless
+    assert summary(deltas + calls.close()) == [(0, "a", "f", "14")]
+    assert late == []
+
+
+def test_a_first_call_without_a_name_is_missed() -> None:
+    """Also where no other is wanted."""
+    calls = ToolCalls(0, str, single=True)
+    calls.fragment(0, "a", None, "1")
+    assert calls.nameless
+    assert not calls.unwanted

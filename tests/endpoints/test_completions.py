@@ -42,7 +42,7 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": []}, "prompt", "invalid_type"),
     ({"model": None}, "model", "missing_required_parameter"),
     ({"logprobs": True}, "logprobs", "invalid_type"),
-    ({"logprobs": 6}, "logprobs", "invalid_value"),
+    ({"logprobs": 6}, "logprobs", "integer_above_max_value"),
     ({"echo": "yes"}, "echo", "invalid_type"),
 ]
 
