@@ -23,6 +23,8 @@ from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names, served, without
 from oaiproxy.chat_templates import NAME
 from oaiproxy.conversations import sent_texts
+from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.endpoints.echo import Echo
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -33,6 +35,7 @@ from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.policy import leave_out
+from oaiproxy.promptlists import as_chat_asks, echoed, settled
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
@@ -76,7 +79,7 @@ class Exchange:
         endpoint = mapping.endpoint(call.endpoint)
         if endpoint is None:
             raise ClientError(
-                f"The model '{call.model}' does not serve this endpoint; it serves: {', '.join(mapping.endpoints)}.",
+                f"The model '{call.model}' does not serve this endpoint; it serves: {_served(mapping)}.",
                 status=404,
                 param="model",
                 code="model_not_found",
@@ -94,7 +97,12 @@ class Exchange:
         emulated = mapping.emulates if endpoint.result is None else frozenset()
         reads = _joined(endpoint.reads, emulated) if emulated else endpoint.reads
         call, unread = leave_out(call, reads, mapping.unsupported)
-        self.call = self._variant.completed(call)
+        call = self._variant.completed(settled(call, endpoint.reads))
+        if echo := echoed(call, endpoint.reads):
+            encoder = Echo(encoder, echo, int(call.fields.get("n", 1)))
+        if endpoint is not mapping.endpoints.get(call.endpoint):
+            call = as_chat_asks(call, reads, mapping.unsupported)
+        self.call = call
         self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
         self.identity = identity
@@ -114,6 +122,11 @@ class Exchange:
     def each_choice(self) -> bool:
         """Whether every choice is a request of its own."""
         return "n" in self.mapping.emulates and self._endpoint.result is None
+
+    @property
+    def each_prompt(self) -> bool:
+        """Whether every prompt is a request of its own, as there are several."""
+        return isinstance(self.call.fields.get("prompt"), list)
 
     def part(self, call: Call, encoder: Encoder, identity: Identity) -> Exchange:
         """The exchange of a part of the call, which is as this one's but for what is given."""
@@ -276,6 +289,11 @@ _CLIENT_NAMES |= {"system": "messages", "turns": "messages"} | {
     )
 }
 """Names that are absent because the client left a field out, and that field."""
+
+
+def _served(mapping: Mapping) -> str:
+    """The paths of the endpoints that a mapping has."""
+    return ", ".join(door.path for name, door in DOORS.items() if mapping.endpoint(name) is not None)
 
 
 def _seen(headers: Dict[str, str], names: frozenset[str]) -> dict[str, str]:

@@ -105,12 +105,26 @@ async def test_embeddings_of_token_ids(served: Ask) -> None:
     assert made.usage.prompt_tokens == 3
 
 
-async def test_token_ids_for_a_mapping_that_reads_texts_alone(served: Ask) -> None:
-    """They are refused, never sent as something else."""
+@pytest.mark.parametrize(
+    ("ids", "texts"), [([15339, 1917], ["hello world"]), ([[15339], [1917, 100257]], ["hello", " world<|endoftext|>"])]
+)
+async def test_token_ids_for_a_mapping_that_reads_texts_alone(served: Ask, ids: Any, texts: list[str]) -> None:
+    """They become the texts that they stand for in cl100k_base, as clients make them."""
+    there = await served("embeddings", answer({"out": [[1]] * len(texts)}), body="{body: {texts: '{{ input }}'}}")
+    made = await there.client.embeddings.create(model="m", input=ids)
+    assert there.asked == {"texts": texts}
+    assert len(made.data) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("ids", "param"), [([1, 100300], "input"), ([[1], [-1]], "input[1]"), ([[10**30]], "input[0]")]
+)
+async def test_ids_that_are_no_tokens(served: Ask, ids: Any, param: str) -> None:
+    """Are the client's mistake."""
     there = await served("embeddings", body="{body: {texts: '{{ input }}'}}")
-    with pytest.raises(openai.BadRequestError) as caught:
-        await there.client.embeddings.create(model="m", input=[1, 2])
-    assert (caught.value.param, caught.value.code) == ("input", "unsupported_parameter")
+    with pytest.raises(openai.BadRequestError, match="no token of that id in cl100k_base") as caught:
+        await there.client.embeddings.create(model="m", input=ids)
+    assert (caught.value.param, caught.value.code) == (param, "invalid_value")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +179,7 @@ async def test_answers_that_are_none(served: Ask, steps: list[Any], code: str) -
 async def test_a_model_that_does_not_serve_an_endpoint(served: Ask) -> None:
     """404 that says what it serves."""
     there = await served("embeddings")
-    with pytest.raises(openai.NotFoundError, match="it serves: embeddings") as caught:
+    with pytest.raises(openai.NotFoundError, match="it serves: /v1/embeddings") as caught:
         await there.client.images.generate(model="m", prompt="a cat")
     assert caught.value.code == "model_not_found"
 
