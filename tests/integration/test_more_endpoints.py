@@ -13,7 +13,7 @@ import openai
 import pytest
 from conftest import Proxy
 from scripted import FIN, GONE, REQUEST, RST, Backend, answer, chunk, fetch, request, stream_head
-from support import ROOT, STRICT, assert_strict, load
+from support import ROOT, STRICT, assert_strict, events, load
 
 Ask = Callable[..., Any]
 BLOCKS = {
@@ -269,6 +269,26 @@ async def test_sound_comes_as_it_is_made(served: Ask) -> None:
     assert there.asked == {"text": "hello", "voice": "alloy", "speed": 1.5}
 
 
+async def test_sound_as_events(served: Ask) -> None:
+    """Piece by piece; its text is counted. What breaks off ends in an error event."""
+    body = {"model": "m", "input": "hello world", "voice": "v", "stream_format": "sse"}
+    there = await served("speech", stream_head("audio/mpeg"), chunk(b"ID3"), chunk(b"\xff"), chunk(b""))
+    wire = await fetch(there.url, request(body, "/v1/audio/speech"))
+    *deltas, done = [json.loads(each) for each in events(wire.body)]
+    assert b"".join(base64.b64decode(each["audio"]) for each in deltas) == b"ID3\xff"
+    assert (done["type"], done["usage"]["input_tokens"], wire.complete) == ("speech.audio.done", 2, True)
+    assert wire.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_events_of_sound_that_break_off(served: Ask) -> None:
+    """End in an error event."""
+    body = {"model": "m", "input": "hello world", "voice": "v", "stream_format": "sse"}
+    there = await served("speech", stream_head("audio/mpeg"), chunk(b"ID3"), RST)
+    wire = await fetch(there.url, request(body, "/v1/audio/speech"))
+    first, last = [json.loads(each) for each in events(wire.body)]
+    assert (first["type"], last["error"]["code"], wire.complete) == ("speech.audio.delta", "upstream_reset", False)
+
+
 async def test_sound_that_breaks_off(served: Ask) -> None:
     """Never looks complete, and nothing is written into it."""
     there = await served("speech", stream_head("audio/mpeg"), chunk(b"ID3"), RST)
@@ -333,6 +353,16 @@ async def test_a_transcript(served: Ask) -> None:
     made = await there.client.audio.transcriptions.create(**RECORDING, temperature=0.5)
     assert made.text == HEARD["text"]
     assert there.asked == {"audio": base64.b64encode(RECORDING["file"][1]).decode(), "name": "a b.wav", "t": 0.5}
+
+
+async def test_a_transcript_as_events(served: Ask) -> None:
+    """Such as the client reads; before them a failure has a status of its own."""
+    there = await served("transcriptions", answer(HEARD))
+    stream = await there.client.audio.transcriptions.create(**RECORDING, stream=True)
+    assert [event.type async for event in stream] == ["transcript.text.delta", "transcript.text.done"]
+    failing = await served("transcriptions", answer({"error": {"message": "slow down"}}, 429))
+    with pytest.raises(openai.RateLimitError):
+        await failing.client.audio.transcriptions.create(**RECORDING, stream=True)
 
 
 @pytest.mark.parametrize(
