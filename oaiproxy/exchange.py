@@ -34,7 +34,7 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import leave_out
+from oaiproxy.policy import emulated, leave_out
 from oaiproxy.promptlists import as_chat_asks, echoed, settled
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
@@ -94,8 +94,8 @@ class Exchange:
         self._whole_call = self._variant.completed(call)
         """What was asked, with what is done here and no template reads."""
         call, dropped = self._variant.without_dropped(call)
-        emulated = mapping.emulates if endpoint.result is None else frozenset()
-        reads = _joined(endpoint.reads, emulated) if emulated else endpoint.reads
+        here = emulated(call.endpoint, endpoint.reads, mapping.emulates) if mapping.emulates else mapping.emulates
+        reads = _joined(endpoint.reads, here) if here else endpoint.reads
         call, unread = leave_out(call, reads, mapping.unsupported)
         call = self._variant.completed(settled(call, endpoint.reads))
         if echo := echoed(call, endpoint.reads):
@@ -121,7 +121,12 @@ class Exchange:
     @property
     def each_choice(self) -> bool:
         """Whether every choice is a request of its own."""
-        return "n" in self.mapping.emulates and self._endpoint.result is None
+        return "n" in emulated(self.call.endpoint, self._endpoint.reads, self.mapping.emulates)
+
+    @property
+    def makes_results(self) -> bool:
+        """Whether the answer is one object, whatever it is made of: not choices, which can be told as they come."""
+        return self._endpoint.result is not None
 
     @property
     def each_prompt(self) -> bool:
@@ -267,8 +272,8 @@ def asks_for_reasoning(reads: frozenset[str]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _joined(reads: frozenset[str], emulated: frozenset[str]) -> frozenset[str]:
-    return reads | emulated
+def _joined(reads: frozenset[str], here: frozenset[str]) -> frozenset[str]:
+    return reads | here
 
 
 _CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}

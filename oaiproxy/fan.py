@@ -105,6 +105,9 @@ def split(exchange: Exchange) -> Fan | None:
     if not (exchange.each_prompt or exchange.each_choice):
         return None
     width = call.fields.get("n", 1)
+    if exchange.makes_results:
+        of_one = [Share(_of_choice(call, number)) for number in range(width)]
+        return Fan(exchange, of_one, results=True) if width > 1 else None
     prompts = [of_prompt(call, text) for text in call.fields["prompt"]] if exchange.each_prompt else [call]
     check_count(len(prompts), width if exchange.each_choice else 1)
     if not exchange.each_choice or width == 1:

@@ -12,7 +12,7 @@ from oaiproxy.inputs import INPUTS
 from oaiproxy.mapping import ENDPOINTS, Endpoint
 from oaiproxy.mapping import Mapping as Compiled
 from oaiproxy.parameters import Unread
-from oaiproxy.policy import PARTNERS, fields_of, is_made_here, leave_out, unread_field
+from oaiproxy.policy import PARTNERS, emulated, fields_of, is_made_here, leave_out, unread_field
 from oaiproxy.variants import PLAIN, Variant
 
 Features: TypeAlias = Mapping[str, Sequence[str]]
@@ -59,12 +59,12 @@ def _of(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) -> F
 
 
 def _fields(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) -> dict[str, str]:
-    emulated = mapping.emulates if endpoint.result is None else frozenset()
+    here = emulated(name, endpoint.reads, mapping.emulates)
     fates = {}
     for key, field in fields_of(name).items():
         if key in _OUR_OWN or (key in _ASKED and name not in INPUTS):
             continue
-        if key in emulated:
+        if key in here:
             fates[key] = "emulated"
         elif (field.name or key) in variant.drop:
             fates[key] = "dropped"

@@ -35,6 +35,9 @@ IN_MESSAGES = ("messages", *dict.fromkeys(_MEDIA_NAMES.values()), "tool_calls")
 """What `on_unsupported` calls the things inside of a conversation."""
 NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
 """Fields that the proxy itself reads."""
+_OF_INPUTS = frozenset(("dimensions",))
+_FOR_INPUTS = _OF_INPUTS | {"n"}
+"""What can be emulated of the endpoints beyond chat: of them alone, and of all."""
 _ECHO = ("completions", "echo")
 """What the proxy itself gives effect to, unless the mapping says what becomes of it."""
 _DONE_HERE = frozenset(
@@ -140,6 +143,17 @@ def is_read(reads: frozenset[str], key: str, found: Field) -> bool:
 def is_made_here(endpoint: str, key: str, reads: frozenset[str], overrides: Overrides) -> bool:
     """Whether the proxy itself gives effect to a field that no template reads, and that would else be refused."""
     return (endpoint, key) == _ECHO and key not in overrides.named and not is_read(reads, key, _FIELDS[endpoint][key])
+
+
+def emulated(endpoint: str, reads: frozenset[str], emulates: frozenset[str]) -> frozenset[str]:
+    """What an endpoint lacks of the parameters that a mapping says the proxy gives effect to."""
+    if endpoint not in INPUTS:
+        return emulates - _OF_INPUTS
+    return frozenset(
+        key
+        for key in emulates & _FOR_INPUTS
+        if key in INPUTS[endpoint] and not is_read(reads, key, INPUTS[endpoint][key])
+    )
 
 
 def is_raw(reads: frozenset[str], key: str) -> bool:
