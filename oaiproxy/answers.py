@@ -23,6 +23,7 @@ from oaiproxy.picks import Envelope
 from oaiproxy.reply import BLANK, MAX_ERROR, MAX_REPLY, Asked, Uncounted, is_json
 from oaiproxy.resultplans import ResultPlan
 from oaiproxy.sinks import Plan, Sinks
+from oaiproxy.vectors import VectorError, shortened
 
 MAX_AUDIO = 64 * 1024 * 1024
 """Bytes of a sound."""
@@ -194,6 +195,8 @@ class Answer:
             message = f"a document came in place of sound ({self._type or 'no content type'})"[:200]
             raise BackendError(message, code="upstream_mapping_mismatch", retry=False)
         result = plan.read(value, self._envelope, self._call)
+        if "dimensions" in self._asked.mapping.emulates and "dimensions" in self._call.fields:
+            result = _shortened(result, self._call)
         if plan.endpoint == "speech":
             self._encode(Audio(result["data"], self._media_type(result["media_type"])))
         else:
@@ -240,6 +243,22 @@ class Answer:
         self.fault = self._error() if self._failed else error
         if self.fault.param == "messages":
             self.fault.param = CARRIES[self.endpoint][-1]  # what is too long has another name here
+
+
+def _shortened(vectors: list[list[float]], call: Call) -> list[list[float]]:
+    """The vectors with as many numbers as the client asked for; it can mend what the answer alone tells."""
+    wanted = call.fields["dimensions"]
+    try:
+        return [shortened(vector, wanted) for vector in vectors]
+    except VectorError as error:
+        raise BackendError(
+            f"Unsupported value: 'dimensions' cannot be {wanted} with the model '{call.model}': {error}.",
+            status=400,
+            type="invalid_request_error",
+            code="unsupported_value",
+            param="dimensions",
+            retry=False,
+        ) from error
 
 
 def _filled(usage: Usage) -> Usage:

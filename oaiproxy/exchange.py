@@ -23,6 +23,8 @@ from oaiproxy.bodies import UnfitError
 from oaiproxy.canonical import Call, Identity, Names, custom_tools, served, without
 from oaiproxy.chat_templates import NAME
 from oaiproxy.conversations import sent_texts
+from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.endpoints.echo import Echo
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
 from oaiproxy.filters import kind
@@ -32,7 +34,8 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import cuts, leave_out
+from oaiproxy.policy import cuts, emulated, leave_out
+from oaiproxy.promptlists import as_chat_asks, echoed, settled
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
@@ -76,7 +79,7 @@ class Exchange:
         endpoint = mapping.endpoint(call.endpoint)
         if endpoint is None:
             raise ClientError(
-                f"The model '{call.model}' does not serve this endpoint; it serves: {', '.join(mapping.endpoints)}.",
+                f"The model '{call.model}' does not serve this endpoint; it serves: {_served(mapping)}.",
                 status=404,
                 param="model",
                 code="model_not_found",
@@ -91,10 +94,15 @@ class Exchange:
         self._whole_call = self._variant.completed(call)
         """What was asked, with what is done here and no template reads."""
         call, dropped = self._variant.without_dropped(call)
-        emulated = mapping.emulates if endpoint.result is None else frozenset()
-        reads = _joined(endpoint.reads, emulated) if emulated else endpoint.reads
+        here = emulated(call.endpoint, endpoint.reads, mapping.emulates) if mapping.emulates else mapping.emulates
+        reads = _joined(endpoint.reads, here) if here else endpoint.reads
         call, unread = leave_out(call, reads, mapping.unsupported)
-        self.call = self._variant.completed(call)
+        call = self._variant.completed(settled(call, endpoint.reads))
+        if echo := echoed(call, endpoint.reads):
+            encoder = Echo(encoder, echo, int(call.fields.get("n", 1)))
+        if endpoint is not mapping.endpoints.get(call.endpoint):
+            call = as_chat_asks(call, reads, mapping.unsupported)
+        self.call = call
         self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder
         self.identity = identity
@@ -103,7 +111,7 @@ class Exchange:
         """The replies of the calls so far, as the templates of later ones see them."""
         self._endpoint: Endpoint = endpoint
         self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
-        emulated_stop = "stop" in emulated or cuts(call.endpoint, endpoint.reads)
+        emulated_stop = "stop" in here or cuts(call.endpoint, endpoint.reads)
         self._cuts = emulated_stop and "stop" in self.call.fields
         self._custom = custom_tools(self.call) if "tools" in self.call.fields else frozenset()
         self._single = self.call.fields.get("parallel_tool_calls") is False
@@ -117,7 +125,17 @@ class Exchange:
     @property
     def each_choice(self) -> bool:
         """Whether every choice is a request of its own."""
-        return "n" in self.mapping.emulates and self._endpoint.result is None
+        return "n" in emulated(self.call.endpoint, self._endpoint.reads, self.mapping.emulates)
+
+    @property
+    def makes_results(self) -> bool:
+        """Whether the answer is one object, whatever it is made of: not choices, which can be told as they come."""
+        return self._endpoint.result is not None
+
+    @property
+    def each_prompt(self) -> bool:
+        """Whether every prompt is a request of its own, as there are several."""
+        return isinstance(self.call.fields.get("prompt"), list)
 
     def part(self, call: Call, encoder: Encoder, identity: Identity) -> Exchange:
         """The exchange of a part of the call, which is as this one's but for what is given."""
@@ -259,8 +277,8 @@ def asks_for_reasoning(reads: frozenset[str]) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _joined(reads: frozenset[str], emulated: frozenset[str]) -> frozenset[str]:
-    return reads | emulated
+def _joined(reads: frozenset[str], here: frozenset[str]) -> frozenset[str]:
+    return reads | here
 
 
 _CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}
@@ -281,6 +299,11 @@ _CLIENT_NAMES |= {"system": "messages", "turns": "messages"} | {
     )
 }
 """Names that are absent because the client left a field out, and that field."""
+
+
+def _served(mapping: Mapping) -> str:
+    """The paths of the endpoints that a mapping has."""
+    return ", ".join(door.path for name, door in DOORS.items() if mapping.endpoint(name) is not None)
 
 
 def _seen(headers: Dict[str, str], names: frozenset[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One client request as several to the backend, and their answers as one: a call for each input, or for each choice.
+"""One client request as several to the backend, and their answers as one: a call for each input, prompt or choice.
 
 fan = split(exchange)               # None where one request is all there is
 for part in fan.parts: ...          # exchanges, whose replies are read as any other; their encoders lead to one answer
@@ -8,7 +8,7 @@ fan.finish()                        # the last bytes, when all parts are closed
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -18,28 +18,45 @@ from oaiproxy.errors import BackendError
 from oaiproxy.events import Audio, Event, Fault, Head, Result, Usage
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
+from oaiproxy.promptlists import check_count, of_prompt
 
 AT_ONCE = 8
 """Parts that are under way at the same time."""
 
 
-class Fan:
-    """The parts of an exchange. `counts_once` tells that all of them have the prompt of the first."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one part is asked: `width` choices, the first of them of the number `choice` in the answer."""
 
-    def __init__(self, exchange: Exchange, calls: Sequence[Call], *, counts_once: bool) -> None:
-        self.counts_once = counts_once
+    call: Call
+    choice: int = 0
+    width: int = 1
+    counts_prompt: bool = True
+    """Whether its prompt is another one than that of the part before."""
+
+
+class Fan:
+    """The parts of an exchange: choices of its answer, or `results`, which are joined."""
+
+    def __init__(self, exchange: Exchange, shares: Sequence[Share], *, results: bool) -> None:
+        self._of_results = results
+        self._shares = shares
         self.encoder: Encoder = exchange.encoder
         self.parts = [
-            exchange.part(call, self._part_encoder(number), _identity(exchange.identity, number))
-            for number, call in enumerate(calls)
+            exchange.part(share.call, self._part_encoder(number), _identity(exchange.identity, number))
+            for number, share in enumerate(shares)
         ]
         self._head: Head | None = None
-        self._results: list[Json] = [None] * len(calls)
-        self._usages: list[Usage | None] = [None] * len(calls)
+        self._results: list[Json] = [None] * len(shares)
+        self._usages: list[Usage | None] = [None] * len(shares)
+
+    def counts_prompt(self, number: int) -> bool:
+        """Whether the prompt of a part is to be counted: not where it is that of the part before."""
+        return self._shares[number].counts_prompt
 
     def finish(self) -> bytes:
         """The last bytes of the answer. Raises BackendError when its parts do not fit together."""
-        if self.counts_once:
+        if not self._of_results:
             return self.encoder.close(self._usage())
         results = [item for result in self._results for item in result]
         if len({len(item) for item in results if isinstance(item, list)}) > 1:
@@ -61,15 +78,16 @@ class Fan:
         self._usages[number] = usage
 
     def _part_encoder(self, number: int) -> Encoder:
-        return _OneChoice(self, number) if self.counts_once else _OneInput(self, number)
+        if self._of_results:
+            return _OneInput(self, number)
+        return _OneChoice(self, number, self._shares[number])
 
     def _usage(self) -> Usage | None:
-        """The sum of all; of choices the prompt counts once, and what was cached of it."""
+        """The sum of all; the prompt of several choices counts once, and what was cached of it."""
         given = [usage or Usage() for usage in self._usages]
-        first = given[0]
-        prompt, cached = first.prompt, first.cached
-        if not self.counts_once:
-            prompt, cached = _sum(usage.prompt for usage in given), None
+        counted = [usage for usage, share in zip(given, self._shares, strict=True) if share.counts_prompt]
+        prompt = _sum(usage.prompt for usage in counted)
+        cached = None if self._of_results else _sum((usage.cached for usage in counted), partly=True)
         completion = _sum(usage.completion for usage in given)
         if prompt is None and completion is None:
             return None
@@ -83,10 +101,24 @@ def split(exchange: Exchange) -> Fan | None:
     if exchange.each_input:
         key = "tokens" if "tokens" in call.fields else "input"
         inputs = call.fields[key]
-        return Fan(exchange, [_of_input(call, key, each) for each in inputs], counts_once=False)
-    if exchange.each_choice and call.fields.get("n", 1) > 1:
-        return Fan(exchange, [_of_choice(call, number) for number in range(call.fields["n"])], counts_once=True)
-    return None
+        return Fan(exchange, [Share(_of_input(call, key, each)) for each in inputs], results=True)
+    if not (exchange.each_prompt or exchange.each_choice):
+        return None
+    width = call.fields.get("n", 1)
+    if exchange.makes_results:
+        of_one = [Share(_of_choice(call, number)) for number in range(width)]
+        return Fan(exchange, of_one, results=True) if width > 1 else None
+    prompts = [of_prompt(call, text) for text in call.fields["prompt"]] if exchange.each_prompt else [call]
+    check_count(len(prompts), width if exchange.each_choice else 1)
+    if not exchange.each_choice or width == 1:
+        shares = [Share(each, number * width, width) for number, each in enumerate(prompts)]
+    else:
+        shares = [
+            Share(_of_choice(each, choice), number * width + choice, counts_prompt=choice == 0)
+            for number, each in enumerate(prompts)
+            for choice in range(width)
+        ]
+    return Fan(exchange, shares, results=False) if len(shares) > 1 else None
 
 
 def exchanges(exchange: Exchange) -> list[Exchange]:
@@ -96,14 +128,16 @@ def exchanges(exchange: Exchange) -> list[Exchange]:
 
 
 class _OneChoice(Encoder):
-    """Leads what a part says to the one answer, as the choice of its number."""
+    """Leads what a part says to the one answer, as choices of its numbers."""
 
-    def __init__(self, fan: Fan, number: int) -> None:
+    def __init__(self, fan: Fan, number: int, share: Share) -> None:
         self.content_type = fan.encoder.content_type
         self.streams = fan.encoder.streams
         self.wants_usage = fan.encoder.wants_usage
         self._fan = fan
         self._number = number
+        self._first = share.choice
+        self._width = share.width
 
     def feed(self, event: Event) -> bytes:
         """The bytes that the event makes."""
@@ -112,10 +146,12 @@ class _OneChoice(Encoder):
             return encoder.feed(event) if number == 0 else b""
         if isinstance(event, Usage | Fault | Result | Audio):
             return encoder.feed(event)
-        if event.choice != 0:
-            message = f"the backend was asked for one choice, and told of number {event.choice}"
+        if not 0 <= event.choice < self._width:
+            asked = f"{self._width} choices" if self._width > 1 else "one choice"
+            message = f"the backend was asked for {asked}, and told of number {event.choice}"
             raise BackendError(message, code="upstream_mapping_mismatch", retry=False)
-        return encoder.feed(msgspec.structs.replace(event, choice=number) if number else event)
+        place = self._first + event.choice
+        return encoder.feed(msgspec.structs.replace(event, choice=place) if self._first else event)
 
     def close(self, usage: Usage | None) -> bytes:
         """Nothing: the answer ends when all parts have."""

@@ -12,7 +12,7 @@ from oaiproxy.inputs import INPUTS
 from oaiproxy.mapping import ENDPOINTS, Endpoint
 from oaiproxy.mapping import Mapping as Compiled
 from oaiproxy.parameters import Unread
-from oaiproxy.policy import PARTNERS, fields_of, leave_out, unread_field
+from oaiproxy.policy import PARTNERS, emulated, fields_of, is_made_here, leave_out, unread_field
 from oaiproxy.variants import PLAIN, Variant
 
 Features: TypeAlias = Mapping[str, Sequence[str]]
@@ -65,17 +65,19 @@ def _of(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) -> F
 
 
 def _fields(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) -> dict[str, str]:
-    emulated = mapping.emulates if endpoint.result is None else frozenset()
+    here = emulated(name, endpoint.reads, mapping.emulates)
     fates = {}
     for key, field in fields_of(name).items():
         if key in _OUR_OWN or (key in _ASKED and name not in INPUTS):
             continue
-        if key in emulated:
+        if key in here:
             fates[key] = "emulated"
         elif (field.name or key) in variant.drop:
             fates[key] = "dropped"
         elif key == "input" and "tokens" in endpoint.reads:
             fates[key] = "used"
+        elif is_made_here(name, key, endpoint.reads, mapping.unsupported):
+            fates[key] = "emulated"
         else:
             fates[key] = _FATES[unread_field(name, key, endpoint.reads, mapping.unsupported)]
     for key, partners in PARTNERS.items():

@@ -19,8 +19,11 @@ from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_large
+from oaiproxy.parameters import invalid_value
+from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
 from oaiproxy.state import State
+from oaiproxy.tokens import IDS_ENCODING, Tokenizer, UnknownTokenError
 from oaiproxy.uploads import read_form
 
 MAX_DEPTH = 64
@@ -106,12 +109,26 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call) -
     endpoint = mapping.endpoint(call.endpoint)
     if endpoint is not None and endpoint.images is not None:
         call = await with_images(call, endpoint.images)
+    if endpoint is not None and (ids := token_ids(call, endpoint.reads)):
+        call = await _in_words(call, ids, state.tokenizer)
     headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
     if exchange.dropped:
         exchange.dropped = tuple(dict.fromkeys(door.param(call, name) for name in exchange.dropped))
         record["dropped"] = list(exchange.dropped)
     return await Relay(request, state, exchange).run()
+
+
+async def _in_words(call: Call, ids: list[list[int]], tokenizer: Tokenizer) -> Call:
+    """The call with texts in place of token ids. Raises ClientError for an id that is none."""
+    try:
+        return with_texts(call, await tokenizer.decode(ids))
+    except UnknownTokenError as error:
+        raise invalid_value(place_of_ids(call, error.index), f"{error} in {IDS_ENCODING}") from None
+    except RuntimeError as error:
+        param = place_of_ids(call, 0)
+        message = f"Unsupported value for '{param}': token ids cannot be decoded here, send text."
+        raise ClientError(message, param=param, code="unsupported_value", detail=str(error)) from error
 
 
 def new_identity(request_id: str) -> Identity:

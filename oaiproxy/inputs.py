@@ -190,7 +190,7 @@ INPUTS: Mapping[str, Mapping[str, Field]] = {
         "response_format": Field(one_of("mp3", "opus", "aac", "flac", "wav", "pcm"), Unread.REFUSE, ("mp3",)),
         "speed": Field(number(0.25, 4), Unread.DROP, (1,)),
         "instructions": Field(string, Unread.DROP, ("",)),
-        "stream_format": Field(one_of("audio"), Unread.IGNORE, ("audio",)),
+        "stream_format": Field(one_of("sse", "audio"), Unread.IGNORE, ("audio",)),
     },
     "transcriptions": {
         "model": _MODEL,
@@ -203,7 +203,7 @@ INPUTS: Mapping[str, Mapping[str, Field]] = {
         "temperature": Field(number(0, 1), Unread.DROP, (0,)),
         "timestamp_granularities": Field(text_list, Unread.IGNORE, ([],)),
         "include": Field(text_list, Unread.REFUSE, ([],)),
-        "stream": Field(unstreamed, Unread.IGNORE, (False,)),
+        "stream": Field(boolean, Unread.IGNORE, (False,)),
         "chunking_strategy": Field(anything, Unread.IGNORE),
         "known_speaker_names": Field(text_list, Unread.REFUSE, ([],)),
         "known_speaker_references": Field(text_list, Unread.REFUSE, ([],)),

@@ -112,7 +112,7 @@ class Mapping:
     examples: Sequence[Example]
     secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()
-    """Parameters that the proxy itself gives effect to: `stop`, `n`."""
+    """Parameters that the proxy itself gives effect to: `stop`, `n`, `dimensions`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
     read_headers: frozenset[str] = frozenset()
@@ -187,13 +187,14 @@ class _Compiler:
         )
 
     def _check_emulated(self, endpoints: Dict[str, Endpoint]) -> None:
-        """Report a template that reads `n`: with a request for each choice, none of them holds it."""
+        """Report a template that reads `n`, or `dimensions`: no request holds it where the proxy gives effect to it."""
         for child in self._root.get("emulate") or ():
-            if child.value == "n" and any(
-                made.reads & {"n", "request.n"} for made in endpoints.values() if made.result is None
-            ):
-                label = "leave it out, or take `n` out of the request"
-                self._compilation.report("E105", "a template reads `n`: the backend has it", child.span(), label=label)
+            key = child.value
+            where = {"n": ("chat", "completions"), "dimensions": ("embeddings",)}.get(key, ())
+            if any(made.reads & {key, f"request.{key}"} for name, made in endpoints.items() if name in where):
+                label = f"leave it out, or take `{key}` out of the request"
+                message = f"a template reads `{key}`: the backend has it"
+                self._compilation.report("E105", message, child.span(), label=label)
 
     def _endpoint(self, name: str, source: Source) -> Endpoint:
         shapes = endpoint_shapes(name, self._shapes)

@@ -21,7 +21,6 @@ from oaiproxy.conversations import (
     tools_key,
     turn_numbers,
 )
-from oaiproxy.errors import ClientError
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import CHAT, COMPLETIONS, Field, Unread, unsupported
@@ -40,6 +39,11 @@ IN_MESSAGES = ("messages", *dict.fromkeys(_MEDIA_NAMES.values()), "tool_calls")
 """What `on_unsupported` calls the things inside of a conversation."""
 NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
 """Fields that the proxy itself reads."""
+_OF_INPUTS = frozenset(("dimensions",))
+_FOR_INPUTS = _OF_INPUTS | {"n"}
+"""What can be emulated of the endpoints beyond chat: of them alone, and of all."""
+_ECHO = ("completions", "echo")
+"""What the proxy itself gives effect to, unless the mapping says what becomes of it."""
 _DONE_HERE = frozenset(
     (
         *("model", "stream", "stream_format", "encoding_format", "top_n", "return_documents"),
@@ -116,12 +120,12 @@ def cuts(endpoint: str, reads: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=256)
 def _read_fields(endpoint: str, reads: frozenset[str]) -> frozenset[str]:
-    """The fields that templates read, or that the proxy itself does, by their keys in a call."""
+    """The fields that templates read, or the proxy itself whatever a mapping says, by their keys in a call."""
     names = {**{name: name for name in _FIELDS[endpoint]}, **_ON_THE_WIRE}
     return frozenset(
         name
         for name, key in names.items()
-        if key in _FIELDS[endpoint] and unread_field(endpoint, name, reads, _USUAL) is None
+        if key in _FIELDS[endpoint] and (endpoint, key) != _ECHO and unread_field(endpoint, name, reads, _USUAL) is None
     )
 
 
@@ -132,6 +136,8 @@ def unread_field(endpoint: str, name: str, reads: frozenset[str], overrides: Ove
     found = _FIELDS[endpoint][key]
     if is_read(reads, name, found) or _raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):
         return None
+    if (endpoint, key) == _ECHO:
+        return overrides.named.get(key)
     if endpoint in INPUTS and key in _DONE_HERE and found.unread is Unread.IGNORE:
         return overrides.named.get(key, found.unread)
     return overrides.of(found.name or key, found.unread)
@@ -150,6 +156,27 @@ def known_fields() -> dict[str, Field]:
 def is_read(reads: frozenset[str], key: str, found: Field) -> bool:
     """Whether templates read a field, by its name or from the raw body."""
     return (found.name or key) in reads or _raw(reads, key)
+
+
+def is_made_here(endpoint: str, key: str, reads: frozenset[str], overrides: Overrides) -> bool:
+    """Whether the proxy itself gives effect to a field that no template reads, and that would else be refused."""
+    return (endpoint, key) == _ECHO and key not in overrides.named and not is_read(reads, key, _FIELDS[endpoint][key])
+
+
+def emulated(endpoint: str, reads: frozenset[str], emulates: frozenset[str]) -> frozenset[str]:
+    """What an endpoint lacks of the parameters that a mapping says the proxy gives effect to."""
+    if endpoint not in INPUTS:
+        return emulates - _OF_INPUTS
+    return frozenset(
+        key
+        for key in emulates & _FOR_INPUTS
+        if key in INPUTS[endpoint] and not is_read(reads, key, INPUTS[endpoint][key])
+    )
+
+
+def is_raw(reads: frozenset[str], key: str) -> bool:
+    """Whether templates read a field from the raw body."""
+    return _raw(reads, key)
 
 
 def leave_out_named(call: Call, names: Collection[str]) -> tuple[Call, tuple[str, ...]]:
@@ -190,7 +217,7 @@ def _raw(reads: frozenset[str], key: str) -> bool:
 
 
 def _check_forms(call: Call, reads: frozenset[str]) -> None:
-    """Forms of fields that only the raw body holds: tools and choices that are no functions, prompts that are lists."""
+    """Forms of fields that only the raw body holds: tools and choices that are no functions."""
     for index, tool in enumerate(call.fields.get("tools") or ()):
         if tool["type"] != "function" and not _raw(reads, "tools"):
             raise unsupported(f"tools[{index}].type", call.model)
@@ -199,15 +226,6 @@ def _check_forms(call: Call, reads: frozenset[str]) -> None:
         custom = choice["type"] == "custom"
         if custom or (choice["type"] == "allowed_tools" and "tools" not in reads):
             raise unsupported("tool_choice.type", call.model)
-    prompt = call.request.get("prompt")
-    if call.endpoint != "completions" or not isinstance(prompt, list) or _raw(reads, "prompt"):
-        return
-    if len(prompt) != 1 or not isinstance(prompt[0], str):
-        raise ClientError(
-            "Unsupported value for 'prompt': one string is supported, not several prompts or token ids.",
-            param="prompt",
-            code="unsupported_value",
-        )
 
 
 def _unread_messages(call: Call, reads: frozenset[str], overrides: Overrides, dropped: list[str]) -> Call:

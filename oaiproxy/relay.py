@@ -67,7 +67,7 @@ class Relay:
                 reply = await self._receive(part, end)
                 out = reply.end()
                 if reply.fault is None:
-                    out += await self._closing(reply, prompt=number == 0 or not fan.counts_once)
+                    out += await self._closing(reply, prompt=fan.counts_prompt(number))
                 self._note(reply)
                 if out:
                     await self._write_in_turn(out, None)

@@ -32,7 +32,21 @@ PIECE_LIMIT = 16384
 EXACT_LIMIT = 2 * 1024 * 1024
 """Characters in one call up to which every one is counted; beyond, an even sample is, so that time stays bounded."""
 
+IDS_ENCODING = "cl100k_base"
+"""The encoding of the token ids that clients send in place of text: that of OpenAI's embeddings and its completions."""
+
+INLINE_IDS = 4096
+"""Token ids in one call up to which decoding is cheaper than the way to a thread and back."""
+
 _Count: TypeAlias = Callable[[str], int]
+
+
+class UnknownTokenError(ValueError):
+    """A list of ids, the one of number `index`, holds one that is no token of the encoding."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__("there is no token of that id")
+        self.index = index
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +107,7 @@ class Tokenizer:
 
     def __init__(self, threads: int = 2) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="tokens")
-        self._loads: dict[str, Future[_Count]] = {}
+        self._loads: dict[str, Future[_Loaded]] = {}
 
     def warm(self, encoding: str = DEFAULT_ENCODING) -> None:
         """Begin to load an encoding's ranks; returns at once (`await count([])` waits for them)."""
@@ -107,17 +121,30 @@ class Tokenizer:
         load = self._load_of(encoding)
         characters = sum(map(len, texts))
         if load.done() and characters <= INLINE_LIMIT:
-            return _count_all(load.result(), texts, 1)
+            return _count_all(load.result().count, texts, 1)
         # Shielded: a caller that is cancelled would else cancel the load that others wait for.
-        counter = await asyncio.shield(asyncio.wrap_future(load))
+        counter = (await asyncio.shield(asyncio.wrap_future(load))).count
         stride = max(1, -(-characters // EXACT_LIMIT))
         return await asyncio.get_running_loop().run_in_executor(self._pool, _count_all, counter, texts, stride)
+
+    async def decode(self, ids: Sequence[Sequence[int]], encoding: str = IDS_ENCODING) -> list[str]:
+        """The text of each list of token ids; bytes that are no UTF-8, as of a character cut in two, are replaced.
+
+        Raises UnknownTokenError for an id that is none, RuntimeError where the ranks could not be loaded.
+        """
+        load = self._load_of(encoding)
+        loaded = load.result() if load.done() else await asyncio.shield(asyncio.wrap_future(load))
+        if loaded.encoding is None:
+            raise RuntimeError(f"encoding `{encoding}` is not there")
+        if sum(map(len, ids)) <= INLINE_IDS:
+            return _decode_all(loaded.encoding, ids)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, _decode_all, loaded.encoding, ids)
 
     def close(self) -> None:
         """Give the threads back; what has not begun is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load_of(self, encoding: str) -> Future[_Count]:
+    def _load_of(self, encoding: str) -> Future[_Loaded]:
         """The one load that all who need an encoding share."""
         if encoding not in _FACTS:
             names = " or ".join(f"`{name}`" for name in sorted(_FACTS))
@@ -172,12 +199,31 @@ def _weight(character: str) -> float:
     return next(weight for end, weight in _WEIGHT_BY_END if point < end)
 
 
-def _load_or_estimate(name: str) -> _Count:
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """An encoding; None where its ranks could not be loaded, and tokens are estimated."""
+
+    count: _Count
+    encoding: tiktoken.Encoding | None = None
+
+
+def _load_or_estimate(name: str) -> _Loaded:
     try:
-        return _counter(_load(name))
+        encoding = _load(name)
+        return _Loaded(_counter(encoding), encoding)
     except (ImportError, OSError, EOFError, ValueError) as error:
         logging.getLogger(__name__).warning("cannot load encoding `%s`, tokens are estimated: %s", name, error)
-        return estimate
+        return _Loaded(estimate)
+
+
+def _decode_all(encoding: tiktoken.Encoding, ids: Sequence[Sequence[int]]) -> list[str]:
+    texts = []
+    for index, each in enumerate(ids):
+        try:
+            texts.append(encoding.decode(each))
+        except (KeyError, OverflowError):
+            raise UnknownTokenError(index) from None
+    return texts
 
 
 def _load(name: str) -> tiktoken.Encoding:

@@ -6,7 +6,7 @@ import binascii
 import re
 import struct
 from base64 import b64encode
-from math import isfinite
+from math import hypot, isfinite
 
 from oaiproxy.filters import kind
 from oaiproxy.jsontext import Json
@@ -62,6 +62,21 @@ def to_base64(vector: list[float]) -> str:
         return b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     except OverflowError:
         raise VectorError("a number is too large for a float of 32 bits") from None
+
+
+def shortened(vector: list[float], size: int) -> list[float]:
+    """The first numbers of a vector, made one of length 1 again; as it is where it has no more than those.
+
+    That keeps the meaning where a model was trained for it: https://arxiv.org/abs/2205.13147. Raises VectorError for a
+    vector that is too short.
+    """
+    if len(vector) < size:
+        raise VectorError(f"it has {len(vector)} numbers")
+    if len(vector) == size:
+        return vector
+    head = vector[:size]
+    length = hypot(*head)
+    return [number / length for number in head] if length else head
 
 
 def from_base64(text: str) -> list[float]:

@@ -409,3 +409,32 @@ def test_what_is_one_request_is_not_split() -> None:
     exchange = Exchange(mapped("https://b", CHAT), call, DOORS["chat"].encoder(call, IDENTITY), IDENTITY)
     assert split(exchange) is None
     assert exchanges(exchange) == [exchange]
+
+
+async def test_images_one_by_one(proxy: Proxy, crowd: Crowd) -> None:
+    """Where the backend makes one at a time, and the mapping says so."""
+
+    async def answer(body: Any, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"image": f"https://i/{body['p']}"})
+
+    crowd.answer = answer
+    block = "emulate: [n]\nimages: {request: {path: /i, body: {p: '{{ prompt }}'}}, response: {images: image}}\n"
+    running = await proxy(mapped(crowd.url, block))
+    for count in (1, 3):
+        wire = await fetch(running.url, request({"model": "m", "prompt": "a", "n": count}, "/v1/images/generations"))
+        assert [image["url"] for image in wire.json["data"]] == ["https://i/a"] * count
+    assert len(crowd.bodies) == 4
+
+
+async def test_embeddings_are_shortened(proxy: Proxy, crowd: Crowd) -> None:
+    """To what was asked for, in each of the requests; more than there is, the client can mend."""
+
+    async def answer(body: Any, request: web.Request) -> web.StreamResponse:
+        return web.json_response({"vector": [3, 4, 5]})
+
+    crowd.answer = answer
+    running = await proxy(mapped(crowd.url, "emulate: [dimensions]\n" + EMBED))
+    wire = await fetch(running.url, embed("a", "b", dimensions=2))
+    assert [each["embedding"] for each in wire.json["data"]] == [[0.6, 0.8]] * 2
+    wire = await fetch(running.url, embed("a", dimensions=4))
+    assert (wire.status, wire.error["param"], wire.error["code"]) == (400, "dimensions", "unsupported_value")

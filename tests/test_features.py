@@ -94,3 +94,15 @@ embeddings:
     assert (blind["seed"], blind["images"], blind["n"]) == ("dropped", "dropped", "emulated")
     assert list(features(made, "m")) == ["chat", "completions", "embeddings"]
     assert fates(made, endpoint="embeddings")["input"] == "used"
+
+
+def test_an_echo_is_made_here() -> None:
+    """Unless a template reads it, or the mapping says otherwise."""
+    text = "oaiproxy: 1\nmodels: [m]\nbackend: {url: 'https://b'}\nchat: {request: {body: {p: '{{ prompt }}', %s}}, "
+    text += "response: {text: t}}\n%s"
+    for body, more, fate in (
+        ("", "", "emulated"),
+        ("e: '{{ echo }}'", "", "used"),
+        ("", "on_unsupported: {echo: drop}\n", "dropped"),
+    ):
+        assert fates(load(text % (body, more)), endpoint="completions")["echo"] == fate

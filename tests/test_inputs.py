@@ -127,7 +127,7 @@ def test_texts_to_moderate() -> None:
         ("images", {"n": 11}, "n"),
         ("speech", {"voice": {"name": "a"}}, "voice.id"),
         ("speech", {"speed": 9}, "speed"),
-        ("speech", {"stream_format": "sse"}, "stream_format"),
+        ("speech", {"stream_format": "ndjson"}, "stream_format"),
         ("transcriptions", {"file": "text"}, "file"),
         ("transcriptions", {"response_format": "diarized_json"}, "response_format"),
         ("transcriptions", {"keywords": [1]}, "keywords[0]"),

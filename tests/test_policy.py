@@ -417,13 +417,17 @@ def test_who_asks_for_choices_is_told_of_the_remedy() -> None:
 
 
 @pytest.mark.parametrize("prompt", [["a", "b"], [1, 2], [[1], [2]]])
-def test_several_prompts_pass_with_the_request_alone(prompt: Any) -> None:
-    """As lists of texts or of tokens."""
+def test_lists_of_prompts_pass_as_they_came_with_the_request_alone(prompt: Any) -> None:
+    """Of texts or of tokens; elsewhere each text is a request of its own."""
     exchange = ask(reading("a: '{{ request }}'"), endpoint="completions", prompt=prompt)
     assert json.loads(exchange.backend_request().body or b"")["a"]["prompt"] == prompt
+    assert not exchange.each_prompt
+    if isinstance(prompt[0], str):
+        assert ask(PLAIN, endpoint="completions", prompt=prompt).each_prompt
+        return
     with pytest.raises(ClientError) as caught:
         ask(PLAIN, endpoint="completions", prompt=prompt)
-    assert (caught.value.param, caught.value.code) == ("prompt", "unsupported_value")
+    assert (caught.value.param, caught.value.code) == ("prompt", "unsupported_parameter")
 
 
 STRIPPED: dict[str, tuple[str, dict[str, Any], str | tuple[str, ...]]] = {

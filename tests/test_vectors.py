@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oaiproxy.vectors import VectorError, from_base64, in_order, index_of, read_vectors, to_base64
+from oaiproxy.vectors import VectorError, from_base64, in_order, index_of, read_vectors, shortened, to_base64
 
 FLOATS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=20)
 TWO = b64encode(struct.pack("<2f", 1.5, -2)).decode()
@@ -95,3 +95,12 @@ def test_indexes_that_are_no_order(places: Any) -> None:
 def test_indexes() -> None:
     """What is none is -1."""
     assert [index_of(value) for value in (3, "12", True, -1, "x", 1.0, None)] == [3, 12, -1, -1, -1, -1, -1]
+
+
+def test_a_shorter_vector() -> None:
+    """Its first numbers, of length 1 again; one that is none, or of nothing, stays."""
+    assert shortened([3.0, 4.0, 5.0], 2) == [0.6, 0.8]
+    assert shortened([3.0, 4.0], 2) == [3.0, 4.0]
+    assert shortened([0.0, 4.0], 1) == [0.0]
+    with pytest.raises(VectorError, match="2 numbers"):
+        shortened([3.0, 4.0], 3)

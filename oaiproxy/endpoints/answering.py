@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
@@ -25,6 +26,11 @@ def read_call(endpoint: str, body: Json, required: str, default_model: str = "")
     if fields.get(required) is None:
         raise missing(required)
     return Call(endpoint, model, False, False, [], fields, unknown_fields(body, table), body)
+
+
+def kept_here(call: Call, key: str) -> Call:
+    """The call without a field in its body that the proxy itself gives effect to: the backend would do it again."""
+    return replace(call, request={name: value for name, value in call.request.items() if name != key})
 
 
 class ObjectEncoder(Encoder):

@@ -1,6 +1,7 @@
 """`POST /v1/completions`: its requests to canonical calls, events to `text_completion` objects.
 
-The prompt is a conversation of one user message, so that any mapping with a `chat` block serves this endpoint too.
+The prompt is a conversation of one user message, so that any mapping with a `chat` block serves this endpoint too;
+several prompts are as many conversations (see `oaiproxy.promptlists`).
 https://platform.openai.com/docs/api-reference/completions
 """
 
@@ -14,7 +15,8 @@ from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Finish, Head, Logprobs, ToolCallDelta, Usage
 from oaiproxy.jsontext import Json
 from oaiproxy.logprobs import legacy_logprobs
-from oaiproxy.parameters import COMPLETIONS, invalid_type, missing, unknown_fields
+from oaiproxy.parameters import COMPLETIONS, invalid_value, unknown_fields
+from oaiproxy.promptlists import read_prompts
 
 ENDPOINT = "completions"
 _FINISH = {"tool_calls": "stop"}
@@ -24,8 +26,17 @@ _FINISH = {"tool_calls": "stop"}
 def parse(body: Json) -> Call:
     """A completion request as a canonical call. Raises ClientError that names the field at fault."""
     request, fields, model, stream, include_usage = read_body(body, COMPLETIONS)
-    messages: list[dict[str, Json]] = [{"role": "user", "content": _prompt(request.get("prompt"))}]
+    prompt = read_prompts(request.get("prompt"))
+    text = prompt if isinstance(prompt, str) else "".join(each for each in prompt if isinstance(each, str))
+    messages: list[dict[str, Json]] = [{"role": "user", "content": text}]
     fields.pop("prompt", None)
+    if not isinstance(prompt, str):
+        fields["prompt"] = prompt
+    choices = fields.get("n", 1)
+    if fields.get("best_of", choices) == choices:
+        fields.pop("best_of", None)
+    elif fields["best_of"] < choices:
+        raise invalid_value("best_of", "it is smaller than 'n'")
     return Call(ENDPOINT, model, stream, include_usage, messages, fields, unknown_fields(request, COMPLETIONS), request)
 
 
@@ -36,16 +47,6 @@ def encoder(call: Call, identity: Identity) -> Encoder:
     if call.stream:
         return ChunkEncoder(*parts, call.include_usage, logprobs)
     return CompletionEncoder(*parts, logprobs)
-
-
-def _prompt(prompt: Json) -> str:
-    if prompt is None:
-        raise missing("prompt")
-    if isinstance(prompt, list) and prompt:
-        return "".join(each for each in prompt if isinstance(each, str))  # what else it holds, `policy` knows
-    if not isinstance(prompt, str):
-        raise invalid_type("prompt", prompt, "a string or a list of them")
-    return prompt
 
 
 class _Completion:

@@ -15,6 +15,7 @@ from oaiproxy.errors import BackendError
 from oaiproxy.events import Usage
 from oaiproxy.inputs import texts, tokens
 from oaiproxy.jsontext import Json
+from oaiproxy.parameters import invalid_value
 from oaiproxy.vectors import VectorError, to_base64
 
 ENDPOINT = "embeddings"
@@ -29,6 +30,9 @@ def parse(body: Json) -> Call:
     if ids is not None:
         return replace(call, fields=fields | {"tokens": ids})
     said = texts(given, "input")
+    if "" in said:
+        place = "input" if isinstance(given, str) else f"input[{said.index('')}]"
+        raise invalid_value(place, "it is an empty string")
     return replace(call, fields=fields | {"input": said}, texts=tuple(said))
 
 

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
-from oaiproxy.endpoints.answering import ObjectEncoder, read_call
-from oaiproxy.endpoints.encoding import JSON, Encoder
+from oaiproxy.endpoints.answering import ObjectEncoder, kept_here, read_call
+from oaiproxy.endpoints.encoding import DONE, EVENT_STREAM, JSON, Encoder, sse
 from oaiproxy.events import Usage
 from oaiproxy.jsontext import Json
 from oaiproxy.parameters import invalid_value
 
 ENDPOINT = "transcriptions"
 PLAIN = "text/plain; charset=utf-8"
+_STREAMED = ("json", "text")
 _GRANULARITIES = ("word", "segment")
 _SEGMENT = {"seek": 0, "tokens": [], "temperature": 0.0} | dict.fromkeys(
     ("avg_logprob", "compression_ratio", "no_speech_prob"), 0.0
@@ -37,12 +38,14 @@ def parse(body: Json) -> Call:
     for index, wanted in enumerate(call.fields.get("timestamp_granularities", ())):
         if wanted not in _GRANULARITIES:
             raise invalid_value(f"timestamp_granularities[{index}]", "use 'word' or 'segment'")
-    return call
+    if call.fields.get("stream") and call.fields.get("response_format", "json") not in _STREAMED:
+        raise invalid_value("stream", "'json' and 'text' alone can be streamed")
+    return kept_here(call, "stream")
 
 
 def encoder(call: Call, identity: Identity) -> Encoder:
     """The encoder of the answer."""
-    return TranscriptEncoder(call, identity)
+    return TranscriptEventEncoder(call, identity) if call.fields.get("stream") else TranscriptEncoder(call, identity)
 
 
 class TranscriptEncoder(ObjectEncoder):
@@ -86,6 +89,22 @@ class TranscriptEncoder(ObjectEncoder):
         if "segments" in found and "segment" in wanted:
             made["segments"] = [{"id": index, **_SEGMENT, **each} for index, each in enumerate(segments)]
         return made
+
+
+class TranscriptEventEncoder(ObjectEncoder):
+    """A transcript as server-sent events: the text, all of it at once, and its end.
+
+    https://platform.openai.com/docs/api-reference/audio/transcript-text-delta-event
+    """
+
+    content_type = EVENT_STREAM
+    streams = True
+
+    def close(self, usage: Usage | None) -> bytes:
+        """All events."""
+        text = self.result["text"]
+        told = ({"type": "transcript.text.delta", "delta": text}, {"type": "transcript.text.done", "text": text})
+        return b"".join(sse(jsontext.dump(each)) for each in told) + DONE
 
 
 def srt(segments: list[Json]) -> str:

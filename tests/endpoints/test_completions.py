@@ -39,7 +39,15 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": None}, "prompt", "missing_required_parameter"),
     ({"prompt": 5}, "prompt", "invalid_type"),
     ({"prompt": {}}, "prompt", "invalid_type"),
-    ({"prompt": []}, "prompt", "invalid_type"),
+    ({"prompt": []}, "prompt", "invalid_value"),
+    ({"prompt": ["a", 1]}, "prompt[1]", "invalid_type"),
+    ({"prompt": [1, "a"]}, "prompt[1]", "invalid_type"),
+    ({"prompt": [1, True]}, "prompt[1]", "invalid_type"),
+    ({"prompt": [[1], [2, "a"]]}, "prompt[1][1]", "invalid_type"),
+    ({"prompt": [[1], []]}, "prompt[1]", "invalid_value"),
+    ({"prompt": [[1], "a"]}, "prompt[1]", "invalid_type"),
+    ({"prompt": [None]}, "prompt[0]", "invalid_type"),
+    ({"n": 3, "best_of": 2}, "best_of", "invalid_value"),
     ({"model": None}, "model", "missing_required_parameter"),
     ({"logprobs": True}, "logprobs", "invalid_type"),
     ({"logprobs": 6}, "logprobs", "integer_above_max_value"),
@@ -53,6 +61,12 @@ def test_mistakes_of_the_request(fields: dict[str, Any], param: str, code: str) 
     with pytest.raises(ClientError) as caught:
         completions.parse(BODY | fields)
     assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
+
+
+def test_the_best_of_as_many_is_all_of_them() -> None:
+    """It need not be asked for."""
+    assert "best_of" not in completions.parse(BODY | {"n": 3, "best_of": 3}).fields
+    assert completions.parse(BODY | {"n": 2, "best_of": 3}).fields["best_of"] == 3
 
 
 def test_a_whole_answer() -> None:

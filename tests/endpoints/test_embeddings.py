@@ -24,7 +24,6 @@ def made(vectors: Any, **fields: Any) -> Any:
     ("given", "fields", "texts"),
     [
         ("a", {"input": ["a"]}, ("a",)),
-        ("", {"input": [""]}, ("",)),
         (["a", "b"], {"input": ["a", "b"]}, ("a", "b")),
         ([1, 2], {"tokens": [[1, 2]]}, ()),
         ([[1], [2]], {"tokens": [[1], [2]]}, ()),
@@ -36,10 +35,28 @@ def test_inputs(given: Any, fields: dict[str, Any], texts: tuple[str, ...]) -> N
     assert ({key: call.fields[key] for key in call.fields if key != "model"}, call.texts) == (fields, texts)
 
 
-def test_an_input_that_is_none() -> None:
-    """An empty list asks for nothing."""
-    with pytest.raises(ClientError, match="empty list"):
-        parse({"model": "m", "input": []})
+MISTAKES: list[tuple[Any, str, str]] = [
+    ([], "input", "invalid_value"),
+    ("", "input", "invalid_value"),
+    (["a", ""], "input[1]", "invalid_value"),
+    (["a", "b", "c", 5], "input[3]", "invalid_type"),
+    (["a", [1]], "input[1]", "invalid_type"),
+    ([1, "a"], "input[0]", "invalid_type"),
+    ([[1], []], "input[1]", "invalid_type"),
+    ([[1], [1.5]], "input[1]", "invalid_type"),
+    (["a"] * 2049, "input", "invalid_value"),
+    ([[1]] * 2049, "input", "invalid_value"),
+    (5, "input", "invalid_type"),
+    (None, "input", "missing_required_parameter"),
+]
+
+
+@pytest.mark.parametrize(("given", "param", "code"), MISTAKES)
+def test_inputs_that_are_none(given: Any, param: str, code: str) -> None:
+    """An empty one asks for nothing, as OpenAI has it; no more than 2048."""
+    with pytest.raises(ClientError) as caught:
+        parse({"model": "m", "input": given})
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, param, code)
 
 
 @needs_strict

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
-from support import IDENTITY, load
+from support import IDENTITY, events, load
 
 from oaiproxy import jsontext
 from oaiproxy.endpoints.transcriptions import encoder, parse, srt, vtt
@@ -51,7 +52,7 @@ def test_fields_of_a_form_have_their_types() -> None:
         ({"temperature": "warm"}, "temperature"),
         ({"temperature": "nan"}, "temperature"),
         ({"stream": "yes"}, "stream"),
-        ({"stream": "true"}, "stream"),
+        ({"stream": "true", "response_format": "srt"}, "stream"),
         ({"timestamp_granularities[]": ["segment", "phoneme"]}, "timestamp_granularities[1]"),
         ({"file": None}, "file"),
         ({"file": "text"}, "file"),
@@ -62,6 +63,18 @@ def test_fields_of_the_wrong_type(fields: dict[str, Any], param: str) -> None:
     with pytest.raises(ClientError) as caught:
         parse(FORM | fields)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize("wanted", [{}, {"response_format": "text"}])
+def test_a_stream(wanted: dict[str, str]) -> None:
+    """Of events: the text, and that it is all. The backend is not asked for it."""
+    delta, done, end = events(made({"text": "a\n\nb", "segments": []}, stream="true", **wanted))
+    assert [json.loads(delta), json.loads(done), end] == [
+        {"type": "transcript.text.delta", "delta": "a\n\nb"},
+        {"type": "transcript.text.done", "text": "a\n\nb"},
+        "[DONE]",
+    ]
+    assert "stream" not in parse(FORM | {"stream": "true"}).request
 
 
 def test_a_prompt_that_was_not_sent_is_absent() -> None:

@@ -13,7 +13,7 @@ import openai
 import pytest
 from conftest import Proxy
 from scripted import FIN, GONE, REQUEST, RST, Backend, answer, chunk, fetch, request, stream_head
-from support import ROOT, STRICT, assert_strict, load
+from support import ROOT, STRICT, assert_strict, events, load
 
 Ask = Callable[..., Any]
 BLOCKS = {
@@ -105,12 +105,26 @@ async def test_embeddings_of_token_ids(served: Ask) -> None:
     assert made.usage.prompt_tokens == 3
 
 
-async def test_token_ids_for_a_mapping_that_reads_texts_alone(served: Ask) -> None:
-    """They are refused, never sent as something else."""
+@pytest.mark.parametrize(
+    ("ids", "texts"), [([15339, 1917], ["hello world"]), ([[15339], [1917, 100257]], ["hello", " world<|endoftext|>"])]
+)
+async def test_token_ids_for_a_mapping_that_reads_texts_alone(served: Ask, ids: Any, texts: list[str]) -> None:
+    """They become the texts that they stand for in cl100k_base, as clients make them."""
+    there = await served("embeddings", answer({"out": [[1]] * len(texts)}), body="{body: {texts: '{{ input }}'}}")
+    made = await there.client.embeddings.create(model="m", input=ids)
+    assert there.asked == {"texts": texts}
+    assert len(made.data) == len(texts)
+
+
+@pytest.mark.parametrize(
+    ("ids", "param"), [([1, 100300], "input"), ([[1], [-1]], "input[1]"), ([[10**30]], "input[0]")]
+)
+async def test_ids_that_are_no_tokens(served: Ask, ids: Any, param: str) -> None:
+    """Are the client's mistake."""
     there = await served("embeddings", body="{body: {texts: '{{ input }}'}}")
-    with pytest.raises(openai.BadRequestError) as caught:
-        await there.client.embeddings.create(model="m", input=[1, 2])
-    assert (caught.value.param, caught.value.code) == ("input", "unsupported_parameter")
+    with pytest.raises(openai.BadRequestError, match="no token of that id in cl100k_base") as caught:
+        await there.client.embeddings.create(model="m", input=ids)
+    assert (caught.value.param, caught.value.code) == (param, "invalid_value")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +179,7 @@ async def test_answers_that_are_none(served: Ask, steps: list[Any], code: str) -
 async def test_a_model_that_does_not_serve_an_endpoint(served: Ask) -> None:
     """404 that says what it serves."""
     there = await served("embeddings")
-    with pytest.raises(openai.NotFoundError, match="it serves: embeddings") as caught:
+    with pytest.raises(openai.NotFoundError, match="it serves: /v1/embeddings") as caught:
         await there.client.images.generate(model="m", prompt="a cat")
     assert caught.value.code == "model_not_found"
 
@@ -255,6 +269,26 @@ async def test_sound_comes_as_it_is_made(served: Ask) -> None:
     assert there.asked == {"text": "hello", "voice": "alloy", "speed": 1.5}
 
 
+async def test_sound_as_events(served: Ask) -> None:
+    """Piece by piece; its text is counted. What breaks off ends in an error event."""
+    body = {"model": "m", "input": "hello world", "voice": "v", "stream_format": "sse"}
+    there = await served("speech", stream_head("audio/mpeg"), chunk(b"ID3"), chunk(b"\xff"), chunk(b""))
+    wire = await fetch(there.url, request(body, "/v1/audio/speech"))
+    *deltas, done = [json.loads(each) for each in events(wire.body)]
+    assert b"".join(base64.b64decode(each["audio"]) for each in deltas) == b"ID3\xff"
+    assert (done["type"], done["usage"]["input_tokens"], wire.complete) == ("speech.audio.done", 2, True)
+    assert wire.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_events_of_sound_that_break_off(served: Ask) -> None:
+    """End in an error event."""
+    body = {"model": "m", "input": "hello world", "voice": "v", "stream_format": "sse"}
+    there = await served("speech", stream_head("audio/mpeg"), chunk(b"ID3"), RST)
+    wire = await fetch(there.url, request(body, "/v1/audio/speech"))
+    first, last = [json.loads(each) for each in events(wire.body)]
+    assert (first["type"], last["error"]["code"], wire.complete) == ("speech.audio.delta", "upstream_reset", False)
+
+
 async def test_sound_that_breaks_off(served: Ask) -> None:
     """Never looks complete, and nothing is written into it."""
     there = await served("speech", stream_head("audio/mpeg"), chunk(b"ID3"), RST)
@@ -319,6 +353,16 @@ async def test_a_transcript(served: Ask) -> None:
     made = await there.client.audio.transcriptions.create(**RECORDING, temperature=0.5)
     assert made.text == HEARD["text"]
     assert there.asked == {"audio": base64.b64encode(RECORDING["file"][1]).decode(), "name": "a b.wav", "t": 0.5}
+
+
+async def test_a_transcript_as_events(served: Ask) -> None:
+    """Such as the client reads; before them a failure has a status of its own."""
+    there = await served("transcriptions", answer(HEARD))
+    stream = await there.client.audio.transcriptions.create(**RECORDING, stream=True)
+    assert [event.type async for event in stream] == ["transcript.text.delta", "transcript.text.done"]
+    failing = await served("transcriptions", answer({"error": {"message": "slow down"}}, 429))
+    with pytest.raises(openai.RateLimitError):
+        await failing.client.audio.transcriptions.create(**RECORDING, stream=True)
 
 
 @pytest.mark.parametrize(
