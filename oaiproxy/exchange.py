@@ -106,6 +106,11 @@ class Exchange:
         self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
 
     @property
+    def reads(self) -> frozenset[str]:
+        """What the templates of the endpoint read."""
+        return self._endpoint.reads
+
+    @property
     def each_input(self) -> bool:
         """Whether every input is a request of its own."""
         return self._endpoint.each_input

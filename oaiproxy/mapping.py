@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Mapping:
     examples: Sequence[Example]
     secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()
-    """Parameters that the proxy itself gives effect to: `stop`, `n`."""
+    """Parameters that the proxy itself gives effect to: `stop`, `n`, `response_format`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
     read_headers: frozenset[str] = frozenset()
@@ -187,13 +188,13 @@ class _Compiler:
         )
 
     def _check_emulated(self, endpoints: Dict[str, Endpoint]) -> None:
-        """Report a template that reads `n`: with a request for each choice, none of them holds it."""
+        """Report a template that reads what the proxy takes out of the requests: it would never hold it."""
         for child in self._root.get("emulate") or ():
-            if child.value == "n" and any(
-                made.reads & {"n", "request.n"} for made in endpoints.values() if made.result is None
-            ):
-                label = "leave it out, or take `n` out of the request"
-                self._compilation.report("E105", "a template reads `n`: the backend has it", child.span(), label=label)
+            name = child.value
+            if name != "stop" and any(_reads(made.reads, name) for made in endpoints.values() if made.result is None):
+                label = f"leave it out, or take `{name}` out of the request"
+                message = f"a template reads `{name}`: the backend has it"
+                self._compilation.report("E105", message, child.span(), label=label)
 
     def _endpoint(self, name: str, source: Source) -> Endpoint:
         shapes = endpoint_shapes(name, self._shapes)
@@ -258,6 +259,11 @@ class _Compiler:
             source=source,
             headers={name.lower(): value for name, value in (given.get("headers") or {}).items()},
         )
+
+
+def _reads(reads: frozenset[str], name: str) -> bool:
+    """Whether templates read a field of the request, or something in it."""
+    return any(re.match(rf"(request\.)?{name}($|[.\[=])", path) for path in reads)
 
 
 _CHAT_TEMPLATE = "add one beside `request`: `chat_template: chatml`"
