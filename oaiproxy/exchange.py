@@ -32,12 +32,13 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import leave_out
+from oaiproxy.policy import PARTNERS, leave_out
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
 from oaiproxy.sinks import Plan
 from oaiproxy.textfilters import NO_TERMS, Terms
+from oaiproxy.tool_prompts import in_text
 from oaiproxy.trees import Render
 from oaiproxy.variants import PLAIN
 
@@ -83,9 +84,12 @@ class Exchange:
             )
         if endpoint.result is not None:
             endpoint.result.check(call)
-        if call.fields.get("tool_choice") == "none" and endpoint.reads.isdisjoint(_TOLD_OF_CHOICE):
+        tells_tools = "tools" in mapping.emulates and endpoint.result is None
+        if call.fields.get("tool_choice") == "none" and (tells_tools or endpoint.reads.isdisjoint(_TOLD_OF_CHOICE)):
             call = without(call, ("tools", "tool_choice"))
         call = served(call, mapping.name, asks_for_reasoning(endpoint.reads))
+        if tells_tools:
+            call = in_text(call)
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
         self._whole_call = self._variant.completed(call)
@@ -260,7 +264,8 @@ def asks_for_reasoning(reads: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=256)
 def _joined(reads: frozenset[str], emulated: frozenset[str]) -> frozenset[str]:
-    return reads | emulated
+    partners = (partner for name in emulated for partner in PARTNERS.get(name, ()))
+    return reads | emulated | frozenset(partners)
 
 
 _CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}

@@ -20,7 +20,7 @@ from oaiproxy.inputs import INPUTS, endpoint_shapes
 from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
-from oaiproxy.policy import Overrides
+from oaiproxy.policy import PARTNERS, Overrides
 from oaiproxy.requests import (
     Following,
     RequestTemplate,
@@ -113,7 +113,7 @@ class Mapping:
     examples: Sequence[Example]
     secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()
-    """Parameters that the proxy itself gives effect to: `stop`, `n`, `response_format`."""
+    """Parameters that the proxy itself gives effect to: `stop`, `n`, `response_format`, `tools`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
     read_headers: frozenset[str] = frozenset()
@@ -190,11 +190,12 @@ class _Compiler:
     def _check_emulated(self, endpoints: Dict[str, Endpoint]) -> None:
         """Report a template that reads what the proxy takes out of the requests: it would never hold it."""
         for child in self._root.get("emulate") or ():
-            name = child.value
-            if name != "stop" and any(_reads(made.reads, name) for made in endpoints.values() if made.result is None):
-                label = f"leave it out, or take `{name}` out of the request"
-                message = f"a template reads `{name}`: the backend has it"
-                self._compilation.report("E105", message, child.span(), label=label)
+            for name in (child.value, *PARTNERS.get(child.value, ())) if child.value != "stop" else ():
+                if any(_reads(made.reads, name) for made in endpoints.values() if made.result is None):
+                    label = f"leave it out, or take `{name}` out of the request"
+                    message = f"a template reads `{name}`: the backend has it"
+                    self._compilation.report("E105", message, child.span(), label=label)
+                    break
 
     def _endpoint(self, name: str, source: Source) -> Endpoint:
         shapes = endpoint_shapes(name, self._shapes)

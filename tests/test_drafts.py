@@ -292,3 +292,144 @@ def test_parts_are_exchanges_of_their_own() -> None:
     parts = first_drafts(ask(mapped(emulate="n, response_format"), response_format=FORMAT, n=3))
     assert len(parts) == 3
     assert all(isinstance(part, Exchange) and "response_format" not in part.call.fields for part in parts)
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def calling(city: str, name: str = "get_weather") -> str:
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {{"city": "{city}"}}}}\n</tool_call>'
+
+
+def tooled(answers: list[Answer], emulate: str = "tools", **fields: Any) -> tuple[Outcome, list[Any]]:
+    exchange = ask(mapped(emulate=emulate), **{"tools": [WEATHER], **fields})
+    made = rehearse(exchange, answers)
+    return made.outcome, [json.loads(request.body or b"") for request in made.requests]
+
+
+def test_a_call_in_the_text_is_a_tool_call() -> None:
+    outcome, sent = tooled(whole(said(f"Let me look.\n{calling('Paris')}\n{calling('Rome')}")))
+    assert (outcome.text, outcome.finish_reason) == ("Let me look.", "tool_calls")
+    assert [call["arguments"] for call in outcome.tool_calls] == [{"city": "Paris"}, {"city": "Rome"}]
+    assert '"name":"get_weather"' in sent[0]["m"][0]["text"]
+
+
+def test_text_is_an_answer_and_costs_no_second_try() -> None:
+    outcome, sent = tooled(whole(said("It is sunny.")))
+    assert (outcome.text, outcome.finish_reason, outcome.tool_calls, len(sent)) == ("It is sunny.", "stop", [], 1)
+
+
+def test_a_stream_is_text_until_a_call_begins() -> None:
+    frames = [{"t": piece} for piece in ("Let ", "me look.\n<tool", *calling("Paris")[5:], "\n")]
+    outcome, _ = tooled([streamed(*frames, {"why": "stop"})], stream=True)
+    assert (outcome.text, outcome.finish_reason) == ("Let me look.", "tool_calls")
+    assert outcome.tool_calls == [{"name": "get_weather", "arguments": {"city": "Paris"}}]
+
+
+def test_plain_text_is_not_held() -> None:
+    draft = draft_of(ask(mapped(emulate="tools"), tools=[WEATHER], stream=True))
+    assert draft is not None
+    draft.exchange.backend_request()
+    reply = draft.exchange.reply(200, {"content-type": "text/event-stream"})
+    assert b'"content":"Hello"' in reply.feed(sse({"t": "Hello"}).encode())
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "get_weather"}}])
+def test_a_call_that_must_be_is_asked_for_once_more(choice: Any) -> None:
+    answers = whole(said("It is sunny."), said(calling("Paris")))
+    outcome, sent = tooled(answers, tool_choice=choice)
+    assert [call["name"] for call in outcome.tool_calls] == ["get_weather"]
+    assert (outcome.text or "", outcome.finish_reason) == ("", "tool_calls")
+    assert sent[1]["m"][-2]["text"] == "It is sunny."
+    refused, _ = tooled(whole(said("No."), said("No, canary.")), tool_choice=choice)
+    assert refused.error is not None
+    assert (refused.status, refused.error["code"]) == (502, "upstream_invalid_structured_output")
+
+
+def test_a_call_that_must_be_may_come_without_its_marks() -> None:
+    bare = '```json\n{"name": "get_weather", "arguments": {"city": "Oslo"}}\n```'
+    outcome, sent = tooled(whole(said(bare)), tool_choice="required")
+    assert (outcome.tool_calls[0]["arguments"], len(sent)) == ({"city": "Oslo"}, 1)
+
+
+def test_with_the_choice_none_nothing_is_told_of_tools() -> None:
+    outcome, sent = tooled(whole(said(calling("Paris"))), tool_choice="none")
+    assert (outcome.text, outcome.tool_calls) == (calling("Paris"), [])
+    assert [message["role"] for message in sent[0]["m"]] == ["user"]
+
+
+def test_an_answer_that_calls_no_tool_must_fit_the_format() -> None:
+    both = "tools, response_format"
+    outcome, sent = tooled(whole(said(calling("Paris"))), both, response_format=FORMAT)
+    assert (outcome.finish_reason, len(sent)) == ("tool_calls", 1)
+    outcome, sent = tooled(whole(said(BAD), said(f"So: {GOOD}")), both, response_format=FORMAT)
+    assert (outcome.text, outcome.finish_reason, len(sent)) == (GOOD, "stop", 2)
+
+
+def test_a_cut_call_is_text() -> None:
+    outcome, _ = tooled(whole(said(calling("Paris")[:40], why="length")))
+    assert (outcome.text, outcome.finish_reason) == (calling("Paris")[:40], "length")
+
+
+def test_calls_of_several_choices_have_ids_of_their_own() -> None:
+    exchange = ask(mapped(emulate="n, tools"), tools=[WEATHER], n=2)
+    answers = whole(said(calling("Paris")), said(calling("Rome")))
+    made = rehearse(exchange, answers).outcome
+    assert [choice["tool_calls"][0]["arguments"]["city"] for choice in made.choices] == ["Paris", "Rome"]
+
+
+def test_a_body_that_is_passed_on_is_without_tools() -> None:
+    chat = "chat:\n  request: {path: /chat, body: '{{ request }}'}\n  response: {text: t}\n"
+    for more in ({}, {"tool_choice": "none"}, {"tool_choice": "required", "parallel_tool_calls": False}):
+        exchange = ask(mapped(emulate="tools", chat=chat), tools=[WEATHER], **more)
+        made = rehearse(exchange, whole({"t": calling("Paris")}))
+        assert json.loads(made.requests[0].body or b"").keys() <= {"model", "messages", "parallel_tool_calls"}
+        assert made.outcome.error is None
+
+
+async def test_a_round_of_tools_with_the_official_client(proxy: Proxy) -> None:
+    """As agents do it: as long as there are calls, run them and send the results back."""
+    async with backend(calling("Paris"), "It is sunny in Paris.") as behind:
+        running = await proxy(mapped(behind.url, "tools"))
+        async with client(running.url) as asking:
+            messages: list[Any] = [{"role": "user", "content": "Weather in Paris?"}]
+            while True:
+                tools: Any = [WEATHER]
+                made = await asking.chat.completions.create(model="m", messages=messages, tools=tools)
+                message = made.choices[0].message
+                messages.append(message.model_dump(exclude_none=True))
+                if not message.tool_calls:
+                    break
+                for call in message.tool_calls:
+                    assert call.type == "function"
+                    city = json.loads(call.function.arguments)["city"]
+                    messages.append({"role": "tool", "tool_call_id": call.id, "content": f"sunny in {city}"})
+    assert message.content == "It is sunny in Paris."
+    sent = behind.bodies[1]["m"]
+    assert [each["role"] for each in sent] == ["system", "user", "assistant", "user"]
+    assert "<tool_call>" in sent[2]["text"]
+    assert sent[3]["text"] == ('<tool_response>\n{"name":"get_weather","content":"sunny in Paris"}\n</tool_response>')
+
+
+async def test_a_stream_of_tools_with_the_official_client(proxy: Proxy) -> None:
+    async with backend(f"One moment.\n{calling('Paris')}") as behind:
+        running = await proxy(mapped(behind.url, "tools"))
+        tools: Any = [WEATHER]
+        async with (
+            client(running.url) as asking,
+            asking.chat.completions.stream(
+                model="m", messages=[{"role": "user", "content": "Weather?"}], tools=tools
+            ) as stream,
+        ):
+            made = await stream.get_final_completion()
+    message = made.choices[0].message
+    assert (message.content, made.choices[0].finish_reason) == ("One moment.", "tool_calls")
+    assert message.tool_calls is not None
+    assert message.tool_calls[0].function.name == "get_weather"
+    assert message.tool_calls[0].id.startswith("call_")

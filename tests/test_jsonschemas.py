@@ -1,4 +1,4 @@
-"""Promises of `oaiproxy.jsonschemas`: what it checks, it judges as JSON Schema says, and no schema makes it run for long."""
+"""Promises of `oaiproxy.jsonschemas`: what it checks, it judges as JSON Schema says, and none makes it run for long."""
 
 from __future__ import annotations
 
