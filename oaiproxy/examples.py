@@ -13,12 +13,13 @@ from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, did_you_mean
 from oaiproxy.differences import Difference, difference, place_name
 from oaiproxy.document import Path
+from oaiproxy.drafts import draft_of, first_drafts
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import FrameError, answer_of, framing_of, parse_example, rounds
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.failures import redact
-from oaiproxy.fan import exchanges, split
+from oaiproxy.fan import split
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
@@ -222,7 +223,7 @@ class _Run:
         """Why no request can be made, if that is so."""
         try:
             exchange = self._exchange(call, streams)
-            for part in exchanges(exchange):
+            for part in first_drafts(exchange):
                 if part.flow is None:
                     part.backend_request()
         except ApiError as error:
@@ -235,7 +236,7 @@ class _Run:
         if (refusal := self._refusals[streams]) is not None:
             return from_error(refusal)
         exchange = self._exchange(call, streams)
-        if exchange.flow is not None or split(exchange) is not None:
+        if exchange.flow is not None or split(exchange) is not None or draft_of(exchange) is not None:
             return rehearse(exchange, self._answers, pieces).outcome
         answer = self._answers[0]
         return drive(exchange.reply(answer.status, answer.headers), pieces)

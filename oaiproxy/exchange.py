@@ -34,13 +34,14 @@ from oaiproxy.framing import EMPTY
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping
-from oaiproxy.policy import cuts, emulated, leave_out
+from oaiproxy.policy import PARTNERS, cuts, emulated, leave_out
 from oaiproxy.promptlists import as_chat_asks, echoed, settled
 from oaiproxy.reply import Asked, Reply
 from oaiproxy.requests import RequestTemplate
 from oaiproxy.sandbox import ABSENT, Absent, AbsentError, RenderError, Scope
 from oaiproxy.sinks import Plan
 from oaiproxy.textfilters import NO_TERMS, Terms
+from oaiproxy.tool_prompts import in_text
 from oaiproxy.trees import Render
 from oaiproxy.variants import PLAIN
 
@@ -86,9 +87,12 @@ class Exchange:
             )
         if endpoint.result is not None:
             endpoint.result.check(call)
-        if call.fields.get("tool_choice") == "none" and endpoint.reads.isdisjoint(_TOLD_OF_CHOICE):
+        tells_tools = "tools" in mapping.emulates and endpoint.result is None
+        if call.fields.get("tool_choice") == "none" and (tells_tools or endpoint.reads.isdisjoint(_TOLD_OF_CHOICE)):
             call = without(call, ("tools", "tool_choice"))
         call = served(call, mapping.name, asks_for_reasoning(endpoint.reads))
+        if tells_tools:
+            call = in_text(call)
         self.mapping = mapping
         self._variant = mapping.variants.get(call.model, PLAIN)
         self._whole_call = self._variant.completed(call)
@@ -116,6 +120,11 @@ class Exchange:
         self._custom = custom_tools(self.call) if "tools" in self.call.fields else frozenset()
         self._single = self.call.fields.get("parallel_tool_calls") is False
         self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the templates of the endpoint read."""
+        return self._endpoint.reads
 
     @property
     def each_input(self) -> bool:
@@ -278,7 +287,8 @@ def asks_for_reasoning(reads: frozenset[str]) -> bool:
 
 @lru_cache(maxsize=256)
 def _joined(reads: frozenset[str], here: frozenset[str]) -> frozenset[str]:
-    return reads | here
+    partners = (partner for name in here for partner in PARTNERS.get(name, ()))
+    return reads | here | frozenset(partners)
 
 
 _CLIENT_NAMES = {name: name for fields in INPUTS.values() for name in fields} | {"tokens": "input"}

@@ -61,6 +61,7 @@ def _of(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) -> F
     found = _fields(mapping, name, endpoint, variant)
     if name == "chat":
         found |= {thing: _thing(mapping, endpoint, variant, thing) for thing in _CONVERSATIONS}
+        found |= {"tool_calls": "emulated"} if "tools" in mapping.emulates else {}
     return {word: made for word in WORDS if (made := sorted(key for key, fate in found.items() if fate == word))}
 
 

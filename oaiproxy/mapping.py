@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from oaiproxy.inputs import INPUTS, endpoint_shapes
 from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
-from oaiproxy.policy import Overrides
+from oaiproxy.policy import PARTNERS, Overrides
 from oaiproxy.requests import (
     Following,
     RequestTemplate,
@@ -112,7 +113,7 @@ class Mapping:
     examples: Sequence[Example]
     secrets: Collection[str] = field(repr=False)
     emulates: frozenset[str] = frozenset()
-    """Parameters that the proxy itself gives effect to: `stop`, `n`, `dimensions`."""
+    """Parameters that the proxy itself gives effect to: `stop`, `n`, `dimensions`, `response_format`, `tools`."""
     client_headers: frozenset[str] = frozenset()
     """The client's headers that the mapping passes on or reads, by lower-case names."""
     read_headers: frozenset[str] = frozenset()
@@ -187,14 +188,19 @@ class _Compiler:
         )
 
     def _check_emulated(self, endpoints: Dict[str, Endpoint]) -> None:
-        """Report a template that reads `n`, or `dimensions`: no request holds it where the proxy gives effect to it."""
+        """Report a template that reads what the proxy takes out of the requests: it would never hold it."""
         for child in self._root.get("emulate") or ():
             key = child.value
-            where = {"n": ("chat", "completions"), "dimensions": ("embeddings",)}.get(key, ())
-            if any(made.reads & {key, f"request.{key}"} for name, made in endpoints.items() if name in where):
-                label = f"leave it out, or take `{key}` out of the request"
-                message = f"a template reads `{key}`: the backend has it"
-                self._compilation.report("E105", message, child.span(), label=label)
+            if key == "stop":
+                continue
+            where = ("embeddings",) if key == "dimensions" else ("chat", "completions")
+            served = [made.reads for name, made in endpoints.items() if name in where]
+            for name in (key, *PARTNERS.get(key, ())):
+                if any(_reads(reads, name) for reads in served):
+                    label = f"leave it out, or take `{name}` out of the request"
+                    message = f"a template reads `{name}`: the backend has it"
+                    self._compilation.report("E105", message, child.span(), label=label)
+                    break
 
     def _endpoint(self, name: str, source: Source) -> Endpoint:
         shapes = endpoint_shapes(name, self._shapes)
@@ -259,6 +265,11 @@ class _Compiler:
             source=source,
             headers={name.lower(): value for name, value in (given.get("headers") or {}).items()},
         )
+
+
+def _reads(reads: frozenset[str], name: str) -> bool:
+    """Whether templates read a field of the request, or something in it."""
+    return any(re.match(rf"(request\.)?{name}($|[.\[=])", path) for path in reads)
 
 
 _CHAT_TEMPLATE = "add one beside `request`: `chat_template: chatml`"

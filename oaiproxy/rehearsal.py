@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from oaiproxy.drafts import draft_of, first_drafts
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
-from oaiproxy.fan import Fan, exchanges, split
+from oaiproxy.fan import Fan, split
 from oaiproxy.flows import CREATED, POLLED, SEEN, Flow
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
@@ -44,7 +45,7 @@ def requests_of(exchange: Exchange, samples: dict[str, Json] | None = None) -> l
 
     One that cannot be made of those is left out. Raises ApiError for any other that cannot be made.
     """
-    return [request for part in exchanges(exchange) for request in _requests_of(part, samples)]
+    return [request for part in first_drafts(exchange) for request in _requests_of(part, samples)]
 
 
 def _requests_of(exchange: Exchange, samples: dict[str, Json] | None) -> list[BackendRequest]:
@@ -112,6 +113,9 @@ class _Play:
         if fan is not None:
             made.outcome = self._fanned(fan, pieces)
             return
+        if draft_of(exchange) is not None:
+            made.outcome = told(*self._drafted(exchange, pieces), "", exchange.encoder.content_type)
+            return
         reply, body, steps = self._main(exchange, pieces)
         made.outcome = drive(reply, body, lambda: b"".join(self._close(steps, reply)))
 
@@ -121,15 +125,25 @@ class _Play:
         endpoint = self._exchange.call.endpoint if self._exchange.each_input else ""
         for part in fan.parts:
             try:
-                reply, body, steps = self._main(part, pieces)
-                sent += delivered(reply, body, lambda: b"".join(self._close(steps, reply)))  # noqa: B023
-                fault = reply.fault
+                out, fault = self._drafted(part, pieces)
+                sent += out
             except ApiError as error:
                 fault = error
             if fault is not None:
                 return told(sent, fault, endpoint, fan.encoder.content_type)
             pieces = None
         return told(sent + fan.finish(), None, endpoint, fan.encoder.content_type)
+
+    def _drafted(self, exchange: Exchange, pieces: Sequence[bytes] | None) -> tuple[bytes, ApiError | None]:
+        """What goes out of one exchange, whose answer may be made a second time, and its failure."""
+        draft = draft_of(exchange)
+        sent = b""
+        while True:
+            reply, body, steps = self._main(exchange if draft is None else draft.exchange, pieces)
+            sent += delivered(reply, body, lambda: b"".join(self._close(steps, reply)))  # noqa: B023
+            if draft is None or reply.fault is not None or not draft.again():
+                return sent, reply.fault
+            pieces = None
 
     def _main(
         self, exchange: Exchange, pieces: Sequence[bytes] | None

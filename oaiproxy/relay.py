@@ -10,6 +10,7 @@ from aiohttp import web
 
 from oaiproxy.calls import Calls
 from oaiproxy.clocks import Clock
+from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
@@ -48,7 +49,7 @@ class Relay:
             fan = split(self._exchange)
             if fan is not None:
                 return await self._gather(fan)
-            return await self._finish(await self._receive(self._exchange))
+            return await self._finish(*await self._ask(self._exchange))
         except ConnectionError:
             raise
         except Exception as error:
@@ -64,11 +65,7 @@ class Relay:
 
         async def work() -> None:
             for number, part in parts:
-                reply = await self._receive(part, end)
-                out = reply.end()
-                if reply.fault is None:
-                    out += await self._closing(reply, prompt=fan.counts_prompt(number))
-                self._note(reply)
+                reply, out = await self._ask(part, end, prompt=fan.counts_prompt(number))
                 if out:
                     await self._write_in_turn(out, None)
                 if reply.fault is not None:
@@ -85,6 +82,23 @@ class Relay:
             return await self._break_off(self._response, error)
         out = fan.finish()
         return await (self._complete(out) if fan.encoder.streams else self._whole(out))
+
+    async def _ask(
+        self, exchange: Exchange, end: float | None = None, *, prompt: bool = True
+    ) -> tuple[AnyReply, bytes]:
+        """The reply, read to its end, and the last bytes that it makes; a draft that does not fit is made again."""
+        draft = draft_of(exchange)
+        if draft is not None and end is None:
+            end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
+        while True:
+            reply = await self._receive(exchange if draft is None else draft.exchange, end)
+            out = reply.end()
+            if reply.fault is None:
+                out += await self._closing(reply, prompt=prompt)
+            self._note(reply)
+            if draft is None or reply.fault is not None or not draft.again():
+                return reply, out
+            self._record["repaired"] = True
 
     async def _receive(self, exchange: Exchange, end: float | None = None) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
@@ -162,12 +176,8 @@ class Relay:
                 events = reply.events
                 clock.renew()
 
-    async def _finish(self, reply: AnyReply) -> web.StreamResponse:
+    async def _finish(self, reply: AnyReply, out: bytes) -> web.StreamResponse:
         """The end of the response."""
-        out = reply.end()
-        if reply.fault is None:
-            out += await self._closing(reply)
-        self._note(reply)
         fault = reply.fault
         if not self._exchange.encoder.streams:
             if fault is not None:
