@@ -16,7 +16,9 @@ from aiohttp.typedefs import Middleware
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
+from oaiproxy.cors import Cors
 from oaiproxy.discovery import Discovery
+from oaiproxy.dispatch import install
 from oaiproxy.handlers import routes
 from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
@@ -46,8 +48,11 @@ class Running:
 
 def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Application:
     """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
-    app = web.Application(middlewares=[*middlewares, boundary(state.log)], client_max_size=state.server.max_body)
-    app.add_routes(routes(state))
+    server = state.server
+    cors = Cors(**server.cors)
+    around = [*middlewares, boundary(state.log, cors)]
+    app = web.Application(middlewares=around, client_max_size=server.max_body)
+    install(app, routes(state), cors, server.max_body)
     return app
 
 

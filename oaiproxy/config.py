@@ -28,6 +28,9 @@ class Server:
     keepalive_timeout: float = 75
     write_timeout: float = 60
     shutdown_timeout: float = 25
+    keepalive_comments: float = 15
+    cors: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments of `oaiproxy.cors.Cors`."""
     loop: str = "auto"
 
 

@@ -7,11 +7,13 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
+from oaiproxy.clientkeys import passed_on
 from oaiproxy.config import Server
+from oaiproxy.dispatch import DEPLOYMENT
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.models import encode_list
@@ -54,7 +56,8 @@ def routes(state: State) -> list[web.RouteDef]:
         return _json(encode_list(state.routes.models()), request)
 
     async def get_model(request: web.Request) -> web.Response:
-        return _json(jsontext.dump(state.routes.model(request.match_info["model"])), request)
+        name = request.match_info["model"].rstrip("/")
+        return _json(jsontext.dump(state.routes.model(name)), request)
 
     async def live(request: web.Request) -> web.Response:
         request[RECORD].level = "debug"
@@ -67,19 +70,15 @@ def routes(state: State) -> list[web.RouteDef]:
         response.set_status(503)
         return response
 
-    async def expect(request: web.Request) -> None:
-        """Ask for the body, but not for one that will not be read (RFC 9110, 10.1.1)."""
-        wanted = request.headers.get("Expect", "").lower() == "100-continue"
-        if wanted and request.version >= HttpVersion11 and (request.content_length or 0) <= state.server.max_body:
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-
     return [
-        *(web.post(door.path, generating(door), expect_handler=expect) for door in DOORS.values()),
+        *(web.post(door.path, generating(door)) for door in DOORS.values()),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),
         web.get("/readyz", ready),
+        web.get("/", live),
+        web.get("/health", ready),
+        web.get("/v1/health", ready),
     ]
 
 
@@ -87,7 +86,11 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     """Answer one request that generates."""
     request[ERROR_BODY] = door.error
     read = read_form if door.reads == "form" else read_json
-    return await answer(request, state, door, door.parse(await read(request, state.server)))
+    body = await read(request, state.server)
+    deployment = request.get(DEPLOYMENT)
+    if deployment is not None and isinstance(body, dict):
+        body["model"] = deployment
+    return await answer(request, state, door, door.parse(body))
 
 
 async def answer(request: web.Request, state: State, door: Door, call: Call) -> web.StreamResponse:
@@ -111,7 +114,7 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call) -
         call = await with_images(call, endpoint.images)
     if endpoint is not None and (ids := token_ids(call, endpoint.reads)):
         call = await _in_words(call, ids, state.tokenizer)
-    headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
+    headers = passed_on(request.headers, mapping.client_headers)
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
     if exchange.dropped:
         exchange.dropped = tuple(dict.fromkeys(door.param(call, name) for name in exchange.dropped))
@@ -158,7 +161,7 @@ async def read_json(request: web.Request, server: Server) -> Json:
     try:
         body = jsontext.parse(data)
     except jsontext.JsonError as error:
-        raise ClientError(f"We could not parse the JSON body of your request: {error}.", code="invalid_json") from error
+        raise ClientError(f"We could not parse the JSON body of your request. ({error})") from error
     if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
         _check_shape(body)
     return body

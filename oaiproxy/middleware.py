@@ -6,6 +6,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from math import ceil
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,11 +14,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from oaiproxy import jsontext
+from oaiproxy.cors import Cors
 from oaiproxy.errors import ApiError, ClientError, ProxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
 
 REQUEST_ID = "x-request-id"
+READING = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing and cost nothing, which pages of any origin may use; they cannot read the answers."""
+NO_PAGES = Cors()
 MAX_REQUEST_ID = 200
 MAX_FRAMES = 6
 
@@ -30,6 +35,8 @@ class Record(dict[str, object]):
     """What the log line of a request will say; handlers add to it, and may lower its `level`."""
 
     level = "info"
+    started = 0.0
+    """When the request's headers had come, by `time.perf_counter`."""
 
 
 RECORD = web.RequestKey("record", Record)
@@ -55,9 +62,13 @@ def error_response(error: ApiError, identity: str, body: ErrorBody = _openai_bod
     """An error as OpenAI's clients expect it: https://platform.openai.com/docs/guides/error-codes."""
     headers = {REQUEST_ID: identity}
     if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+        headers["Retry-After"] = str(max(1, ceil(error.retry_after)))
+        if error.retry_after % 1:
+            headers["retry-after-ms"] = str(ceil(error.retry_after * 1000))
     if error.retry is not None:
         headers["x-should-retry"] = "true" if error.retry else "false"
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     response = web.Response(body=jsontext.dump(body(error, identity)), status=error.status, headers=headers)
     response.content_type = "application/json"
     return response
@@ -77,6 +88,11 @@ def from_http(error: web.HTTPException, request: web.Request) -> ClientError:
     return ClientError(error.reason, status=error.status)
 
 
+def _foreign_page() -> ClientError:
+    message = "Pages of this origin may not call this server; its configuration lists those that may: `server.cors`."
+    return ClientError(message, status=403, code="origin_not_allowed")
+
+
 def too_large() -> ClientError:
     """The request's body is over the limit."""
     return ClientError("The request body is too large.", status=413, code="request_too_large")
@@ -88,33 +104,35 @@ def report_bug(log: Log, identity: str, error: Exception) -> ProxyError:
     return ProxyError("The proxy failed to handle the request.", retry=False)
 
 
-def boundary(log: Log) -> Middleware:
-    """The middleware."""
+def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
+    """The middleware. `cors` knows the pages that may call."""
 
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-        started = time.perf_counter()
         identity = request_id(request.headers)
         record = Record(request_id=identity, method=request.method, path=request.path[:MAX_SHOWN])
+        record.started = time.perf_counter()
         request[RECORD] = record
         status = 499
         try:
-            response = await _answered(request, handler, identity, log)
+            response = await _answered(request, handler, identity, log, cors)
             status = response.status
             return response
         finally:
             record["status"] = status
-            record["ms"] = round((time.perf_counter() - started) * 1000, 1)
+            record["ms"] = round((time.perf_counter() - record.started) * 1000, 1)
             log.write("warning" if status >= 500 else record.level, "request", **record)
 
     return handle
 
 
-async def _answered(request: web.Request, handler: Handler, identity: str, log: Log) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: Handler, identity: str, log: Log, cors: Cors) -> web.StreamResponse:
     """The handler's response, or an error's."""
     record = request[RECORD]
     allow = None
     try:
+        if request.method not in READING and not cors.allows(request.headers.get("Origin")):
+            raise _foreign_page()
         return await handler(request)
     except ApiError as error:
         answer = error

@@ -11,10 +11,12 @@ from aiohttp import web
 from oaiproxy.calls import Calls
 from oaiproxy.clocks import Clock
 from oaiproxy.drafts import draft_of
+from oaiproxy.endpoints.encoding import EVENT_STREAM
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.fan import AT_ONCE, Fan, split
+from oaiproxy.heartbeat import Heartbeat
 from oaiproxy.middleware import RECORD, REQUEST_ID, report_bug
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
@@ -42,6 +44,8 @@ class Relay:
         self._odd: dict[str, set[str]] = {}
         self._turn = asyncio.Lock()
         """Of the parts of an exchange, which one writes."""
+        seconds = state.server.keepalive_comments if exchange.encoder.content_type == EVENT_STREAM else 0
+        self._heartbeat = Heartbeat(seconds, self._comment)
 
     async def run(self) -> web.StreamResponse:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
@@ -55,8 +59,11 @@ class Relay:
         except Exception as error:
             if self._response is None:
                 raise
-            identity = self._exchange.identity.request_id
-            return await self._break_off(self._response, report_bug(self._state.log, identity, error))
+            if not isinstance(error, ApiError):
+                error = report_bug(self._state.log, self._exchange.identity.request_id, error)
+            return await self._break_off(self._response, error)
+        finally:
+            self._heartbeat.stop()
 
     async def _gather(self, fan: Fan) -> web.StreamResponse:
         """Relay the parts, some at a time. The first that fails ends all."""
@@ -191,6 +198,7 @@ class Relay:
 
     async def _complete(self, out: bytes) -> web.StreamResponse:
         """The end of a stream."""
+        self._heartbeat.stop()
         response = await self._write(out)
         await self._patiently(response.write_eof())
         return response
@@ -224,6 +232,7 @@ class Relay:
 
     async def _write(self, data: bytes, clock: Clock | None = None) -> HeldResponse:
         """Write whole events, or nothing."""
+        self._heartbeat.event()
         response = self._response
         if response is None:
             response = self._response = HeldResponse(headers=self._headers())
@@ -239,6 +248,12 @@ class Relay:
             clock.renew()
         return response
 
+    async def _comment(self, comment: bytes) -> None:
+        """Write a comment, where that waits for nobody; it is between two events, for those are written whole."""
+        transport = self._request.transport
+        if transport is not None and transport.get_write_buffer_size() == 0:
+            await self._write(comment)
+
     async def _patiently(self, writing: Awaitable[None]) -> None:
         """Write; a client that does not read for too long is given up."""
         try:
@@ -252,6 +267,7 @@ class Relay:
 
     async def _break_off(self, response: HeldResponse, error: ApiError) -> web.StreamResponse:
         """Tell of the failure, then close without the body's end: no client takes that for a complete answer."""
+        self._heartbeat.stop()
         self._record.level = "warning"
         self._record["code"], self._record["detail"] = error.code, error.detail or error.message
         if told := self._exchange.encoder.fail(error):

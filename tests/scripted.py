@@ -427,7 +427,7 @@ def _wire(received: bytes) -> Wire | None:
     if headers.get("transfer-encoding") == "chunked":
         body, complete, rest = _unchunked(rest)
     else:
-        length = int(headers.get("content-length", "-1"))
+        length = 0 if status == 204 else int(headers.get("content-length", "-1"))
         complete = 0 <= length <= len(rest)
         body, rest = (rest[:length], rest[length:]) if complete else (rest, b"")
     return Wire(status, headers, received, body, complete, rest)

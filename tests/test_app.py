@@ -96,6 +96,13 @@ async def test_the_addresses_are_these_and_no_others(proxy: Any) -> None:
         ("HEAD", "/livez"),
         ("GET", "/readyz"),
         ("HEAD", "/readyz"),
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/health"),
+        ("HEAD", "/health"),
+        ("GET", "/v1/health"),
+        ("HEAD", "/v1/health"),
+        ("*", "/{path}"),  # other ways to write these
     }
 
 

@@ -1,0 +1,72 @@
+"""The routes in an application, what every answer has, and the many other paths that lead to the same handlers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from aiohttp import HttpVersion11, hdrs, web
+
+from oaiproxy.cors import Cors
+from oaiproxy.middleware import RECORD, REQUEST_ID
+from oaiproxy.paths import Table
+
+PROCESSING = "openai-processing-ms"
+DEPLOYMENT = web.RequestKey("deployment", str)
+"""The model that the path of a request names."""
+Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def install(app: web.Application, routes: Sequence[web.RouteDef], cors: Cors, max_body: int) -> None:
+    """Add the routes, and behind them one for all other paths, so that those cost the usual ones nothing."""
+    handlers: dict[str, dict[str, Handle]] = {}
+    for route in routes:
+        methods = handlers.setdefault(route.path, {})
+        methods[route.method] = route.handler
+        if route.method == hdrs.METH_GET:
+            methods[hdrs.METH_HEAD] = route.handler
+    table = Table(handlers)
+
+    async def expect(request: web.Request) -> None:
+        """Ask for the body, but not for one that will not be read (RFC 9110, 10.1.1)."""
+        wanted = request.headers.get("Expect", "").lower() == "100-continue"
+        if not wanted or request.version < HttpVersion11 or (request.content_length or 0) > max_body:
+            return
+        found = table.find(request.rel_url.path_safe)
+        if found is not None and request.method in handlers[found.pattern]:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        """A path that is written otherwise, or a method that is not served."""
+        found = table.find(request.rel_url.path_safe)
+        if found is None:
+            raise web.HTTPNotFound
+        methods = handlers[found.pattern]
+        allowed = sorted({*methods, hdrs.METH_OPTIONS})
+        if request.method == hdrs.METH_OPTIONS:
+            told = ", ".join(allowed)
+            return web.Response(status=204, headers={"Allow": told, **cors.preflight(request.headers, told)})
+        handler = methods.get(request.method)
+        if handler is None:
+            raise web.HTTPMethodNotAllowed(request.method, allowed)
+        request.match_info.clear()
+        request.match_info.update(found.fields)
+        if found.deployment is not None:
+            request[DEPLOYMENT] = found.deployment
+        return await handler(request)
+
+    async def mark(request: web.Request, response: web.StreamResponse) -> None:
+        """Give an answer that begins what every answer has."""
+        record = request.get(RECORD)
+        if record is not None:
+            response.headers[REQUEST_ID] = str(record["request_id"])
+            response.headers[PROCESSING] = str(round((time.perf_counter() - record.started) * 1000))
+        response.headers.update(cors.granted(request.headers.get("Origin")))
+
+    for path, methods in handlers.items():
+        for method, handler in methods.items():
+            app.router.add_route(method, path, handler, expect_handler=expect)
+    app.router.add_route("*", "/{path:.*}", elsewhere, expect_handler=expect)
+    app.on_response_prepare.append(mark)
