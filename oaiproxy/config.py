@@ -28,6 +28,9 @@ class Server:
     keepalive_timeout: float = 75
     write_timeout: float = 60
     shutdown_timeout: float = 25
+    stored_responses: int = 1000
+    stored_bytes: int = 64 * 1024 * 1024
+    stored_seconds: float = 3600
     loop: str = "auto"
 
 

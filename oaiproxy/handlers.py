@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
 
 from aiohttp import HttpVersion11, web
 
-from oaiproxy import jsontext
+from oaiproxy import jsontext, responses_handlers
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.config import Server
 from oaiproxy.downloads import with_images
@@ -20,6 +19,7 @@ from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_large
 from oaiproxy.relay import Relay
+from oaiproxy.responses_handlers import Handle
 from oaiproxy.state import State
 from oaiproxy.uploads import read_form
 
@@ -31,12 +31,12 @@ MAX_NODES = 200_000
 def routes(state: State) -> list[web.RouteDef]:
     """The endpoints of the proxy."""
 
-    def generating(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def counted(work: Handle) -> Handle:
         async def handle(request: web.Request) -> web.StreamResponse:
             state.active += 1
             state.idle.clear()
             try:
-                response = await generate(request, state, door)
+                response = await work(request)
                 if not state.ready and not response.prepared:
                     response.force_close()
                 return response
@@ -46,6 +46,9 @@ def routes(state: State) -> list[web.RouteDef]:
                     state.idle.set()
 
         return handle
+
+    def generating(door: Door) -> Handle:
+        return counted(lambda request: generate(request, state, door))
 
     async def list_models(request: web.Request) -> web.Response:
         return _json(encode_list(state.routes.models()), request)
@@ -73,6 +76,7 @@ def routes(state: State) -> list[web.RouteDef]:
 
     return [
         *(web.post(door.path, generating(door), expect_handler=expect) for door in DOORS.values()),
+        *responses_handlers.routes(state, counted, read_json, answer),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),
@@ -108,6 +112,8 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call) -
         call = await with_images(call, endpoint.images)
     headers = {name: request.headers[name] for name in mapping.client_headers if name in request.headers}
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
+    if door.dropped or exchange.dropped:
+        exchange.dropped = (*door.dropped, *(door.param(call, name) for name in exchange.dropped))
     if exchange.dropped:
         record["dropped"] = list(exchange.dropped)
     return await Relay(request, state, exchange).run()
