@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 from jsonschema import Draft202012Validator
 from support import STRICT, load
 
 from oaiproxy.mapping import Mapping
+
+WEATHER: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather at a place",
+    "parameters": {"type": "object", "properties": {"location": {"type": "string"}}, "required": ["location"]},
+}
 
 
 class Rules:
@@ -165,3 +173,34 @@ def check_sequence(events: list[dict[str, Any]]) -> dict[str, Any]:
     assert not open_
     assert last["output"] == items
     return last  # type: ignore[no-any-return]
+
+
+async def ask(url: str, body: Any, path: str = "/responses", method: str = "POST") -> tuple[int, Any, dict[str, str]]:
+    """The status, the body and the headers of an answer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url + path, json=body if method == "POST" else None) as answer,
+    ):
+        data = await answer.read()
+        if answer.content_type == "text/event-stream":
+            return answer.status, told(data), dict(answer.headers)
+        return answer.status, json.loads(data), dict(answer.headers)
+
+
+async def made(url: str, **fields: Any) -> Any:
+    """A response that is as OpenAI's schema says."""
+    status, body, _ = await ask(url, {"model": "m", **fields})
+    assert status == 200, body
+    valid("Response", body)
+    return body
+
+
+def user(text: str) -> dict[str, Any]:
+    """A message of the user."""
+    return {"type": "message", "role": "user", "content": text}
+
+
+def text_of(response: Any) -> str:
+    """The text of all messages."""
+    messages = [item for item in response["output"] if item["type"] == "message"]
+    return "".join(part["text"] for item in messages for part in item["content"])
