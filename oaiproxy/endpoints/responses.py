@@ -38,6 +38,26 @@ _OWN = frozenset(
     )
 )
 """Fields that chat does not have, or has in another shape."""
+_SHARED = frozenset(
+    (
+        *(
+            "model",
+            "stream",
+            "temperature",
+            "top_p",
+            "top_k",
+            "seed",
+            "stop",
+            "logit_bias",
+            "user",
+            "metadata",
+            "store",
+        ),
+        *("presence_penalty", "frequency_penalty", "parallel_tool_calls", "service_tier", "safety_identifier"),
+        *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "moderation"),
+    )
+)
+"""Fields that chat has too. Its others mean nothing here, such as `n` and `messages`."""
 _NAMES = {
     "max_completion_tokens": "max_output_tokens",
     "max_tokens": "max_output_tokens",
@@ -103,9 +123,9 @@ def parse(body: Json, history: Sequence[Item] = (), find: Find = lambda item_id:
         talk.read(body["input"])
     if not talk.messages:
         raise missing("input")
-    request: dict[str, Json] = {key: value for key, value in body.items() if key not in _OWN}
+    request = {key: value for key, value in body.items() if key not in _OWN and (key in _SHARED or key not in CHAT)}
     request["messages"] = talk.finished()
-    dropped: list[str] = [key for key in ("context_management",) if key in body]
+    dropped = [key for key in body if key == "context_management" or (key in CHAT and key not in _OWN | _SHARED)]
     if body.get("truncation") == "auto":
         dropped.append("truncation")
     request |= _generation(body)

@@ -259,8 +259,12 @@ _PARTS: Mapping[str, Callable[[Item, str], Item]] = {
 
 
 def pack(value: Json) -> str:
-    """Opaque text of a value, for a client to send back."""
-    return _SEAL + b64encode(zlib.compress(jsontext.dump(value))).decode()
+    """Opaque text of a value, for a client to send back. Raises ClientError for what would not be taken back."""
+    data = jsontext.dump(value)
+    if len(data) > MAX_PACKED or not is_shallow(value, MAX_DEPTH):
+        message = f"What is kept in one item is at most {MAX_PACKED} bytes of JSON, nested {MAX_DEPTH} levels deep."
+        raise ClientError(message, status=413, param="input", code="request_too_large")
+    return _SEAL + b64encode(zlib.compress(data)).decode()
 
 
 def unpack(text: str, limit: int = MAX_PACKED) -> tuple[Json, int]:

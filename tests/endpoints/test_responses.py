@@ -69,6 +69,13 @@ def test_fields_that_openai_does_not_define_stay() -> None:
     assert dict(asked(client_metadata={"a": 1}, top_k=4).call.extra) == {"client_metadata": {"a": 1}}
 
 
+def test_what_only_chat_has_means_nothing_here() -> None:
+    """And is named, lest the client takes it for done."""
+    made = asked(n=2, messages=[], response_format={"type": "json_object"})
+    assert made.dropped == ("n", "messages", "response_format")
+    assert set(made.call.fields) == {"model"}
+
+
 def test_what_cannot_be_had_is_named_as_dropped() -> None:
     """Where it is only a wish."""
     made = asked(truncation="auto", context_management=[{}], tools=[{"type": "mcp"}], tool_choice="required")

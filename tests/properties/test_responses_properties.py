@@ -12,7 +12,8 @@ from support import IDENTITY
 
 from oaiproxy.endpoints.responses import parse
 from oaiproxy.endpoints.responses_encoding import encoder
-from oaiproxy.errors import BackendError
+from oaiproxy.endpoints.responses_items import Conversation, listed
+from oaiproxy.errors import BackendError, ClientError
 from oaiproxy.events import Annotations, Delta, Event, Finish, Head, Logprobs, Remainder, ToolCallDelta, Usage
 
 TEXT = st.text(max_size=5)
@@ -80,3 +81,42 @@ def test_any_answer_may_break_off(events: list[Event], at: int) -> None:
     assert (failed["type"], failed["response"]["error"]["code"]) == ("response.failed", "rate_limit_exceeded")
     assert (error["param"], error["error"]["param"]) == ("input", "input")
     assert {item["status"] for item in failed["response"]["output"]} <= {"completed", "incomplete"}
+
+
+KEYS = st.sampled_from(
+    [
+        *("model", "input", "instructions", "tools", "tool_choice", "text", "format", "reasoning", "include", "type"),
+        *("role", "content", "id", "name", "call_id", "arguments", "output", "encrypted_content", "text", "refusal"),
+        *("image_url", "detail", "file_id", "file_data", "input_audio", "data", "schema", "strict", "mode", "function"),
+        *("custom", "allowed_tools", "stream", "max_output_tokens", "top_logprobs", "stop", "metadata", "parameters"),
+    ]
+)
+WORDS = st.sampled_from(
+    [
+        *("user", "assistant", "message", "function_call", "function_call_output", "custom_tool_call", "reasoning"),
+        *("input_text", "output_text", "refusal", "input_image", "input_file", "input_audio", "item_reference"),
+        *("compaction", "function", "custom", "allowed_tools", "auto", "json_schema", "grammar", "hi", ""),
+    ]
+)
+LEAF = st.none() | st.booleans() | st.integers(-1, 20) | WORDS
+ANY = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6))
+ITEMS = st.lists(st.dictionaries(KEYS, ANY, max_size=7), max_size=3)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.fixed_dictionaries({"model": st.just("m"), "input": ITEMS | WORDS}, optional={"more": ANY}), ANY)
+def test_any_request_is_a_call_or_the_clients_mistake(body: Any, more: Any) -> None:
+    """Never a failure of ours; and what is a call has a response."""
+    if isinstance(more, dict):
+        body = more | body
+    try:
+        asked_ = parse(body)
+    except ClientError:
+        return
+    made = encoder(asked_, IDENTITY)
+    assert made.feed(Finish("stop")) + made.close(None)
+    items = listed(asked_.items, "t")
+    assert len({item["id"] for item in items}) <= len(items) == len(asked_.items)
+    again = Conversation(lambda item_id: None)
+    again.remember(items)
+    assert len(again.finished()) <= len(asked_.call.messages)
