@@ -31,6 +31,9 @@ class Server:
     keepalive_comments: float = 15
     cors: Mapping[str, Any] = field(default_factory=dict)
     """The arguments of `oaiproxy.cors.Cors`."""
+    stored_responses: int = 1000
+    stored_bytes: int = 64 * 1024 * 1024
+    stored_seconds: float = 3600
     loop: str = "auto"
 
 

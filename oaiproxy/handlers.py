@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from oaiproxy import jsontext
+from oaiproxy import jsontext, responses_handlers
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
 from oaiproxy.config import Server
@@ -24,6 +23,7 @@ from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_l
 from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
+from oaiproxy.responses_handlers import Handle
 from oaiproxy.state import State
 from oaiproxy.tokens import IDS_ENCODING, Tokenizer, UnknownTokenError
 from oaiproxy.uploads import read_form
@@ -36,12 +36,12 @@ MAX_NODES = 200_000
 def routes(state: State) -> list[web.RouteDef]:
     """The endpoints of the proxy."""
 
-    def generating(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def counted(work: Handle) -> Handle:
         async def handle(request: web.Request) -> web.StreamResponse:
             state.active += 1
             state.idle.clear()
             try:
-                response = await generate(request, state, door)
+                response = await work(request)
                 if not state.ready and not response.prepared:
                     response.force_close()
                 return response
@@ -51,6 +51,9 @@ def routes(state: State) -> list[web.RouteDef]:
                     state.idle.set()
 
         return handle
+
+    def generating(door: Door) -> Handle:
+        return counted(lambda request: generate(request, state, door))
 
     async def list_models(request: web.Request) -> web.Response:
         return _json(encode_list(state.routes.models()), request)
@@ -72,6 +75,7 @@ def routes(state: State) -> list[web.RouteDef]:
 
     return [
         *(web.post(door.path, generating(door)) for door in DOORS.values()),
+        *responses_handlers.routes(state, counted, read_json, answer),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),
@@ -116,8 +120,8 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call) -
         call = await _in_words(call, ids, state.tokenizer)
     headers = passed_on(request.headers, mapping.client_headers)
     exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
-    if exchange.dropped:
-        exchange.dropped = tuple(dict.fromkeys(door.param(call, name) for name in exchange.dropped))
+    if dropped := (*door.dropped, *(door.param(call, name) for name in exchange.dropped)):
+        exchange.dropped = tuple(dict.fromkeys(dropped))
         record["dropped"] = list(exchange.dropped)
     return await Relay(request, state, exchange).run()
 

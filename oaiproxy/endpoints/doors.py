@@ -28,7 +28,7 @@ class Door:
 
     `reads` tells what a client sends: JSON, or a form whose fields are given to `parse` by name. `param` gives the
     client's name of a field that an error names by chat's, where the endpoint has others; `error` is the body of an
-    answer that tells of an error, given the request's id.
+    answer that tells of an error, given the request's id; `dropped` names what `parse` left out.
     """
 
     path: str
@@ -37,6 +37,7 @@ class Door:
     reads: Literal["json", "form"] = "json"
     param: Callable[[Call, str], str] = lambda call, param: param
     error: Callable[[ApiError, str], Json] = lambda error, request_id: error.body()
+    dropped: tuple[str, ...] = ()
 
 
 DOORS: Mapping[str, Door] = {

@@ -160,3 +160,43 @@ async def test_what_was_signed_comes_back(proxy: Any, name: str, streams: bool, 
         question, own, _ = backend.requests[1].json[conversation]
     assert question["role"] == "user"
     assert own["content" if conversation == "messages" else "parts"] == sent_back(name, calls)
+
+
+async def responded(client: openai.AsyncOpenAI, streams: bool, **ask: Any) -> Any:
+    """The response that comes."""
+    ask["tools"] = [{"type": "function", **TOOLS[0]["function"]}]
+    if not streams:
+        return await client.responses.create(**ask)
+    async with client.responses.stream(**ask) as stream:
+        return await stream.get_final_response()
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "sent back"])
+@pytest.mark.parametrize("calls", [True, False], ids=["calls", "text"])
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", BACKENDS)
+async def test_so_it_does_through_responses(proxy: Any, name: str, streams: bool, calls: bool, stored: bool) -> None:
+    """Whether the client sends the items back or names the response."""
+    make, kind, conversation = BACKENDS[name]
+    whole, stream = make(calls)
+    headers = {"Content-Type": kind if streams else "application/json", "Connection": "close"}
+    ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
+    async with Backend([REQUEST, answer(stream if streams else whole, headers=headers), FIN]) as backend:
+        running = await proxy(replace(mapping, backend=replace(mapping.backend, url=backend.url)))
+        async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
+            ask: Any = {"model": next(iter(mapping.models))}
+            first = await responded(client, streams, **ask, input=[QUESTION], store=stored)
+            assert first.output_text == TEXT
+            assert first.output[0].summary[0].text == THOUGHT
+            found = [item.call_id for item in first.output if item.type == "function_call"]
+            assert len(found) == calls
+            result: Any = {"type": "function_call_output", "call_id": found[0], "output": "sunny"} if calls else None
+            more = [result or {"role": "user", "content": "Sure?"}]
+            if stored:
+                await responded(client, streams, **ask, input=more, previous_response_id=first.id)
+            else:
+                items = [item.model_dump(exclude_none=True) for item in first.output]
+                await responded(client, streams, **ask, input=[QUESTION, *items, *more], store=False)
+        question, own, _ = backend.requests[1].json[conversation]
+    assert question["role"] == "user"
+    assert own["content" if conversation == "messages" else "parts"] == sent_back(name, calls)

@@ -1,0 +1,103 @@
+"""The responses that are kept for `previous_response_id`: in memory, a bounded number of them, for a bounded time."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from oaiproxy import jsontext
+from oaiproxy.jsontext import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One response as JSON: itself, and what it answered with all that came before, its own items last."""
+
+    response: bytes = field(repr=False)
+    input: bytes = field(repr=False)
+    output: bytes = field(repr=False)
+    expires: float
+    ids: tuple[str, ...]
+    """Those of the items that it brought."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.response) + len(self.input) + len(self.output)
+
+    def input_items(self) -> list[Json]:
+        """The items that it answered."""
+        items: list[Json] = jsontext.parse(self.input)
+        return items
+
+    def conversation(self) -> list[Json]:
+        """All items up to and with its own."""
+        return self.input_items() + list(jsontext.parse(self.output))
+
+
+class ResponseStore:
+    """Responses by their ids; the oldest leave when there are too many, or they are too large together.
+
+    `count` and `size` (in bytes) of 0 keep nothing; `seconds` is how long each is kept.
+    """
+
+    def __init__(self, count: int, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._count = count
+        self._size = size
+        self._seconds = seconds
+        self._clock = clock
+        self._kept: OrderedDict[str, Kept] = OrderedDict()
+        self._owners: dict[str, str] = {}
+        self.bytes = 0
+        """What all of them take."""
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def put(self, response: dict[str, Json], before: Sequence[Json], own: Sequence[Json]) -> None:
+        """Keep a response that answered items of its `own` after those that were there `before`."""
+        output = response["output"]
+        ids = tuple(item["id"] for item in (*own, *output))
+        kept = Kept(
+            jsontext.dump(response),
+            jsontext.dump([*before, *own]),
+            jsontext.dump(output),
+            self._clock() + self._seconds,
+            ids,
+        )
+        if kept.size > self._size or not self._count:
+            return
+        name = response["id"]
+        self.delete(name)
+        self._kept[name] = kept
+        self._owners.update(dict.fromkeys(ids, name))
+        self.bytes += kept.size
+        while len(self._kept) > self._count or self.bytes > self._size:
+            self.delete(next(iter(self._kept)))
+
+    def get(self, name: str) -> Kept | None:
+        """The response of that id; None when it is not kept, or no longer."""
+        now = self._clock()
+        while self._kept and next(iter(self._kept.values())).expires <= now:
+            self.delete(next(iter(self._kept)))
+        return self._kept.get(name)
+
+    def delete(self, name: str) -> bool:
+        """Forget a response. Says whether it was there."""
+        kept = self._kept.pop(name, None)
+        if kept is None:
+            return False
+        self.bytes -= kept.size
+        for each in kept.ids:
+            if self._owners.get(each) == name:
+                del self._owners[each]
+        return True
+
+    def item(self, name: str) -> dict[str, Json] | None:
+        """An item of a response that is kept, by the item's id."""
+        kept = self.get(self._owners.get(name, ""))
+        if kept is None:
+            return None
+        return next((item for item in reversed(kept.conversation()) if item["id"] == name), None)
