@@ -13,6 +13,7 @@ from pathlib import Path
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from aiohttp.typedefs import Middleware
 
+from oaiproxy import message_routes
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
@@ -48,6 +49,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
     app = web.Application(middlewares=[*middlewares, boundary(state.log)], client_max_size=state.server.max_body)
     app.add_routes(routes(state))
+    message_routes.install(app, state)
     return app
 
 
