@@ -76,7 +76,9 @@ def _assistant(content: Json, place: str, names: dict[str, str]) -> Told:
             case "thinking":
                 thought.append(required(block, "thinking", here, string))
             case "redacted_thinking":
-                kept |= open_state(required(block, "data", here, string))
+                hidden = open_state(required(block, "data", here, string))
+                thought.append(hidden.pop("reasoning_content", ""))
+                kept |= hidden
             case _:
                 call_id = required(block, "id", here, string)
                 names[call_id] = required(block, "name", here, string)

@@ -7,7 +7,7 @@ the open one waits until that one is complete.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oaiproxy import jsontext
 from oaiproxy.endpoints.encoding import EVENT_STREAM, JSON, Encoder
@@ -23,7 +23,10 @@ _REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """One block, growing: text, thoughts or a tool call. `pieces` are those that were not told yet."""
+    """One block, growing: text, thoughts or a tool call. `pieces` are those that were not told yet.
+
+    One that clients do not look into has its data for an id, and no pieces.
+    """
 
     kind: str
     id: str = ""
@@ -48,6 +51,8 @@ class Block:
     def content(self) -> dict[str, Json]:
         """The whole block."""
         text = "".join(self.pieces)
+        if self.kind == "redacted_thinking":
+            return {"type": self.kind, "data": self.id}
         if self.kind == "tool_use":
             return {"type": self.kind, "id": self.id, "name": self.name, "input": read_input(text)}
         signature = {"signature": SIGNATURE} if self.kind == "thinking" else {}
@@ -93,6 +98,7 @@ class _Message(Encoder):
                 return self._last("thinking" if kind == "reasoning_content" else "text"), text
             case ToolCallDelta(index=index, choice=0):
                 if index not in self._calls:
+                    self._keep()  # before the call: some clients take the last block for one
                     self._calls[index] = Block("tool_use", event.id or "", event.name or "", plain=None)
                     self._blocks.append(self._calls[index])
                 return self._calls[index], event.arguments
@@ -111,15 +117,23 @@ class _Message(Encoder):
             self._blocks.append(Block(kind))
         return self._blocks[-1]
 
-    def _state(self) -> list[Json]:
-        """The block of what the client does not see and brings back: state, and thoughts it did not ask for.
+    def _keep(self) -> None:
+        """Add the block of what the client does not see and brings back: state, and thoughts it did not ask for.
 
-        Those are needed where tools were called, for the model goes on with them.
+        Those are needed where tools are called, for the model goes on with them.
         """
         fields: dict[str, Json] = {"extra_content": self._extra} if self._extra else {}
-        if self._hidden and self._calls:
+        if self._hidden:
             fields["reasoning_content"] = "".join(self._hidden)
-        return [{"type": "redacted_thinking", "data": seal_state(fields)}] if fields else []
+        if fields:
+            self._blocks.append(Block("redacted_thinking", seal_state(fields)))
+        self._extra, self._hidden = {}, []
+
+    def _complete(self) -> None:
+        """Add what comes last."""
+        if not self._calls:
+            self._hidden = []
+        self._keep()
 
     def _object(self, content: list[Json], reason: str | None, usage: Usage | None) -> dict[str, Json]:
         return {
@@ -148,7 +162,8 @@ class MessageEncoder(_Message):
 
     def close(self, usage: Usage | None) -> bytes:
         """The whole object."""
-        content = [block.content() for block in self._blocks] + self._state()
+        self._complete()
+        content = [block.content() for block in self._blocks]
         return jsontext.dump(self._object(content, self._reason, usage))
 
 
@@ -204,11 +219,8 @@ class EventEncoder(_Message):
 
     def _finish(self) -> bytes:
         """All that waits, and the state, once."""
-        out = self._start() + self._advance(len(self._blocks))
-        for block in self._state():
-            out += _event("content_block_start", self._of("content_block_start", content_block=block)) + self._stop()
-        self._extra, self._hidden = {}, []
-        return out
+        self._complete()
+        return self._start() + self._advance(len(self._blocks))
 
     def _advance(self, end: int) -> bytes:
         """Close blocks before that end that are complete, and open the one behind them."""
@@ -217,7 +229,7 @@ class EventEncoder(_Message):
             block = self._blocks[self._at]
             if not block.open:
                 block.open = True
-                empty = Block(block.kind, block.id, block.name).content()
+                empty = replace(block, pieces=[]).content()
                 if "signature" in empty:
                     empty["signature"] = ""
                 out += _event("content_block_start", self._of("content_block_start", content_block=empty))
