@@ -15,6 +15,7 @@ from oaiproxy.canonical import Call, Identity, message_text, tool_calls
 from oaiproxy.endpoints import chat
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.messages_checks import (
+    array,
     boolean,
     each_object,
     fault,
@@ -191,7 +192,7 @@ def _check_keys(body: dict[str, Json]) -> None:
 def _tools(body: dict[str, Json]) -> dict[str, Json]:
     """The tools and how to use them."""
     made: list[Json] = []
-    for tool, place in each_object(body.get("tools") or [], "tools"):
+    for tool, place in each_object(optional(body, "tools", "", array) or [], "tools"):
         kind = optional(tool, "type", place, string) or "custom"
         if kind != "custom":
             # Left out, the answer would be another one, and nobody would see why.
