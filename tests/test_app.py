@@ -82,6 +82,8 @@ async def test_the_addresses_are_these_and_no_others(proxy: Any) -> None:
     assert routes == {
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/completions"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens"),
         ("POST", "/v1/embeddings"),
         ("POST", "/v1/rerank"),
         ("POST", "/v1/moderations"),

@@ -12,6 +12,7 @@ from oaiproxy.endpoints import (
     completions,
     embeddings,
     images,
+    messages,
     moderations,
     rerank,
     speech,
@@ -50,5 +51,8 @@ DOORS: Mapping[str, Door] = {
     speech.ENDPOINT: Door("/v1/audio/speech", speech.parse, speech.encoder),
     transcriptions.ENDPOINT: Door(
         "/v1/audio/transcriptions", transcriptions.parse, transcriptions.encoder, reads="form"
+    ),
+    messages.ENDPOINT: Door(
+        messages.PATH, messages.parse, messages.encoder, param=messages.param, error=messages.error
     ),
 }
