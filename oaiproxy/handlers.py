@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import HttpVersion11, web
 
-from oaiproxy import jsontext
+from oaiproxy import jsontext, openapi
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.config import Server
 from oaiproxy.downloads import with_images
@@ -53,6 +53,9 @@ def routes(state: State) -> list[web.RouteDef]:
     async def get_model(request: web.Request) -> web.Response:
         return _json(jsontext.dump(state.routes.model(request.match_info["model"])), request)
 
+    async def describe(request: web.Request) -> web.Response:
+        return _json(openapi.document(tuple((route.method, route.path) for route in routes(state))), request)
+
     async def live(request: web.Request) -> web.Response:
         request[RECORD].level = "debug"
         return _json(b'{"status":"ok"}', request)
@@ -75,6 +78,7 @@ def routes(state: State) -> list[web.RouteDef]:
         *(web.post(door.path, generating(door), expect_handler=expect) for door in DOORS.values()),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
+        web.get("/openapi.json", describe),
         web.get("/livez", live),
         web.get("/readyz", ready),
     ]
