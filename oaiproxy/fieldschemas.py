@@ -193,4 +193,6 @@ def _shown(bound: float) -> str:
 def _plural(words: str) -> str:
     if " or " in words or "," in words or words.startswith("`"):
         return f"({words})"
+    if words.startswith("list of"):
+        return words.replace("list of", "lists of", 1)
     return words if words == "any JSON" else f"{words}s"

@@ -43,19 +43,19 @@ def test_every_field_says_what_it_takes(name: str) -> None:
     assert schema_of(FIELDS[name].check) is not None, FIELDS[name].check
 
 
-@pytest.mark.parametrize("name", [name for name, field in FIELDS.items() if "file" not in name])
-@pytest.mark.parametrize("value", VALUES, ids=repr)
-def test_a_schema_refuses_what_the_check_refuses(name: str, value: Any) -> None:
-    """And the other way round; what counts by its meaning alone, such as a list of one text, is the check's."""
+@pytest.mark.parametrize("name", [name for name in FIELDS if "file" not in name])
+def test_a_schema_refuses_what_the_check_refuses(name: str) -> None:
+    """And the other way round; formats that backends have and OpenAI has not are for the backend to judge."""
     schema = schema_of(FIELDS[name].check)
-    if name == "chat.response_format" and isinstance(value, dict) and value.get("type") in TOOL_TYPES:
-        pytest.skip("formats that backends have and OpenAI has not are for the backend to judge")
-    try:
-        FIELDS[name].check(value, name)
-        passes = True
-    except ClientError:
-        passes = False
-    assert jsonschema_rs.is_valid(schema, value) is passes
+    for value in VALUES:
+        if name == "chat.response_format" and isinstance(value, dict) and value.get("type") in TOOL_TYPES:
+            continue
+        try:
+            FIELDS[name].check(value, name)
+            passes = True
+        except ClientError:
+            passes = False
+        assert jsonschema_rs.is_valid(schema, value) is passes, value
 
 
 def test_null_counts_as_not_sent() -> None:

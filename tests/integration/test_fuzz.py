@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import schemathesis
 from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, settings
@@ -132,6 +133,46 @@ def operation(method: str, path: str) -> Any:
                 if "model" in body["schema"].get("properties", {}):
                     body["schema"]["properties"]["model"] = {"enum": list(MODELS)}
     return schemathesis.openapi.from_dict(document)[path][method]
+
+
+BODIES = (
+    *(b"", b"\0", b"\xff\xfe", b"null", b"0", b"[]", b'""', b"{", b"{}" * 2, b"\xef\xbb\xbf{}", b"[" * 100_000),
+    b'{"model": null}',
+    b'{"model": "words\\u0000"}',
+    b'{"model": "words", "model": 5}',
+    b'{"model": "words", "MORE": 1e999}',
+    b'{"model": "words", "MORE": -1e400}',
+    b'{"model": "words", "MORE": %s}' % (b"9" * 5000),
+    b'{"model": "words", "MORE": NaN}',
+    b'{"model": "words", "MORE": "\\ud83d"}',
+    b'{"model": "words", "MORE": ["\\ud83d"]}',
+    b'{"model": "raw", "MORE": "\\ude00\\ud83d"}',
+    b'{"model": "words", "MORE": [null]}',
+    b'{"model": "words", "MORE": [{"role": "user", "content": [null]}]}',
+    b'{"model": "words", "MORE": [{"role": "user", "content": "\\u0000\\ud800"}]}',
+    b'{"model": "raw", "MORE": [{"role": "user", "content": "\\u0000\\ud800"}], "stream": true}',
+    b'{"model": "words", "MORE": [{"role": "assistant", "content": null}]}',
+    b'{"model": "words", "MORE": [{"role": "assistant", "tool_calls": [{}]}]}',
+    b'{"model": "words", "\\ud800": 1, "MORE": "hi"}',
+    b'{"model": "words", "MORE": ' + b'{"a":' * 60 + b"1" + b"}" * 61,
+)
+"""What is no request, or a strange one; `MORE` stands for the field that the endpoint asks for."""
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_no_bytes_end_in_a_500(name: str, tokenizer: Tokenizer) -> None:
+    """Whatever they say they are."""
+    field = next((key for key in openapi.REQUIRED.get(name, ()) if key != "model"), "input").encode()
+    with proxy_of(tokenizer) as url, requests.Session() as session:
+        for media_type in ("application/json", "multipart/form-data; boundary=x", "text/plain", "a/b; charset=utf-16"):
+            for body in BODIES:
+                asked = session.post(
+                    url + DOORS[name].path,
+                    data=body.replace(b"MORE", field),
+                    headers={"Content-Type": media_type},
+                    timeout=30,
+                )
+                assert asked.status_code < 500, (media_type, body, asked.text)
 
 
 @pytest.mark.parametrize(("method", "path", "mode"), KINDS, ids=str)
