@@ -66,8 +66,9 @@ class Sent:
     def body(self) -> bytes:
         """The body, uncompressed."""
         body = b"".join(self.writes)
-        if self.headers.get("content-encoding") == "gzip" and body.startswith(b"\x1f\x8b"):
-            return zlib.decompress(body, wbits=31)
+        compressed = self.ended and self.headers.get("content-encoding") in ("gzip", "deflate")
+        if compressed and body.startswith((b"\x1f\x8b", b"x")):
+            return zlib.decompress(body, wbits=47)
         return body
 
     @property
