@@ -29,6 +29,17 @@ MAX_NODES = 200_000
 
 
 def routes(state: State) -> list[web.RouteDef]:
+    """The endpoints of the proxy, and the document that tells of them."""
+    found = _endpoints(state)
+    places = (*((route.method, route.path) for route in found), ("GET", "/openapi.json"))
+
+    async def describe(request: web.Request) -> web.Response:
+        return _json(openapi.document(places), request)
+
+    return [*found, web.get("/openapi.json", describe)]
+
+
+def _endpoints(state: State) -> list[web.RouteDef]:
     """The endpoints of the proxy."""
 
     def generating(door: Door) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -53,9 +64,6 @@ def routes(state: State) -> list[web.RouteDef]:
     async def get_model(request: web.Request) -> web.Response:
         return _json(jsontext.dump(state.routes.model(request.match_info["model"])), request)
 
-    async def describe(request: web.Request) -> web.Response:
-        return _json(openapi.document(tuple((route.method, route.path) for route in routes(state))), request)
-
     async def live(request: web.Request) -> web.Response:
         request[RECORD].level = "debug"
         return _json(b'{"status":"ok"}', request)
@@ -78,7 +86,6 @@ def routes(state: State) -> list[web.RouteDef]:
         *(web.post(door.path, generating(door), expect_handler=expect) for door in DOORS.values()),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
-        web.get("/openapi.json", describe),
         web.get("/livez", live),
         web.get("/readyz", ready),
     ]
