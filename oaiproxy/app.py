@@ -53,7 +53,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     cors = Cors(**server.cors)
     around = [*middlewares, boundary(state.log, cors)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
-    install(app, [*routes(state), *message_routes.routes(state)], cors, server.max_body)
+    install(app, routes(state), cors, server.max_body)
     app.on_response_prepare.append(message_routes.name_request)
     return app
 

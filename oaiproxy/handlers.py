@@ -8,7 +8,7 @@ import time
 
 from aiohttp import web
 
-from oaiproxy import jsontext, responses_handlers
+from oaiproxy import jsontext, message_routes, openapi, responses_handlers
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
 from oaiproxy.config import Server
@@ -34,6 +34,17 @@ MAX_NODES = 200_000
 
 
 def routes(state: State) -> list[web.RouteDef]:
+    """The endpoints of the proxy, and the document that tells of them."""
+    found = _endpoints(state)
+    places = (*((route.method, route.path) for route in found), ("GET", "/openapi.json"))
+
+    async def describe(request: web.Request) -> web.Response:
+        return _json(openapi.document(places), request)
+
+    return [*found, web.get("/openapi.json", describe)]
+
+
+def _endpoints(state: State) -> list[web.RouteDef]:
     """The endpoints of the proxy."""
 
     def counted(work: Handle) -> Handle:
@@ -76,6 +87,7 @@ def routes(state: State) -> list[web.RouteDef]:
     return [
         *(web.post(door.path, generating(door)) for door in DOORS.values()),
         *responses_handlers.routes(state, counted, read_json, answer),
+        *message_routes.routes(state, read_json),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),

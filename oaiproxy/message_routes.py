@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
 from aiohttp import web
 
 from oaiproxy import jsontext
+from oaiproxy.config import Server
 from oaiproxy.endpoints import messages
-from oaiproxy.handlers import read_json
+from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID
 from oaiproxy.state import State
 
 COUNT = f"{messages.PATH}/count_tokens"
 THEIR_ID = "request-id"
+Read: TypeAlias = Callable[[web.Request, Server], Awaitable[Json]]
+"""What reads the body of a request."""
 
 
-def routes(state: State) -> list[web.RouteDef]:
+def routes(state: State, read: Read) -> list[web.RouteDef]:
     """What is served beside the endpoint itself."""
 
     async def count_tokens(request: web.Request) -> web.Response:
         """An estimate, as other usage that no backend tells: by our own tokenizer, which is exact for few models."""
         request[ERROR_BODY] = messages.error
-        call = messages.parse_to_count(await read_json(request, state.server))
+        call = messages.parse_to_count(await read(request, state.server))
         request[RECORD]["model"] = call.model[:MAX_SHOWN]
         await state.resolve(call.model)
         texts, rest = messages.estimated(call)

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract import STRICT, Recorder
 
+from oaiproxy import app
 from oaiproxy.app import Running, serve
 from oaiproxy.config import Config, Limits, Server
 from oaiproxy.loops import loop_factory
@@ -25,6 +27,24 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     if marker is not None and "loop_factories" in marker.kwargs:
         return {"uvloop": loop_factory("auto"), "asyncio": loop_factory("asyncio")}
     return {"asyncio": loop_factory("asyncio")}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say whether what the proxy sent was held against OpenAI's schemas."""
+    against = "OpenAI's schemas" if STRICT.is_dir() else "the order of streams alone: OpenAI's schemas are not here"
+    terminalreporter.write_line(f"{Recorder.seen} responses of the proxy were checked against {against}")
+
+
+@pytest.fixture(autouse=True)
+def contract() -> Iterator[Recorder]:
+    """Every server that a test starts is recorded, and what it sent is held against OpenAI's contract in the end."""
+    recorder, create = Recorder(), app.create_app
+    app.create_app = lambda state, middlewares=(): create(state, [recorder.middleware, *middlewares])
+    try:
+        yield recorder
+    finally:
+        app.create_app = create
+    recorder.check()
 
 
 @pytest.fixture(scope="session")

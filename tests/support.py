@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from jsonschema import Draft202012Validator
+from strict import STRICT, schema
 
 from oaiproxy.canonical import Identity
 from oaiproxy.diagnostics import Diagnostic, Span
@@ -33,7 +34,6 @@ from oaiproxy.validation import validate
 
 ROOT = Path(__file__).parents[1]
 WIRE = ROOT.parent / "shared" / "wire"  # recorded exchanges, on the machines that have them
-STRICT = ROOT.parent / "shared" / "openai" / "strict"  # OpenAI's own schemas, on the machines that have them
 IDENTITY = Identity("req_1", "t" * 24, "6f1c1c1e-0000-4000-8000-000000000000", 1_700_000_000.5)
 ENVIRONMENT = {"YOUR_API_BASE_URL": "https://backend.test/api", "YOUR_API_KEY": "key-of-the-operator"}
 LARGE = 1 << 20
@@ -251,13 +251,7 @@ def sse(*payloads: Any) -> str:
 @cache
 def validator(name: str) -> Draft202012Validator:
     """The validator of one of OpenAI's own objects."""
-    schema = json.loads((STRICT / f"{name}.json").read_text())
-    if (
-        name == "CreateCompletionResponse"
-    ):  # a chunk's finish_reason is null until the last one, whatever the schema says
-        choice = schema["properties"]["choices"]["items"]["properties"]
-        choice["finish_reason"] = {"enum": [*choice["finish_reason"]["enum"], None]}
-    return Draft202012Validator(schema)
+    return Draft202012Validator(schema(name))
 
 
 def assert_strict(name: str, values: Iterable[Any]) -> None:

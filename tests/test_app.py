@@ -94,6 +94,8 @@ async def test_the_addresses_are_these_and_no_others(proxy: Any) -> None:
         ("HEAD", "/v1/models"),
         ("GET", "/v1/models/{model}"),
         ("HEAD", "/v1/models/{model}"),
+        ("GET", "/openapi.json"),
+        ("HEAD", "/openapi.json"),
         ("GET", "/livez"),
         ("HEAD", "/livez"),
         ("GET", "/readyz"),

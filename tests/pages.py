@@ -1,0 +1,30 @@
+"""Pages of the documentation that are made from the code: `python tests/pages.py` writes them anew."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+from oaiproxy.app import serve
+from oaiproxy.compatibility import page
+from oaiproxy.config import Config, Server
+from oaiproxy.handlers import routes
+from oaiproxy.loader import mapping_schema
+
+COMPATIBILITY = Path(__file__).parents[1] / "docs/compatibility.md"
+
+
+async def places() -> list[tuple[str, str]]:
+    """The methods and paths of the server."""
+    async with serve(Config([], Server(port=0), log_level="error"), []) as running:
+        return [(route.method, re.sub(r"\{(\w+):[^}]*\}", r"{\1}", route.path)) for route in routes(running.state)]
+
+
+def compatibility() -> str:
+    """docs/compatibility.md, as it should be."""
+    return page(asyncio.run(places()), mapping_schema()["properties"]["emulate"]["items"]["enum"])
+
+
+if __name__ == "__main__":
+    COMPATIBILITY.write_text(compatibility(), encoding="utf-8")

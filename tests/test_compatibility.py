@@ -1,0 +1,93 @@
+"""Promises of docs/compatibility.md: it is what the code makes, and leaves out nothing that OpenAI has."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pages import COMPATIBILITY, compatibility
+from scripted import fetch, mapping, request
+from strict import STRICT
+from support import ROOT, needs_strict
+
+from oaiproxy.compatibility import ELSEWHERE, page
+from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.policy import fields_of
+
+REQUESTS = {
+    "CreateChatCompletionRequest": "chat",
+    "CreateCompletionRequest": "completions",
+    "CreateEmbeddingRequest": "embeddings",
+    "CreateModerationRequest": "moderations",
+    "CreateImageRequest": "images",
+    "CreateSpeechRequest": "speech",
+    "CreateTranscriptionRequest": "transcriptions",
+}
+
+
+def test_the_page_is_what_the_code_makes() -> None:
+    """After a change, `python tests/pages.py` writes it anew."""
+    assert COMPATIBILITY.read_text("utf-8") == compatibility(), "run: python tests/pages.py"
+
+
+def test_the_command_that_the_page_names_writes_it() -> None:
+    """And changes nothing in a tree that is as it should be."""
+    before = COMPATIBILITY.read_text("utf-8")
+    [command] = re.findall(r"`python (tests/\S+)`", before)
+    subprocess.run([sys.executable, command], cwd=ROOT, check=True)
+    assert COMPATIBILITY.read_text("utf-8") == before
+
+
+def properties(name: str) -> set[str]:
+    """The properties of one of OpenAI's requests, wherever its schema has them."""
+    whole = json.loads((STRICT / f"{name}.json").read_text())
+    found: set[str] = set()
+
+    def walk(schema: Any) -> None:
+        if "$ref" in schema:
+            walk(whole["$defs"][schema["$ref"].rpartition("/")[2]])
+        for key in ("allOf", "anyOf", "oneOf"):
+            for each in schema.get(key, ()):
+                walk(each)
+        found.update(schema.get("properties", ()))
+
+    walk(whole)
+    return found
+
+
+@needs_strict
+@pytest.mark.parametrize("name", REQUESTS)
+def test_every_parameter_of_openais_is_in_it(name: str) -> None:
+    """By OpenAI's own schemas."""
+    assert properties(name) <= fields_of(REQUESTS[name]).keys()
+
+
+def test_what_is_served_is_not_said_to_be_a_404() -> None:
+    """An endpoint that comes to be served leaves that list by itself, whatever its parameter is called."""
+    made = page([("POST", "/v1/files"), ("DELETE", "/v1/models/{name}")], [])
+    assert "| `POST /v1/files` | served |" in made
+    assert "| `DELETE /v1/models/{name}` | served |" in made
+    assert ": files" not in made
+    assert ": models, deleted" not in made
+    assert len(re.findall(r"\| 40[45]: ", made)) == len(ELSEWHERE) - 2
+    assert all(f"`POST {door.path}`" in made or f"POST {door.path}\n" in made for door in DOORS.values())
+
+
+async def test_what_is_not_served_is_an_error_of_that_status(proxy: Any) -> None:
+    """Asked of the server itself."""
+    running = await proxy(mapping("http://backend.test"))
+    rows = re.findall(r"^\| `(\w+) (\S+)` \| (40[45]): ", COMPATIBILITY.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) > 20
+    for method, path, status in rows:
+        wire = await fetch(running.url, request({}, path.replace("{", "").replace("}", ""), method=method))
+        assert (wire.status, wire.error["type"]) == (int(status), "invalid_request_error"), path
+
+
+def test_what_can_be_emulated_is_told() -> None:
+    """As the mapping would name it."""
+    assert "emulated with `emulate: [n]`" in page([], ["n"])
+    assert "emulated with" not in page([], [])
