@@ -1,13 +1,13 @@
 """The rule-based model behind an HTTP API of its own, which is like no other.
 
 - `POST /speak` answers `{"ticket", "drafts": [{"pieces", "why"}], "meter": {"read", "wrote"}}`, where a piece is
-  `{"thought"}`, `{"words"}` or `{"use": {"ref", "skill", "with"}}`; `POST /speak/flow` sends the same as NDJSON events `ev`.
+  `{"thought"}`, `{"words"}` or `{"use": {"ref", "skill", "with"}}`; `POST /speak/flow` sends it as NDJSON events `ev`.
 - `POST /continue` goes on with a text; `POST /measure` gives rows of numbers.
 - A failure is `{"trouble": {"sort", "text", "wait"}}`.
 
-`status=429 times=1 wait=1 key=k` in the prompt fails so often, by key; `break=2` breaks off a flow after so many events and
-`trouble=2` ends it by an event; `forever=k` never ends, `GET /begun/k` waits until it was asked for, and `GET /left/k` until whoever
-asked for it has gone.
+`status=429 times=1 wait=1 key=k` in the prompt fails so often, by key; `break=2` breaks off a flow after so many events
+and `trouble=2` ends it by an event; `forever=k` never ends, `GET /begun/k` waits until it was asked for, and
+`GET /left/k` until whoever asked for it has gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
-
 from clients.rules import PAIR, TOKEN, Said, prompt, speak, vector
 
 KEY = "key-of-the-parrot"

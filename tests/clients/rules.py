@@ -1,7 +1,7 @@
 """A model made of rules: what it says to a script, with tools, pictures and shapes; no chance, no clock.
 
-It calls a skill where skills are given and a human spoke last, fills arguments and shapes by their schemas with what the
-prompt holds (`k=v`, quoted words, numbers), says what it is told to say exactly, and tells of the outcome of a skill.
+It calls a skill where skills are given and a human spoke last, fills arguments and shapes by their schemas with what
+the prompt holds (`k=v`, quoted words, numbers), says what it is told to say exactly, and tells of the outcome of a skill.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ class Reader:
         rest = PAIR.sub(" ", words)
         self.quoted = _quoted(rest)
         self.numbers = [float(found) if "." in found else int(found) for found in NUMBER.findall(rest)]
-        self.numbers += [int(found) for found in re.findall(r"(?<=\()\d+(?=\))", rest) if int(found) not in self.numbers]
+        self.numbers += [
+            int(found) for found in re.findall(r"(?<=\()\d+(?=\))", rest) if int(found) not in self.numbers
+        ]
 
     def text(self, name: str) -> str:
         """A text for the property of that name."""

@@ -3,8 +3,7 @@ export const URL = process.env.PROXY_URL + "/v1";
 export const DOORS = process.env.PROXY_DOORS.split(",");
 export const MODEL = "parrot";
 export const KEY = "key-of-the-client";
-export const PIXEL =
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+export const PIXEL = "iVBORw0KGgo=";
 export const CITY = {
   type: "object",
   properties: { city: { type: "string" } },

@@ -15,7 +15,7 @@ from shared import DOORS, KEY, MODEL, PIXEL, URL
 
 
 class TestChat(ChatModelIntegrationTests):
-    """Over `/v1/chat/completions`. Pictures are tried below: the standard tests would fetch theirs from the internet."""
+    """Over `/v1/chat/completions`. Pictures are tried below: the standard tests fetch theirs from the internet."""
 
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
@@ -121,7 +121,11 @@ def test_errors_and_a_retry() -> None:
 def test_a_failure_in_a_stream(order: str) -> None:
     """Is raised."""
     texts: list[Any] = []
-    with pytest.raises(openai.APIError):
+
+    def read() -> None:
         for chunk in model().stream(f"{order} say exactly: a b c d"):
-            texts.append(chunk.content)  # noqa: PERF401
+            texts.append(chunk.content)
+
+    with pytest.raises(openai.APIError):
+        read()
     assert "".join(texts) == "a b"

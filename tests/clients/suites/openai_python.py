@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 from shared import DOORS, KEY, MODEL, PIXEL, URL, WEATHER, user, wait_until
 
+
 class Person(BaseModel):
     """What is parsed."""
 
@@ -270,9 +271,13 @@ def test_a_retry(client: openai.OpenAI, status: int) -> None:
 def test_a_failure_in_a_stream(client: openai.OpenAI, order: str) -> None:
     """Is raised, after the text before it."""
     texts: list[str] = []
-    with pytest.raises(openai.APIError) as caught:
+
+    def read() -> None:
         for chunk in client.chat.completions.create(**say(f"{order} Reply with exactly: a b c d", stream=True)):
-            texts.append(chunk.choices[0].delta.content or "")  # noqa: PERF401
+            texts.append(chunk.choices[0].delta.content or "")
+
+    with pytest.raises(openai.APIError) as caught:
+        read()
     assert "".join(texts) == "a b"
     assert ("flew away" in str(caught.value)) == (order == "trouble=3")
 
@@ -356,7 +361,8 @@ if "responses" in DOORS:
         calls = [item for item in answer(asked).output if item.type == "function_call"]
         assert [json.loads(call.arguments) for call in calls] == [{"city": "Rome"}, {"city": "Oslo"}]
         results = [
-            {"type": "function_call_output", "call_id": call.call_id, "output": str(at)} for at, call in enumerate(calls)
+            {"type": "function_call_output", "call_id": call.call_id, "output": str(at)}
+            for at, call in enumerate(calls)
         ]
         said = [call.model_dump(exclude={"parsed_arguments"}, exclude_none=True) for call in calls]
         assert answer({**asked, "input": [*asked["input"], *said, *results]}).output_text == "It came to: 0; 1"
@@ -410,8 +416,12 @@ if "responses" in DOORS:
     def test_responses_failure_in_a_stream(client: openai.OpenAI, order: str) -> None:
         """Is told by an event, and raised."""
         kinds: list[str] = []
-        with pytest.raises(openai.APIError):
+
+        def read() -> None:
             for event in client.responses.create(**ask(f"{order} Reply with exactly: a b c d"), stream=True):
-                kinds.append(event.type)  # noqa: PERF401
+                kinds.append(event.type)
+
+        with pytest.raises(openai.APIError):
+            read()
         assert "response.output_text.delta" in kinds
         assert kinds[-1] == "response.failed"

@@ -11,9 +11,7 @@ BACKEND = os.environ["BACKEND_URL"]
 DOORS = os.environ["PROXY_DOORS"].split(",")
 MODEL = "parrot"
 KEY = "key-of-the-client"
-PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
-)
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
 CITY: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
