@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the virtual environment where it is missing, then runs the tests: ./test.sh [options of pytest]
+# Makes the virtual environment where it is missing, then runs the tests: ./test.sh [--all] [options of pytest]
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
@@ -7,4 +7,4 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 ensure_venv "[dev,clients]"
 
 cd "$root"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest --numprocesses auto --dist loadgroup "$@"

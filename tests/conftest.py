@@ -21,6 +21,30 @@ from oaiproxy.tokens import Tokenizer
 Proxy = Callable[..., Awaitable[Running]]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--all` runs what is marked `thorough` too."""
+    parser.addoption("--all", action="store_true", help="also what takes long: every cut, every client")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is thorough, but for `--all`, and for files that were named."""
+    if config.getoption("--all") or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    thorough = [item for item in items if item.get_closest_marker("thorough")]
+    if thorough:
+        config.hook.pytest_deselected(items=thorough)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How the suites of the clients went, each with its counts."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = sorted(str(value) for report in reports for key, value in report.user_properties if key == "clients")
+    if lines:
+        terminalreporter.section("clients")
+        terminalreporter.write_line("\n".join(lines))
+
+
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loops of an async test: asyncio's own, and those it names in `pytest.mark.asyncio(loop_factories=...)`."""
     marker = item.get_closest_marker("asyncio")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from oaiproxy.check import Checked, Surroundings, check_mapping
 from oaiproxy.example_answers import rounds
 from oaiproxy.features import features
 from oaiproxy.loader import Loader
+from oaiproxy.mapping import Mapping
 from oaiproxy.rehearsal import requests_of
 from oaiproxy.reporters import REPORTERS
 
@@ -155,6 +157,13 @@ def spoken(place: str, text: str, said_by: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+@cache
+def loaded(path: Path) -> Mapping:
+    """The mapping, once for all texts."""
+    ((mapping, _),) = Loader({}).load([(path.stem, path)])[0]
+    return mapping
+
+
 def strings(value: Any) -> Iterator[str]:
     """The strings in JSON data, and those in a string that is a JSON object itself."""
     if isinstance(value, str):
@@ -171,8 +180,7 @@ def strings(value: Any) -> Iterator[str]:
 def test_text_arrives_as_it_was_sent(path: Path, place: str, text: str) -> None:
     """Whoever says it, and whatever it is, it is one string of the backend's request, unchanged."""
     if place in SAID_BY[path.stem]:
-        ((mapping, _),) = Loader({}).load([(path.stem, path)])[0]
-        exchange = ask(mapping, {"messages": spoken(place, text, SAID_BY[path.stem])})
+        exchange = ask(loaded(path), {"messages": spoken(place, text, SAID_BY[path.stem])})
         sent = [json.loads(request.body) for request in requests_of(exchange) if request.body]
         found = [string for body in sent for string in strings(body)]
         wanted = text.strip() if path.stem == "hf-inference" else text  # as Mistral's own template does

@@ -26,8 +26,9 @@ import yaml
 import oaiproxy
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.xdist_group("packaging")  # what is built is built once
 LITTER = shutil.ignore_patterns(
-    ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
+    ".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis"
 )
 SHOW = """
 import asyncio, json, oaiproxy

@@ -22,7 +22,10 @@ from support import ask as asked
 from oaiproxy.loader import Loader, file_reader
 from oaiproxy.mock import answers, mock_app
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # some of them have no way to be closed
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # some of them have no way to be closed
+]
 
 Said = tuple[str, list[tuple[str, Any]]]
 """A text, and tool calls: names and arguments."""

@@ -1,0 +1,136 @@
+"""OpenAI's Agents SDK over chat and responses: runs, streams, tools, handoffs, typed output, failures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import agents
+import openai
+import pytest
+from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, function_tool
+from pydantic import BaseModel
+from shared import DOORS, KEY, MODEL, PIXEL, URL, user
+
+agents.set_tracing_disabled(True)
+KINDS: dict[str, Any] = {"chat": OpenAIChatCompletionsModel}
+KINDS |= {"responses": OpenAIResponsesModel} if "responses" in DOORS else {}
+
+
+class Person(BaseModel):
+    """A typed answer."""
+
+    name: str
+    age: int
+
+
+@pytest.fixture(params=KINDS)
+async def model(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """A model of each kind."""
+    async with openai.AsyncOpenAI(base_url=URL, api_key=KEY, max_retries=0) as client:
+        yield KINDS[request.param](model=MODEL, openai_client=client)
+
+
+@function_tool
+def get_weather(city: str) -> str:
+    """The weather in a city."""
+    return f"sun in {city}"
+
+
+def agent(model: Any, **more: Any) -> Any:
+    """An agent."""
+    return Agent(**{"name": "bird", "instructions": "Be brief.", "model": model, **more})
+
+
+async def test_whole(model: Any) -> None:
+    """Text and usage."""
+    made = await Runner.run(agent(model), "Reply with exactly: Hello there")
+    assert made.final_output == "Hello there"
+    usage = made.context_wrapper.usage
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (7, 2, 9)
+
+
+async def test_stream(model: Any) -> None:
+    """Piece by piece."""
+    made = Runner.run_streamed(agent(model), "Reply with exactly: one two three")
+    texts = [
+        event.data.delta
+        async for event in made.stream_events()
+        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
+    ]
+    assert [text for text in texts if text] == ["one", " two", " three"]
+    assert made.final_output == "one two three"
+
+
+async def test_usage_in_a_stream(model: Any) -> None:
+    """Where it is asked for."""
+    made = Runner.run_streamed(
+        agent(model, model_settings=ModelSettings(include_usage=True)), "Reply with exactly: one two three"
+    )
+    [event async for event in made.stream_events()]
+    assert made.context_wrapper.usage.output_tokens == 3
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("words", ["Weather in 'Rome'?", "Weather in both 'Rome' and 'Oslo'?"], ids=["one", "two"])
+async def test_tools(model: Any, streams: bool, words: str) -> None:
+    """Called by the runner, and their results brought back."""
+    wanted = "It came to: " + "; ".join(f"sun in {city}" for city in ("Rome", "Oslo") if city in words)
+    made: Any
+    if streams:
+        made = Runner.run_streamed(agent(model, tools=[get_weather]), words)
+        [event async for event in made.stream_events()]
+    else:
+        made = await Runner.run(agent(model, tools=[get_weather]), words)
+    assert made.final_output == wanted
+
+
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+async def test_a_choice_of_tools(model: Any, choice: str) -> None:
+    """Once: the runner resets it."""
+    settings = ModelSettings(tool_choice=choice, parallel_tool_calls=False)
+    made = await Runner.run(agent(model, tools=[get_weather], model_settings=settings), "Weather in 'Rome'?")
+    assert made.final_output == "It came to: sun in Rome"
+
+
+async def test_a_handoff(model: Any) -> None:
+    """Is a tool too."""
+    other = agent(model, name="owl", instructions="Be wise.")
+    made = await Runner.run(agent(model, handoffs=[other]), "transfer_to_owl now")
+    assert made.last_agent.name == "owl"
+
+
+async def test_typed_output(model: Any) -> None:
+    """By a schema."""
+    made = await Runner.run(agent(model, output_type=Person), "I am 'Ada', age=36")
+    assert made.final_output == Person(name="Ada", age=36)
+
+
+async def test_pictures(model: Any) -> None:
+    """In the input."""
+    parts = [{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": PIXEL, "detail": "auto"}]
+    asked: Any = [user(parts)]
+    assert (await Runner.run(agent(model), asked)).final_output == "You said: What? I see image/png."
+
+
+async def test_a_second_turn(model: Any) -> None:
+    """With all items of the first."""
+    first = await Runner.run(agent(model, tools=[get_weather]), "think: weather in 'Rome'?")
+    asked: Any = [*first.to_input_list(), user("Reply with exactly: yes")]
+    assert (await Runner.run(agent(model), asked)).final_output == "yes"
+
+
+async def test_errors(model: Any) -> None:
+    """As the client underneath raises them."""
+    with pytest.raises(openai.RateLimitError):
+        await Runner.run(agent(model), "status=429")
+    with pytest.raises(openai.BadRequestError):
+        await Runner.run(agent(model), "status=400")
+
+
+@pytest.mark.parametrize("order", ["break=3", "trouble=3"])
+async def test_a_failure_in_a_stream(model: Any, order: str) -> None:
+    """Is raised."""
+    made = Runner.run_streamed(agent(model), f"{order} reply with exactly: a b c d")
+    with pytest.raises(openai.APIError):
+        [event async for event in made.stream_events()]
