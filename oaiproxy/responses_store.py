@@ -20,7 +20,7 @@ class Kept:
     output: bytes = field(repr=False)
     expires: float
     ids: tuple[str, ...]
-    """Those of the items that it brought."""
+    """Those of its own items: the ids of others are the client's, and anybody can guess them."""
 
     @property
     def size(self) -> int:
@@ -59,7 +59,7 @@ class ResponseStore:
     def put(self, response: dict[str, Json], before: Sequence[Json], own: Sequence[Json]) -> None:
         """Keep a response that answered items of its `own` after those that were there `before`."""
         output = response["output"]
-        ids = tuple(item["id"] for item in (*own, *output))
+        ids = tuple(item["id"] for item in output)
         kept = Kept(
             jsontext.dump(response),
             jsontext.dump([*before, *own]),
@@ -96,8 +96,8 @@ class ResponseStore:
         return True
 
     def item(self, name: str) -> dict[str, Json] | None:
-        """An item of a response that is kept, by the item's id."""
+        """An item that a response made, by the item's id."""
         kept = self.get(self._owners.get(name, ""))
         if kept is None:
             return None
-        return next((item for item in reversed(kept.conversation()) if item["id"] == name), None)
+        return next((item for item in jsontext.parse(kept.output) if item["id"] == name), None)

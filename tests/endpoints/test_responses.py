@@ -36,7 +36,7 @@ def asked(**fields: Any) -> Asked:
         ({"include": [], "tools": [], "text": {}, "reasoning": {}}, {}),
         ({"temperature": 1.5, "parallel_tool_calls": False}, {"temperature": 1.5, "parallel_tool_calls": False}),
         ({"metadata": {"a": "b"}, "service_tier": "flex"}, {"metadata": {"a": "b"}, "service_tier": "flex"}),
-        ({"store": False, "max_tool_calls": 3, "stream_options": {}}, {"store": False}),
+        ({"max_tool_calls": 3, "stream_options": {}, "truncation": "disabled"}, {}),
     ],
 )
 def test_fields_under_chats_names(fields: dict[str, Any], chat: dict[str, Any]) -> None:
@@ -95,8 +95,8 @@ def test_what_cannot_be_had_is_named_as_dropped() -> None:
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
         ({"max_output_tokens": 0.5}, "max_output_tokens", "invalid_type"),
-        ({"temperature": 3}, "temperature", "invalid_value"),
-        ({"top_logprobs": 21}, "top_logprobs", "invalid_value"),
+        ({"temperature": "hot"}, "temperature", "invalid_type"),
+        ({"top_logprobs": "2"}, "top_logprobs", "invalid_type"),
         ({"include": "x"}, "include", "invalid_type"),
         ({"include": [1]}, "include[0]", "invalid_type"),
         ({"reasoning": 1}, "reasoning", "invalid_type"),
