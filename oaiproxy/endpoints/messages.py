@@ -44,15 +44,20 @@ _KNOWN = frozenset(
         *("model", "messages", "system", "max_tokens", "stop_sequences", "stream", "temperature", "top_k", "top_p"),
         *("metadata", "tools", "tool_choice", "thinking", "output_config", "output_format", "service_tier"),
         *("cache_control", "context_management", "diagnostics", "speed", "user_profile_id", "workspace_id", "betas"),
-        *("container", "mcp_servers", "inference_geo"),
+        *("fallbacks", "fallback_credit_token", "billing_policy"),
+        *("container", "mcp_servers", "inference_geo", "compaction", "thread"),
     )
 )
-"""The fields of the API: those of the last line but one are hints, left out; those of the last are refused."""
+"""The fields of the API: of the last three lines, those of two are hints, left out; those of the last are refused."""
 _REFUSED = {
     "container": "containers are not supported",
     "mcp_servers": "MCP servers are not called here; give their tools as `tools`",
     "inference_geo": "where the model runs cannot be chosen here",
+    "compaction": "conversations are not compacted here",
+    "thread": "conversations are not kept here; send all of it",
 }
+_CODES = {"thread": "thread_unsupported_request"}
+"""The code by which official clients know to go on without a thread: they begin one unasked."""
 _ALSO = frozenset(
     (
         *("seed", "presence_penalty", "frequency_penalty", "logit_bias", "reasoning_effort", "verbosity"),
@@ -184,7 +189,7 @@ def _translated(body: dict[str, Json], counts: bool) -> tuple[dict[str, Json], l
 def _check_keys(body: dict[str, Json]) -> None:
     for key, value in body.items():
         if key in _REFUSED and value and value != "global":
-            raise fault(key, _REFUSED[key], "unsupported_parameter")
+            raise fault(key, _REFUSED[key], _CODES.get(key, "unsupported_parameter"))
         if key in CHAT and key not in _KNOWN and key not in _ALSO:
             raise fault(key, "Extra inputs are not permitted", "unsupported_parameter")
 

@@ -82,6 +82,8 @@ MISTAKES: list[tuple[Any, str]] = [
     ({**LEAST, "metadata": {"user_id": 5}}, "metadata.user_id: Input should be a valid string"),
     ({**LEAST, "n": 2}, "n: Extra inputs are not permitted"),
     ({**LEAST, "mcp_servers": [{}]}, "mcp_servers: MCP servers are not called here"),
+    ({**LEAST, "thread": {"type": "create"}}, "thread: conversations are not kept here"),
+    ({**LEAST, "compaction": {"type": "x"}}, "compaction: conversations are not compacted here"),
     ({**LEAST, "inference_geo": "us"}, "inference_geo: where the model runs"),
     ({**LEAST, "tools": {}}, "tools: Input should be a valid list"),
     ({**LEAST, "tools": [{"type": "web_search_20250305"}]}, "tools.0.type: 'web_search_20250305'"),

@@ -254,3 +254,31 @@ async def test_tokens_are_counted(proxy: Any) -> None:
     assert 5 < small.input_tokens < 20
     assert small.input_tokens + 10 < more.input_tokens < 100
     assert shown.input_tokens == small.input_tokens + 1600
+
+
+async def test_an_agent_runs_its_tools(proxy: Any) -> None:
+    """The client's own loop, which first asks to have the conversation kept here, and goes on without."""
+    asked = []
+
+    @sdk.beta_async_tool  # type: ignore[untyped-decorator, unused-ignore]
+    async def celsius(city: str) -> str:
+        """The temperature in a city."""
+        asked.append(city)
+        return "21"
+
+    request = "{path: /g, body: {m: '{{ messages }}', tools: '{{ tools }}', n: '{{ max_tokens }}'}}"
+    text = f"oaiproxy: 1\nmodels: [m]\nbackend: {{url: URL}}\nchat: {{request: {request}, response: RESPONSE}}\n"
+    text = text.replace("RESPONSE", "{text: t, tool_calls: 'calls[].{name: f, arguments: a}'}")
+    call = answer({"t": "", "calls": [{"f": "celsius", "a": {"city": "Rome"}}]})
+    async with Backend([REQUEST, call, REQUEST, answer({"t": "21 °C."})]) as backend:
+        running = await proxy(load(text.replace("URL", backend.url)))
+        async with client_of(running) as client:
+            runner = client.beta.messages.tool_runner(**HI, tools=[celsius])
+            said = await runner.until_done()
+        first, second = (request.json for request in backend.requests)
+    assert asked == ["Rome"]
+    assert [block.text for block in said.content] == ["21 °C."]
+    assert first["tools"][0]["name"] == "celsius"
+    result = second["m"][-1]
+    assert (result["role"], result["text"], result["tool_name"]) == ("tool", "21", "celsius")
+    assert result["tool_call_id"] == second["m"][-2]["tool_calls"][0]["id"]
