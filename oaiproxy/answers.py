@@ -91,6 +91,11 @@ class Answer:
         return self._plan.endpoint
 
     @property
+    def size(self) -> int:
+        """Bytes that came, decoded."""
+        return self._size
+
+    @property
     def content_type(self) -> str:
         """That of the answer, as far as it is known."""
         return self._encoder.content_type

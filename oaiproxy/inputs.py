@@ -68,6 +68,9 @@ def tokens(value: Json) -> list[list[int]] | None:
         return None
     if _is_ids(value):
         return [value]
+    if _is_ids(value[:1]):
+        index = next(index for index, item in enumerate(value) if not _is_ids([item]))
+        raise invalid_type(f"input[{index}]", value[index], "a token id, as the first one is")
     for index, item in enumerate(_bounded(value, "input")):
         if not (isinstance(item, list) and item and _is_ids(item)):
             wanted = "a string or a list of token ids" if index == 0 else "a list of token ids, as the first one is"

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from oaiproxy.answers import Answer
 from oaiproxy.calls import Calls
 from oaiproxy.clocks import Clock
 from oaiproxy.drafts import draft_of
@@ -24,6 +25,10 @@ from oaiproxy.state import State
 DROPPED = "x-oaiproxy-dropped"
 SMALL = 32 * 1024
 """Bytes that an empty write buffer takes at once, so that no client can stall their write."""
+
+
+LARGE = 1024 * 1024
+"""Bytes of a document that are read in a thread: of 15 MB of vectors the loop would be held for a tenth of a second."""
 
 
 class HeldResponse(web.StreamResponse):
@@ -99,7 +104,7 @@ class Relay:
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
         while True:
             reply = await self._receive(exchange if draft is None else draft.exchange, end)
-            out = reply.end()
+            out = await _ended(reply)
             if reply.fault is None:
                 out += await self._closing(reply, prompt=prompt)
             self._note(reply)
@@ -291,3 +296,10 @@ class Relay:
         if self._exchange.dropped:
             headers[DROPPED] = ", ".join(self._exchange.dropped)
         return headers
+
+
+async def _ended(reply: AnyReply) -> bytes:
+    """What the end of a reply makes: in a thread where that takes long, as its one document is read only then."""
+    if isinstance(reply, Answer) and reply.size > LARGE:
+        return await asyncio.to_thread(reply.end)
+    return reply.end()

@@ -110,7 +110,10 @@ def _vector(item: Json) -> list[float]:
         raise VectorError(f"{kind(item)} was found in place of a vector")
     if isinstance(item[0], list):
         raise VectorError(f"{len(item)} vectors came for one input: the backend does not pool its tokens")
-    if _are_numbers(item):
+    types = set(map(type, item))
+    if types == {float}:
+        return _finite(item)
+    if types <= _TYPES:
         try:
             return _finite([float(number) for number in item])
         except OverflowError:
@@ -129,6 +132,6 @@ def _spell_numbers(items: list[Json]) -> bool:
 
 
 def _finite(vector: list[float]) -> list[float]:
-    if not all(map(isfinite, vector)):
+    if not isfinite(sum(vector)) and not all(map(isfinite, vector)):
         raise VectorError("a vector holds a number that is not finite")
     return vector

@@ -77,7 +77,7 @@ def test_token_ids(value: Any, ids: Any) -> None:
     [
         ([[1], "a"], "input[1]"),
         ([[1], []], "input[1]"),
-        ([1, "a"], "input[0]"),
+        ([1, "a"], "input[1]"),
         ([True], "input[0]"),
         ([{}], "input[0]"),
     ],

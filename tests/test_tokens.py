@@ -254,3 +254,36 @@ def test_import_is_light() -> None:
     code = "import sys, oaiproxy.tokens; print(*({'tiktoken', 'regex', 'requests'} & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == ""
+
+
+async def test_ids_become_the_text_that_they_stand_for() -> None:
+    """In cl100k_base, few or many; half a character is replaced, and an id that is none is told by its list."""
+    tokenizer = Tokenizer()
+    try:
+        ids = tokens._load(tokens.IDS_ENCODING).encode_ordinary(PROSE)
+        assert await tokenizer.decode([ids, []]) == [PROSE, ""]
+        assert await tokenizer.decode([ids] * (tokens.INLINE_IDS // len(ids) + 1)) == [PROSE] * (
+            tokens.INLINE_IDS // len(ids) + 1
+        )
+        assert await tokenizer.decode([tokens._load(tokens.IDS_ENCODING).encode_ordinary("👩‍👩")[:1]]) == ["\ufffd"]
+        for wrong in (-1, 100_256, 10**30):
+            with pytest.raises(tokens.UnknownTokenError) as caught:
+                await tokenizer.decode([ids, [wrong]])
+            assert caught.value.index == 1
+    finally:
+        tokenizer.close()
+
+
+async def test_ids_without_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cannot be guessed."""
+
+    def missing(name: str) -> tiktoken.Encoding:
+        raise OSError("no ranks")
+
+    monkeypatch.setattr(tokens, "_load", missing)
+    tokenizer = Tokenizer()
+    try:
+        with pytest.raises(RuntimeError, match="cl100k_base"):
+            await tokenizer.decode([[1]])
+    finally:
+        tokenizer.close()
