@@ -94,3 +94,18 @@ embeddings:
     assert (blind["seed"], blind["images"], blind["n"]) == ("dropped", "dropped", "emulated")
     assert list(features(made, "m")) == ["chat", "completions", "embeddings"]
     assert fates(made, endpoint="embeddings")["input"] == "used"
+
+
+def test_what_the_proxy_tells_the_model_is_emulated() -> None:
+    """With the fields that go with `tools`, and the history of their calls."""
+    text = """
+oaiproxy: 1
+models: [m]
+backend: {url: https://backend.test}
+emulate: [response_format, tools]
+chat:
+  request: {path: /say, body: {q: "{{ messages }}"}}
+  response: {text: t}
+"""
+    found = features(load(text), "m")["chat"]["emulated"]
+    assert found == ["parallel_tool_calls", "response_format", "tool_calls", "tool_choice", "tools"]
