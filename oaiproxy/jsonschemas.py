@@ -43,9 +43,17 @@ class Schema:
         self._seen: set[int] = set()
         self._inspect(root, "", 0)
 
+    def checker(self) -> Callable[[Json], str | None]:
+        """What finds the first thing in a value that the schema does not allow. Raises TooMuchError.
+
+        The values that it is given have their steps in common.
+        """
+        check = _Check(self._targets)
+        return lambda value: check.apply(self._root, value, "", 0)
+
     def problem(self, value: Json) -> str | None:
-        """The first thing in the value that the schema does not allow. Raises TooMuchError."""
-        return _Check(self._targets).apply(self._root, value, "", 0)
+        """The first thing in the one value that the schema does not allow. Raises TooMuchError."""
+        return self.checker()(value)
 
     def _inspect(self, schema: Json, place: str, depth: int) -> None:
         if isinstance(schema, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from oaiproxy import jsontext
 from oaiproxy.errors import ClientError
@@ -12,8 +13,8 @@ from oaiproxy.jsonschemas import Schema, SchemaError, TooMuchError
 from oaiproxy.jsontext import Json
 
 MAX_STARTS = 64
-"""Brackets of a text at which JSON is looked for."""
-MAX_TEXT = 1024 * 1024
+"""Code fences, and brackets, of a text at which JSON is looked for."""
+MAX_TEXT = 256 * 1024
 """Characters of a text in which JSON is looked for, where not all of it is JSON."""
 MAX_NESTED = 64
 SCHEMA = "response_format.json_schema.schema"
@@ -69,22 +70,18 @@ class Format:
     def read(self, text: str) -> str:
         """The JSON in a text, as it is written there. Raises Misfit when there is none that fits."""
         first: str | None = None
+        check = self._schema.checker()
         for found, value in candidates(text):
-            problem = self._problem(value)
+            try:
+                problem = check(value) if jsontext.is_shallow(value, MAX_NESTED) else "it is nested too deeply"
+            except TooMuchError as error:
+                raise Misfit(str(error), f"The JSON in your answer is too large. {_AGAIN}") from error
             if problem is None:
                 return found
             first = first or problem
         if first is None:
             raise Misfit("the answer holds no JSON", f"Your answer is not valid JSON. {_AGAIN}")
-        raise Misfit(f"the JSON does not fit: {first}", f"The JSON in your answer does not fit: {first}. {_AGAIN}")
-
-    def _problem(self, value: Json) -> str | None:
-        if not jsontext.is_shallow(value, MAX_NESTED):
-            return "it is nested too deeply"
-        try:
-            return self._schema.problem(value)
-        except TooMuchError as error:
-            return str(error)
+        raise Misfit("the JSON does not fit the schema", f"The JSON in your answer does not fit: {first}. {_AGAIN}")
 
 
 def wanted(response_format: Json) -> Format | None:
@@ -100,7 +97,7 @@ def candidates(text: str) -> Iterator[tuple[str, Json]]:
         yield found
         return
     text = text[:MAX_TEXT]
-    for fence in _FENCED.finditer(text):
+    for fence in islice(_FENCED.finditer(text), MAX_STARTS):
         found = _parsed(fence[1].strip())
         if found is not None:
             yield found

@@ -32,7 +32,6 @@ MAX_BLOCKS = 64
 MAX_BLANK = 256
 """White space that is held back."""
 _START = re.compile(r"(?:\A|\n)[ \t]{0,64}" + OPEN)
-_FENCE = re.compile(r"```[a-zA-Z0-9_-]*\s*\n(.*)\n\s*```", re.DOTALL)
 _HOW = """You can call functions. Here they are, one JSON object per line, each with the JSON Schema of its arguments:
 {functions}
 
@@ -90,9 +89,8 @@ class Tools:
 
     def read(self, text: str) -> list[tuple[str, str]] | None:
         """The calls in a block, `(name, arguments)` each; None when it is none."""
-        fenced = _FENCE.fullmatch(text.strip())
         try:
-            value = json.loads((fenced[1] if fenced else text).strip(), strict=False, parse_constant=_no_constant)
+            value = json.loads(_unfenced(text.strip()), strict=False, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             return None
         calls = [self._call(each) for each in (value if isinstance(value, list) else [value])]
@@ -289,6 +287,13 @@ def _unclosed(text: str) -> str:
     for size in range(len(CLOSE) - 1, 0, -1):
         if text.endswith(CLOSE[:size]):
             return text[:-size]
+    return text
+
+
+def _unfenced(text: str) -> str:
+    """A text without the code fence around it."""
+    if len(text) > 6 and text.startswith("```") and text.endswith("```"):
+        return text[:-3].partition("\n")[2].strip()
     return text
 
 

@@ -106,3 +106,18 @@ def test_an_echo_is_made_here() -> None:
         ("", "on_unsupported: {echo: drop}\n", "dropped"),
     ):
         assert fates(load(text % (body, more)), endpoint="completions")["echo"] == fate
+
+
+def test_what_the_proxy_tells_the_model_is_emulated() -> None:
+    """With the fields that go with `tools`, and the history of their calls."""
+    text = """
+oaiproxy: 1
+models: [m]
+backend: {url: https://backend.test}
+emulate: [response_format, tools]
+chat:
+  request: {path: /say, body: {q: "{{ messages }}"}}
+  response: {text: t}
+"""
+    found = features(load(text), "m")["chat"]["emulated"]
+    assert found == ["parallel_tool_calls", "response_format", "tool_calls", "tool_choice", "tools"]
