@@ -378,8 +378,8 @@ def _tool_call(tool_call: Json, ids: Restorer, memory: Memory) -> Json:
 def _tool_result(message: Message, names: Mapping[str, str], ids: Restorer) -> Json:
     text = message_text(message)
     made = {"type": "tool_result", "id": ids.plain(message.get("tool_call_id", "")), "text": text}
-    name = message["name"] if message["role"] == "function" else names.get(made["id"])
-    if name:
+    name = names.get(made["id"]) or message.get("name")
+    if name and isinstance(name, str):
         made["name"] = name
     with suppress(jsontext.JsonError):
         made["json"] = jsontext.parse(text)
@@ -431,7 +431,7 @@ _DERIVED: Mapping[str, Callable[[Call], Json]] = {
     "tool_choice": _tool_choice,
     "stop": _stop,
 }
-_ROLES = {"developer": "system", "function": "tool"}
-"""Roles that have had another name."""
+_ROLES = {"developer": "system"}
+"""Roles that have another name."""
 _REWRITTEN = ("tools", "tool_choice", "stop")
 """Fields whose value in templates is not the one on the wire."""

@@ -208,7 +208,7 @@ def turn_numbers(messages: list[Message]) -> list[int | None]:
     for message in messages:
         here = "assistant" if message["role"] == "assistant" else "user"
         empty = not (message.get("content") or message.get("refusal") or message.get("tool_calls"))
-        if message["role"] in _SYSTEM or (empty and message["role"] not in ("tool", "function")):
+        if message["role"] in _SYSTEM or (empty and message["role"] != "tool"):
             numbers.append(None)
             continue
         number, side = (number, side) if side == here else (number + 1, here)
@@ -248,27 +248,22 @@ def lost_tools(reading: Reading, message: Message) -> str:
     A result alone may be the prompt: it is text.
     """
     role = message["role"]
-    if role not in ("assistant", "tool", "function"):
+    if role not in ("assistant", "tool"):
         return ""
     raw = reading.any("request.messages.*")
     conversation = reading.whole("messages", "turns", "request")
     if role != "assistant":
-        carried = raw if role == "function" else reading.carries_result()
-        return "role" if conversation and not carried else ""
+        return "role" if conversation and not reading.carries_result() else ""
     calls = message.get("tool_calls") or ()
     if calls and not reading.carries_calls(role, last=not conversation):
         return "tool_calls"
     if any(call.get("type") == "custom" for call in calls) and not (raw or reading.any("request.messages.tool_calls")):
         return "tool_calls"
-    if message.get("function_call") and not (raw or reading.any("request.messages.function_call")):
-        return "function_call"
     return ""
 
 
 def tools_key(message: Message) -> str:
     """What `_thinned` is to take from a message of a history of tool calls."""
-    if message["role"] in ("tool", "function"):
+    if message["role"] == "tool":
         return "role"
-    if message["role"] != "assistant":
-        return ""
-    return "tool_calls" if message.get("tool_calls") else "function_call" if message.get("function_call") else ""
+    return "tool_calls" if message["role"] == "assistant" and message.get("tool_calls") else ""

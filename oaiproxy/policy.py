@@ -84,10 +84,13 @@ def leave_out(call: Call, reads: frozenset[str], overrides: Overrides = Override
 
 def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, dropped: list[str]) -> Call:
     always = _read_fields(call.endpoint, reads)
+    choice = call.fields.get("tool_choice")
+    if choice is not None and _makes_nothing(choice, reads):
+        always -= {"tool_choice"}
+        reads -= {"tool_choice"}
     if call.fields.keys() <= always:
         return call
     gone: set[str] = set()
-    choice = call.fields.get("tool_choice")
     for name in sorted(call.fields, key=lambda name: name not in PARTNERS):
         key = _ON_THE_WIRE.get(name, name)
         unread = None if name in always else unread_field(call.endpoint, name, reads, overrides)
@@ -111,6 +114,18 @@ def _unread_fields(call: Call, reads: frozenset[str], overrides: Overrides, drop
 def _only_narrows(choice: Json) -> bool:
     """Whether a choice of tools says no more than which of them there are."""
     return isinstance(choice, dict) and choice["type"] == "allowed_tools" and choice["allowed_tools"]["mode"] == "auto"
+
+
+def _makes_nothing(choice: Json, reads: frozenset[str]) -> bool:
+    """Whether a `$match` on the mode has no case for this choice, and nothing else is read that could tell of it."""
+    if "tool_choice.mode=$only" not in reads:
+        return False
+    if isinstance(choice, dict):
+        mode = choice["allowed_tools"]["mode"] if choice["type"] == "allowed_tools" else "tool"
+    else:
+        mode = choice
+    told = {f"tool_choice.mode={mode}", "tool_choice.mode.*", "tool_choice.*", "request.tool_choice"}
+    return mode in ("required", "tool") and reads.isdisjoint(told | {"tool_choice.name"} if mode == "tool" else told)
 
 
 def cuts(endpoint: str, reads: frozenset[str]) -> bool:
@@ -276,7 +291,7 @@ def _thinned(message: Message, lost: Collection[int], tools: str) -> Message | N
         if not parts and not message.get("tool_calls"):
             return None
     if tools:
-        message = {key: value for key, value in message.items() if key not in ("tool_calls", "function_call")}
+        message = {key: value for key, value in message.items() if key != "tool_calls"}
         if not message.get("content"):
             return None
     return message

@@ -210,7 +210,9 @@ class _Tree:
                 self._never(source["$match"], child, name, shape)
             trees[name] = tree
             trees.setdefault(_case_name(name), tree)
-        self._compilation.reads.update(_compared(source["$match"].value, source.value["$cases"], bound))
+        words = source.value["$cases"]
+        words = words if "$else" in words else [*words, ONLY]
+        self._compilation.reads.update(_compared(source["$match"].value, words, bound))
         return _cases(subject, trees, other)
 
     def _never(self, subject: Source, child: Source, name: str, words: tuple[str, ...]) -> None:
@@ -308,6 +310,10 @@ class _Tree:
 
     def _report(self, source: Source, message: str, label: str = "") -> None:
         self._compilation.report("E205", message, source.span(key=True), label=label)
+
+
+ONLY = "$only"
+"""In reads, the word of a name whose other cases make nothing."""
 
 
 def _plain(source: Source) -> Iterator[tuple[str, Source]]:

@@ -212,7 +212,10 @@ def test_any_name_may_be_there(template: str) -> None:
         ("'{% for m in messages %}{{ m.text }}{% endfor %}'", {"messages", "messages.text"}),
         ("'{% if stream %}{% endif %}'", {"stream"}),
         ("{$if: messages, a: 1}", {"messages"}),
-        ("{$match: tool_choice.mode, $cases: {auto: 1}}", {"tool_choice", "tool_choice.mode", "tool_choice.mode=auto"}),
+        (
+            "{$match: tool_choice.mode, $cases: {auto: 1}}",
+            {"tool_choice", "tool_choice.mode", "tool_choice.mode=auto", "tool_choice.mode=$only"},
+        ),
         ("'{{ [messages] }}'", {"messages", "messages.*"}),
         ("'{{ messages ~ 1 }}'", {"messages", "messages.*"}),
         ("'{{ messages if n }}'", {"messages", "messages.*", "n"}),

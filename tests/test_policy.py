@@ -399,6 +399,29 @@ def test_a_mapping_that_passes_the_request_on_passes_all_of_it(fields: dict[str,
     assert fields.items() <= sent.get("a", sent).items()
 
 
+MODES: dict[str, tuple[str, str]] = {
+    "all cases": ("{none: a, required: b, tool: c}", ""),
+    "no case": ("{none: a}", "required tool"),
+    "one case": ("{required: b}", "tool"),
+    "another case": ("{tool: {n: '{{ tool_choice.name }}'}}", "required"),
+    "the rest": ("{none: a, $else: b}", ""),
+}
+
+
+@pytest.mark.parametrize(("cases", "refused"), MODES.values(), ids=MODES)
+@pytest.mark.parametrize("mode", ["required", "tool", "auto", "none"])
+def test_a_choice_that_has_no_case_is_refused(cases: str, refused: str, mode: str) -> None:
+    """The tools alone would be called as the backend likes."""
+    mapping = reading(f"a: '{{{{ tools }}}}', b: {{$match: tool_choice.mode, $cases: {cases}}}")
+    choice: Any = {"type": "function", "function": {"name": "f"}} if mode == "tool" else mode
+    if mode not in refused.split():
+        assert ask(mapping, tools=TOOLS, tool_choice=choice).dropped == ()
+        return
+    with pytest.raises(ClientError) as caught:
+        ask(mapping, tools=TOOLS, tool_choice=choice)
+    assert (caught.value.param, caught.value.code) == ("tool_choice", "unsupported_parameter")
+
+
 def test_a_choice_that_only_narrows_needs_no_template() -> None:
     """The tools that are sent say it all; that one of them must be called, they do not say."""
     more = [*TOOLS, {"type": "function", "function": {"name": "g"}}]

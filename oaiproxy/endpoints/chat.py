@@ -44,12 +44,15 @@ def _check_partners(fields: dict[str, Json], word: str) -> None:
     if fields.get("top_logprobs") and not fields.get("logprobs"):
         raise invalid_value("top_logprobs", "'logprobs' must be true where it is sent")
     choice, tools = fields.get("tool_choice"), fields.get("tools")
-    if not tools or not isinstance(choice, dict) or choice["type"] == "allowed_tools":
+    if not tools or not isinstance(choice, dict):
         return
-    name = (choice.get(choice["type"]) or choice)["name"]
-    if name not in [tool[tool["type"]]["name"] for tool in tools]:
-        param = "function_call" if word == "function" else "tool_choice"
-        raise invalid_value(param, f"the {word} '{name[:80]}' is not in '{word}s'")
+    chosen = choice["allowed_tools"]["tools"] if choice["type"] == "allowed_tools" else [choice]
+    known = [tool[tool["type"]]["name"] for tool in tools]
+    for each in chosen:
+        name = (each.get(each["type"]) or each)["name"]
+        if name not in known:
+            param = "function_call" if word == "function" else "tool_choice"
+            raise invalid_value(param, f"the {word} '{name[:80]}' is not in '{word}s'")
 
 
 def encoder(call: Call, identity: Identity) -> Encoder:

@@ -53,6 +53,12 @@ def test_not_to_stream(stream: bool | None) -> None:
     assert (call.stream, call.include_usage) == (False, False)
 
 
+TOOL = [{"type": "function", "function": {"name": "f"}}]
+ALLOWED = {
+    "type": "allowed_tools",
+    "allowed_tools": {"mode": "auto", "tools": [*TOOL, {"type": "function", "function": {"name": "g"}}]},
+}
+UNKNOWN = "invalid_value"
 MISTAKES: list[tuple[Any, str, str]] = [
     ([], "body", "invalid_type"),
     ("x", "body", "invalid_type"),
@@ -64,6 +70,12 @@ MISTAKES: list[tuple[Any, str, str]] = [
     (HI | {"messages": "hi"}, "messages", "invalid_type"),
     (HI | {"messages": []}, "messages", "empty_array"),
     (HI | {"stream": "yes"}, "stream", "invalid_type"),
+    (HI | {"top_logprobs": 3}, "top_logprobs", "invalid_value"),
+    (HI | {"top_logprobs": 3, "logprobs": False}, "top_logprobs", "invalid_value"),
+    (HI | {"tools": TOOL, "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", UNKNOWN),
+    (HI | {"tools": TOOL, "tool_choice": {"type": "function", "name": "g"}}, "tool_choice", UNKNOWN),
+    (HI | {"tools": TOOL, "tool_choice": {"type": "custom", "custom": {"name": "g"}}}, "tool_choice", UNKNOWN),
+    (HI | {"tools": TOOL, "tool_choice": ALLOWED}, "tool_choice", UNKNOWN),
 ]
 
 
@@ -214,3 +226,32 @@ def test_what_belongs_to_a_choice_is_in_its_message() -> None:
     assert choice["message"]["annotations"] == [{"type": "url_citation"}]
     assert choice["message"]["extra_content"] == EXTRA
     assert json.loads(encode(NOTES))["choices"][0]["logprobs"] is None
+
+
+CUSTOM: list[Event] = [
+    ToolCallDelta(0, "c1", "patch", custom=True),
+    ToolCallDelta(0, arguments="+ one", custom=True),
+    ToolCallDelta(1, "c2", "f"),
+    ToolCallDelta(1, arguments="{}"),
+    Finish("tool_calls"),
+]
+
+
+def test_calls_of_custom_tools() -> None:
+    """With the text that they take, beside those of functions."""
+    message = json.loads(encode(CUSTOM))["choices"][0]["message"]
+    assert message["tool_calls"] == [
+        {"id": "c1", "type": "custom", "custom": {"name": "patch", "input": "+ one"}},
+        {"id": "c2", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+    ]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks(CUSTOM)]
+    assert [call for delta in deltas for call in delta.get("tool_calls", ())][:2] == [
+        {"index": 0, "id": "c1", "type": "custom", "custom": {"name": "patch", "input": ""}},
+        {"index": 0, "custom": {"input": "+ one"}},
+    ]
+
+
+@needs_strict
+def test_calls_of_custom_tools_are_openais() -> None:
+    """By its schema of whole answers; that of chunks knows functions only."""
+    assert_strict("CreateChatCompletionResponse", [json.loads(encode(CUSTOM))])
