@@ -128,7 +128,7 @@ _KEY = _Meaning(
     message="the backend refused the credentials that the proxy sent",
     mapped=False,
 )
-_BUSY = _Meaning(503, "service_unavailable_error", "server_is_overloaded")
+_BUSY = _Meaning(503, "service_unavailable_error", code="server_is_overloaded")
 _LATE = _Meaning(504, code="upstream_timeout", retry=False)
 """The client has waited long enough: each further try would cost it and the backend as much again."""
 _MEANINGS: Mapping[int, _Meaning] = {
