@@ -17,6 +17,7 @@ from oaiproxy.failures import (
     retry_seconds,
     status_in,
     tell,
+    waiting_time,
     word,
 )
 from oaiproxy.filters import text as as_text
@@ -108,7 +109,7 @@ def error_of(
         body = jsontext.parse_lenient(raw)
     except jsontext.JsonError:
         body = raw.decode("utf-8", "replace")
-    found = Told(status=envelope.status, retry_after=retry_seconds(envelope.headers.get("retry-after"), envelope.now))
+    found = Told(status=envelope.status, retry_after=waiting_time(envelope.headers, envelope.now))
     return failure(errors, body, envelope, secrets, found=found, own_key=own_key)
 
 

@@ -23,8 +23,27 @@ MAX_RETRY_AFTER = 60.0
 """Seconds: a longer wait is told as this, with the advice not to retry (some clients would sleep it out)."""
 
 _CONTEXT = re.compile(
-    r"context[ _-]?(length|window|size)|maximum context|too many (input )?tokens|prompt is too long|"
+    r"context[ _-]?(length|window|size|limit)|maximum (context|prompt length)|too many (input )?tokens|"
+    r"(prompt|input) is too long|range of input length|reduce the length of|"
+    r"tokens?\b.{0,40}must (be <=|be no more than|have less than)|must have less than [0-9]+ tokens|"
+    r"input tokens.{0,40}cannot exceed|"
     r"(input|prompt|tokens?).{0,40}(exceeds?|longer than).{0,40}(maximum|limit|context)",
+    re.IGNORECASE,
+)
+_TOLD_LIMIT = re.compile(r"maximum context length is [0-9]+ tokens", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"(?:> |must be <= ?|less than |no more than |limit of |cannot exceed [a-z ]{0,40}|"
+    r"range of input length[^\[]{0,40}\[1, ?|"
+    r"maximum (?:number of )?(?:input )?tokens (?:allowed )?\(?|"
+    r"(?:context|prompt|model)(?:'s)? (?:maximum )?(?:length|window|size|limit)(?: is| of|:)? ?\(?)"
+    r"([0-9]{3,8})\b(?! \+|-)|"
+    r"\b([0-9]{3,8})(?: tokens?)? maximum context",
+    re.IGNORECASE,
+)
+"""The length that a model takes, as backends tell it."""
+_FILTERED = re.compile(
+    r"content[ _-]?(filter|management policy|policy)|safety (system|filter|policy|setting)|requires moderation|"
+    r"(prompt|input|request) (was|is|has been) (flagged|blocked)",
     re.IGNORECASE,
 )
 _QUOTA = re.compile(r"quota|billing|credit", re.IGNORECASE)
@@ -109,6 +128,9 @@ _KEY = _Meaning(
     message="the backend refused the credentials that the proxy sent",
     mapped=False,
 )
+_BUSY = _Meaning(503, "service_unavailable_error", code="server_is_overloaded")
+_LATE = _Meaning(504, code="upstream_timeout", retry=False)
+"""The client has waited long enough: each further try would cost it and the backend as much again."""
 _MEANINGS: Mapping[int, _Meaning] = {
     400: _Meaning(400, _CALLER, "invalid_value", plain=True),
     401: _KEY,
@@ -117,8 +139,10 @@ _MEANINGS: Mapping[int, _Meaning] = {
     408: _Meaning(504, code="upstream_timeout"),
     413: _Meaning(413, _CALLER, "request_too_large", plain=True),
     422: _Meaning(400, _CALLER, "invalid_value", plain=True),
-    503: _Meaning(503, "service_unavailable_error"),
-    504: _Meaning(504),
+    503: _BUSY,
+    504: _LATE,
+    524: _LATE,
+    529: _BUSY,
 }
 _OWN_KEY: Mapping[int, _Meaning] = {
     401: _Meaning(401, _CALLER, code="invalid_api_key", retry=False, message="the backend refused your API key"),
@@ -185,10 +209,13 @@ def from_status(
     told = tell(message, secrets)
     said = f"the backend answered {answered or status}" + (f": {told}" if told else "")
     detail = f"the backend answered {answered or status}: {told or '(no message)'}"
-    if status in (400, 413, 422, 500) and _CONTEXT.search(message):
+    if status in (400, 413, 422, 500) and (_CONTEXT.search(message) or _CONTEXT.search(code or "")):
         return _too_long(told, detail)
-    if status == 429:
-        return _rate_limited(told or said, detail, retry_after, quota=bool(_QUOTA.search(message)))
+    if status in (400, 403, 422, 451) and (_FILTERED.search(message) or _FILTERED.search(code or "")):
+        return _filtered(told or said, detail, code)
+    if status in (402, 429):
+        spent = status == 402 or bool(_QUOTA.search(message))
+        return _rate_limited(told or said, detail, retry_after, quota=spent)
     if status < 400:
         said = f"the backend answered {status}: redirects are not followed"
         return BackendError(said, code="upstream_redirect", detail=detail, retry=False)
@@ -250,7 +277,7 @@ def from_words(message: str, kind: str | None, code: str | None, secrets: Iterab
     """The error for a message, type and code that came with status 200; well-known words give it its own status."""
     words = f"{kind} {code}"
     status = 429 if _RATE.search(words) else 503 if _OVERLOAD.search(words) else _status(code)
-    if status is None and _CONTEXT.search(message):
+    if status is None and any(_CONTEXT.search(said) or _FILTERED.search(said) for said in (message, words)):
         status = 400
     if status is not None:
         return from_status(status, message, type=kind, code=code, secrets=secrets)
@@ -296,6 +323,14 @@ def retry_seconds(value: Json, now: float) -> float | None:
         return None
 
 
+def waiting_time(headers: Mapping[str, str], now: float) -> float | None:
+    """How long a backend's headers (lower case) say to wait, in seconds."""
+    exact = headers.get("retry-after-ms", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]+)?", exact):
+        return float(exact) / 1000
+    return retry_seconds(headers.get("retry-after"), now)
+
+
 def status_in(value: Json) -> int | None:
     """The HTTP status of failure that a selector found: a number, or the first one in a short text."""
     if isinstance(value, str):
@@ -305,14 +340,25 @@ def status_in(value: Json) -> int | None:
 
 
 def _too_long(told: str, detail: str) -> BackendError:
+    """The request is too long: by these words, and this code, clients know it."""
+    found = None if _TOLD_LIMIT.search(told) else _LIMIT.search(told)
+    limit = f"This model's maximum context length is {found[1] or found[2]} tokens. " if found else ""
     return BackendError(
-        told or "the request is longer than the model's context length",
+        limit + (told or "the request is longer than the model's context length"),
         status=400,
         type=_CALLER,
         code="context_length_exceeded",
         param="messages",
         detail=detail,
     )
+
+
+def _filtered(message: str, detail: str, code: str | None) -> BackendError:
+    """The backend will not answer such a request."""
+    made = BackendError(message, status=400, type=_CALLER, code="content_filter", detail=detail)
+    if code == "content_policy_violation":
+        made.code = code
+    return made
 
 
 def _rate_limited(message: str, detail: str, retry_after: float | None, quota: bool) -> BackendError:
@@ -322,7 +368,7 @@ def _rate_limited(message: str, detail: str, retry_after: float | None, quota: b
     return BackendError(
         message,
         status=429,
-        type="rate_limit_error",
+        type="insufficient_quota" if spent else "rate_limit_error",
         code="insufficient_quota" if spent else "rate_limit_exceeded",
         detail=detail,
         retry_after=_clamped(retry_after),

@@ -12,7 +12,6 @@ from oaiproxy.answers import Answer
 from oaiproxy.calls import Calls
 from oaiproxy.clocks import Clock
 from oaiproxy.drafts import draft_of
-from oaiproxy.endpoints.encoding import EVENT_STREAM
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
@@ -23,6 +22,7 @@ from oaiproxy.sender import Incoming
 from oaiproxy.state import State
 
 DROPPED = "x-oaiproxy-dropped"
+EVENTS = "text/event-stream"
 SMALL = 32 * 1024
 """Bytes that an empty write buffer takes at once, so that no client can stall their write."""
 
@@ -49,8 +49,8 @@ class Relay:
         self._odd: dict[str, set[str]] = {}
         self._turn = asyncio.Lock()
         """Of the parts of an exchange, which one writes."""
-        seconds = state.server.keepalive_comments if exchange.encoder.content_type == EVENT_STREAM else 0
-        self._heartbeat = Heartbeat(seconds, self._comment)
+        commented = exchange.encoder.content_type.startswith(EVENTS)
+        self._heartbeat = Heartbeat(state.server.keepalive_comments if commented else 0, self._comment)
 
     async def run(self) -> web.StreamResponse:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""

@@ -20,7 +20,7 @@ from oaiproxy.backends import Backend
 from oaiproxy.credentials import TokenCache
 from oaiproxy.errors import BackendError, OaiproxyError
 from oaiproxy.exchange import BackendRequest
-from oaiproxy.failures import redact, retry_seconds
+from oaiproxy.failures import redact, waiting_time
 from oaiproxy.framing import EMPTY
 from oaiproxy.grants import Grant, Minted, Token, refused
 from oaiproxy.json_framings import JsonArray
@@ -109,7 +109,7 @@ class Sender:
                     continue
                 if is_refused:
                     return incoming
-            after = retry_seconds(incoming.headers.get("retry-after"), time.time())
+            after = waiting_time(incoming.headers, time.time())
             wait = backend.retry.after_status(tries, incoming.status, after, random.random())
             if wait is None or _too_late(wait, deadline):
                 return incoming

@@ -83,7 +83,7 @@ def test_a_rule_on_a_header() -> None:
 def test_a_rule_that_only_says_it_better() -> None:
     """Its text is told as it stands."""
     error = fault(RULES, '{"error": "x"}', 402)
-    assert (error.status, error.message) == (502, "pay first")
+    assert (error.status, error.message) == (429, "pay first")
 
 
 def test_no_rule_holds() -> None:
@@ -282,7 +282,7 @@ RECORDINGS = [
         529,
         503,
         "overloaded_error",
-        "upstream_error",
+        "server_is_overloaded",
         "the backend answered 529",
         "{type: error.type, rules: [{when: status == 529, status: 503, retry: true}]}",
     ),
@@ -291,7 +291,7 @@ RECORDINGS = [
         200,
         503,
         "overloaded_error",
-        "upstream_error",
+        "server_is_overloaded",
         "the backend answered 503: Overloaded",
         "{type: error.type}",
         "{format: sse, by: type, events: {content_block_delta: {text: delta.text}, '*': ~}}",
@@ -463,7 +463,7 @@ RECORDINGS = [
         503,
         503,
         BUSY,
-        "upstream_error",
+        "server_is_overloaded",
         "the backend answered 503: Model",
         "{retry_after: estimated_time}",
         retry_after=20.0,
@@ -473,7 +473,7 @@ RECORDINGS = [
         503,
         503,
         "service_unavailable",
-        "upstream_error",
+        "server_is_overloaded",
         "the backend answered 503: Server is busy",
         "{type: detail.type}",
     ),
@@ -482,7 +482,7 @@ RECORDINGS = [
         503,
         503,
         "unavailable_error",
-        "upstream_error",
+        "server_is_overloaded",
         "the backend answered 503: Loading model",
         "{type: error.type}",
     ),
@@ -550,7 +550,7 @@ RECORDINGS = [
         400,
         BAD,
         "context_length_exceeded",
-        "Error in session",
+        "This model's maximum context length is 8192 tokens. Error in session",
         "{rules: [{when: \"error.grpcCode == 3 and 'input tokens' in error.message\", code: context_length_exceeded}]}",
     ),
 ]

@@ -21,6 +21,7 @@ from oaiproxy.failures import (
     tells_failure,
     told_by,
     told_by_frame,
+    waiting_time,
     word,
 )
 from oaiproxy.framing import Frame
@@ -125,7 +126,70 @@ def test_a_request_that_is_too_long_is_known_by_its_words(message: str, status: 
     """Whatever status the backend gives it, clients look for this code."""
     error = from_status(status, message)
     assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
-    assert error.message == message
+    assert error.message.endswith(message)
+
+
+LIMITS = {
+    "This model's maximum context length is 8192 tokens, you asked for 9000": None,
+    "the context length is 8192 tokens": 8192,
+    "the request exceeds the available context size (4096 tokens)": 4096,
+    "longer than the model's context length (4096 tokens)": 4096,
+    "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.": 272000,
+    "input length exceeds the context length": None,
+    "prompt is too long": None,
+    "the context limit: 190000 + 20000 > 200000": 200000,
+    "the context window of 2024-01": None,
+}
+
+
+@pytest.mark.parametrize(("message", "limit"), LIMITS.items())
+def test_a_length_that_is_known_is_told_in_the_words_that_clients_look_for(message: str, limit: int | None) -> None:
+    """Once, and before the backend's own words."""
+    told = from_status(400, message).message
+    assert told == (f"This model's maximum context length is {limit} tokens. " if limit else "") + message
+
+
+@pytest.mark.parametrize("code", ["context_length_exceeded", "context_window_exceeded"])
+def test_a_request_that_is_too_long_is_known_by_its_code(code: str) -> None:
+    """Where the mapping tells where that is."""
+    assert from_status(400, "no", code=code).code == "context_length_exceeded"
+    assert from_words("no", None, code, ()).status == 400
+
+
+@pytest.mark.parametrize(
+    "message", ["max_tokens is too large: 9000", "the token is not valid", "bad length", "no content"]
+)
+def test_other_refusals_stay_what_they_are(message: str) -> None:
+    """Neither too long nor filtered."""
+    assert from_status(400, message).code == "invalid_value"
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [(None, "content_filter"), ("content_policy_violation", "content_policy_violation"), ("17", "content_filter")],
+)
+def test_a_filtered_request(code: str | None, told: str) -> None:
+    """By words or code; the client can mend it, whatever status the backend gave it."""
+    for status in (400, 403, 422, 451):
+        error = from_status(status, "rejected by our safety system", code=code)
+        assert (error.status, error.type, error.code) == (400, "invalid_request_error", told)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": " 1500.5 ", "retry-after": "7"}, 1.5005),
+        ({"retry-after-ms": "soon", "retry-after": "7"}, 7.0),
+        ({"retry-after-ms": "-1"}, None),
+        ({"retry-after-ms": "9" * 400}, None),
+    ],
+)
+def test_the_time_to_wait_in_headers(headers: dict[str, str], seconds: float | None) -> None:
+    """The finer one first."""
+    assert waiting_time(headers, 10.0) == seconds
 
 
 @pytest.mark.parametrize(

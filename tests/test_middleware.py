@@ -65,6 +65,18 @@ def test_retry_after_is_whole_seconds(seconds: float | None, told: str | None) -
     assert error_response(BackendError("no", retry_after=seconds), "r").headers.get("Retry-After") == told
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(0.4, "400"), (1.2501, "1251"), (7.0, None), (0.0, None), (None, None)])
+def test_parts_of_a_second_are_told_too(seconds: float | None, told: str | None) -> None:
+    """In milliseconds, which clients look at first; the whole seconds are never fewer."""
+    assert error_response(BackendError("no", retry_after=seconds), "r").headers.get("retry-after-ms") == told
+
+
+def test_who_has_no_key_is_told_what_kind_is_asked_for() -> None:
+    """As RFC 9110, 11.6.1 has it."""
+    assert error_response(ClientError("no", status=401), "r").headers["WWW-Authenticate"] == "Bearer"
+    assert "WWW-Authenticate" not in error_response(ClientError("no"), "r").headers
+
+
 @pytest.mark.parametrize(("retry", "told"), [(None, None), (False, "false"), (True, "true")])
 def test_whether_to_try_again_is_told(retry: bool | None, told: str | None) -> None:
     """In the header that OpenAI's clients look at."""

@@ -491,11 +491,16 @@ STATUSES: dict[str, tuple[int, str, dict[str, str], tuple[int, str, str, bool | 
         {"retry-after": "300"},
         (429, "rate_limit_error", "rate_limit_exceeded", False, 60),
     ),
-    "28 quota": (429, '{"error": "quota"}', {}, (429, "rate_limit_error", "insufficient_quota", False, None)),
+    "28 quota": (429, '{"error": "quota"}', {}, (429, "insufficient_quota", "insufficient_quota", False, None)),
     "29 broken": (500, "", {"retry-after": "3"}, (502, "server_error", "upstream_error", None, 3.0)),
-    "29 busy": (503, "", {"retry-after": "999"}, (503, "service_unavailable_error", "upstream_error", None, 60.0)),
-    "29 late": (504, "", {}, (504, "server_error", "upstream_error", None, None)),
-    "29 overloaded": (529, "", {}, (502, "server_error", "upstream_error", None, None)),
+    "29 busy": (
+        503,
+        "",
+        {"retry-after": "999"},
+        (503, "service_unavailable_error", "server_is_overloaded", None, 60.0),
+    ),
+    "29 late": (504, "", {}, (504, "server_error", "upstream_timeout", False, None)),
+    "29 overloaded": (529, "", {}, (503, "service_unavailable_error", "server_is_overloaded", None, None)),
     "31 too large": (413, "", {}, (413, "invalid_request_error", "request_too_large", None, None)),
     "teapot": (418, "", {}, (502, "server_error", "upstream_error", False, None)),
 }
@@ -565,10 +570,13 @@ def test_a_body_of_failure_that_cannot_be_read_leaves_the_status(encoding: str) 
 ERRORS: dict[str, tuple[str, tuple[int, str, str]]] = {
     "text": ('{"error": "no"}', (502, "server_error", "upstream_error")),
     "object": ('{"error": {"message": "no", "type": "t", "code": "c"}}', (502, "t", "c")),
-    "status": ('{"error": {"message": "no", "status": 503}}', (503, "service_unavailable_error", "upstream_error")),
+    "status": (
+        '{"error": {"message": "no", "status": 503}}',
+        (503, "service_unavailable_error", "server_is_overloaded"),
+    ),
     "code": ('{"error": {"message": "no", "code": 401}}', (502, "server_error", "upstream_auth_error")),
     "rate limit": ('{"error": {"type": "rate_limit_error"}}', (429, "rate_limit_error", "rate_limit_exceeded")),
-    "overload": ('{"error": {"type": "overloaded_error"}}', (503, "overloaded_error", "upstream_error")),
+    "overload": ('{"error": {"type": "overloaded_error"}}', (503, "overloaded_error", "server_is_overloaded")),
     "context": (
         '{"error": "prompt is too long"}',
         (400, "invalid_request_error", "context_length_exceeded"),

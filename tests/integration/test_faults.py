@@ -99,14 +99,14 @@ BEFORE: dict[str, Fault] = {
         retry="false",
         after="60",
     ),
-    "28 quota": Fault(said(429, "no quota"), 429, "insufficient_quota", "rate_limit_error", retry="false"),
+    "28 quota": Fault(said(429, "no quota"), 429, "insufficient_quota", "insufficient_quota", retry="false"),
     "29 error": Fault(said(500), 502, "upstream_error"),
     "29 bad gateway": Fault(said(502), 502, "upstream_error"),
     "29 unavailable": Fault(
-        said(503, **{"Retry-After": "3"}), 503, "upstream_error", "service_unavailable_error", after="3"
+        said(503, **{"Retry-After": "3"}), 503, "server_is_overloaded", "service_unavailable_error", after="3"
     ),
-    "29 gateway timeout": Fault(said(504), 504, "upstream_error"),
-    "29 odd": Fault(said(529), 502, "upstream_error"),
+    "29 gateway timeout": Fault(said(504), 504, "upstream_timeout", retry="false"),
+    "29 odd": Fault(said(529), 503, "server_is_overloaded", "service_unavailable_error"),
     "34 empty": Fault(raw(b""), 502, "upstream_empty_response"),
     "35 invalid JSON": Fault(raw(b"{oops}"), 502, "upstream_invalid_json", retry="false"),
     "37 short body": Fault([LENGTH % 100 + b'{"text": "hi', FIN], 502, "upstream_truncated"),
@@ -131,7 +131,7 @@ async def test_a_backend_that_fails_before_it_says_anything(proxy: Any, row: str
     """Is a proper HTTP error, also for a client that streams; the backend is asked once, and its connection is gone."""
     fault = BEFORE[row]
     async with Backend([REQUEST, *fault.steps, *([] if fault.steps[-1] in (RST, GONE) else [GONE])]) as backend:
-        patience = "200ms" if fault.code == "upstream_timeout" else "20s"
+        patience = "200ms" if fault.steps == [GONE] else "20s"
         running = await proxy(mapping(backend.url, timeouts=f"{{first_byte: {patience}}}"))
         wire = await fetch(running.url, hello(stream=streams))
         assert (wire.status, wire.error["code"], wire.error["type"]) == (fault.status, fault.code, fault.type)
