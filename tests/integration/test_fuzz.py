@@ -20,6 +20,7 @@ import requests
 import schemathesis
 from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, settings
+from pages import places
 from schemathesis import GenerationMode
 from support import load, serving
 
@@ -33,7 +34,7 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "25"))
 """Requests of each kind to each endpoint; a few, for each run of the suite tries others."""
 MODELS = ("words", "raw", "nothing")
 """Of a mapping that reads every name, of one that passes requests on as they are, and of one that reads the prompt."""
-PLACES = (*(("POST", door.path) for door in DOORS.values()), ("GET", "/v1/models/{model:.+}"))
+PLACES = tuple(sorted(asyncio.run(places())))
 KINDS = [(*place, mode) for place in PLACES for mode in GenerationMode if place[0] == "POST" or mode.is_positive]
 NAMES = (
     *("prompt", "system", "messages", "turns", "tools", "tool_choice", "temperature", "top_p", "top_k", "max_tokens"),
@@ -181,7 +182,7 @@ def test_nothing_that_a_client_sends_ends_in_a_500(
 ) -> None:
     """Nor in what is no error of OpenAI's shape; and what fits the document is, now and then, answered."""
     statuses: Counter[int] = Counter()
-    strategy = operation(method, path.replace(":.+}", "}")).as_strategy(generation_mode=mode)
+    strategy = operation(method, path).as_strategy(generation_mode=mode)
 
     with proxy_of(tokenizer) as url:
 
@@ -198,8 +199,8 @@ def test_nothing_that_a_client_sends_ends_in_a_500(
             statuses[answer.status_code] += 1
             assert answer.status_code < 500, (case.as_curl_command(), answer.text)
             if answer.status_code >= 400 and case.method != "HEAD":
-                assert answer.json()["error"].keys() == {"message", "type", "param", "code"}
+                assert answer.json()["error"]["message"]
 
         send()
     print(statuses)
-    assert statuses[200] or mode.is_negative or method == "GET", statuses
+    assert statuses[200] or mode.is_negative or "{" in path, statuses
