@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -28,7 +27,6 @@ from oaiproxy import openapi
 from oaiproxy.app import serve
 from oaiproxy.config import Config, Limits, Server
 from oaiproxy.endpoints.doors import DOORS
-from oaiproxy.frontshapes import BODIES
 from oaiproxy.tokens import Tokenizer
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
@@ -161,6 +159,15 @@ BODIES = (
 """What is no request, or a strange one; `MORE` stands for the field that the endpoint asks for."""
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_what_is_right_is_answered(model: str, tokenizer: Tokenizer) -> None:
+    """So that what is made up gets through to the mappings and the backend."""
+    with proxy_of(tokenizer) as url:
+        for stream in (False, True):
+            body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+            assert requests.post(url + DOORS["chat"].path, json=body, timeout=30).status_code == 200
+
+
 @pytest.mark.parametrize("name", DOORS)
 def test_no_bytes_end_in_a_500(name: str, tokenizer: Tokenizer) -> None:
     """Whatever they say they are."""
@@ -181,8 +188,7 @@ def test_no_bytes_end_in_a_500(name: str, tokenizer: Tokenizer) -> None:
 def test_nothing_that_a_client_sends_ends_in_a_500(
     method: str, path: str, mode: GenerationMode, tokenizer: Tokenizer
 ) -> None:
-    """Nor in what is no error of OpenAI's shape; and what fits the document is, now and then, answered."""
-    statuses: Counter[int] = Counter()
+    """Nor in what is no error of OpenAI's shape."""
     strategy = operation(method, path).as_strategy(generation_mode=mode)
 
     with proxy_of(tokenizer) as url:
@@ -197,11 +203,8 @@ def test_nothing_that_a_client_sends_ends_in_a_500(
         @given(strategy)
         def send(case: Any) -> None:
             answer = case.call(base_url=url, timeout=30)
-            statuses[answer.status_code] += 1
             assert answer.status_code < 500, (case.as_curl_command(), answer.text)
             if answer.status_code >= 400 and case.method != "HEAD":
                 assert answer.json()["error"]["message"]
 
         send()
-    # What becomes a chat request has more rules than its schema tells: few made-up ones keep to all of them.
-    assert statuses[200] or mode.is_negative or "{" in path or path in BODIES, statuses
