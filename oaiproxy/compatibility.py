@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.fieldschemas import schema_of, type_words, unread_words
+from oaiproxy.frontshapes import BODIES, RESPONSES
 from oaiproxy.jsontext import Json
 from oaiproxy.openapi_shapes import INPUT_SHAPES
 from oaiproxy.parameters import Field, Unread
@@ -39,6 +40,7 @@ In messages: the roles `developer`, `system`, `user`, `assistant`, `tool` and `f
 parts. What a mapping can leave unread there:
 
 """
+_RESPONSES = "/v1/responses"
 _BY_CHAT = "Its requests become those of `/v1/chat/completions`, and share the fate of their parameters.\n"
 ELSEWHERE: Mapping[str, str] = {
     "GET /v1/chat/completions": "stored chat completions",
@@ -79,7 +81,7 @@ _OURS: Mapping[str, str] = {
     "return_documents": "given effect to by the proxy",
     "top_n": "given effect to by the proxy",
     "timestamp_granularities": "given effect to by the proxy",
-    "stream_format": "sound alone; there are no events",
+    "stream_format": "given effect to by the proxy",
 }
 """By parameter: what is said of it where the proxy itself makes use of it."""
 _IN_MESSAGES = {"messages": Unread.DROP}
@@ -92,6 +94,7 @@ def page(places: Iterable[tuple[str, str]], emulates: Collection[str]) -> str:
 
     `places` are the methods and paths of the server, `emulates` what a mapping can name in `emulate`.
     """
+    places = list(places)
     parts = [_INTRODUCTION, "## Endpoints\n\n" + _table(("Endpoint", "Here"), _endpoints(places))]
     for name, door in DOORS.items():
         fields = fields_of(name)
@@ -106,6 +109,10 @@ def page(places: Iterable[tuple[str, str]], emulates: Collection[str]) -> str:
         if name == "chat":
             things = [(f"`{thing}`", unread_words(_IN_MESSAGES.get(thing, Unread.REFUSE))) for thing in IN_MESSAGES]
             parts.append(_CHAT_PARTS + _table(("In messages", "Where no template reads it"), things))
+    if ("POST", _RESPONSES) in places:
+        types = BODIES[_RESPONSES]["properties"]
+        told = ((f"`{key}`", type_words(types.get(key, {})), fate) for key, fate in RESPONSES.items())
+        parts += [f"## POST {_RESPONSES}\n", _BY_CHAT, _table(("Parameter", "Type", "Here"), told)]
     return "\n".join(parts)
 
 

@@ -154,14 +154,19 @@ def type_words(schema: Json) -> str:
     if "const" in schema:
         return f"`{'false' if schema['const'] is False else schema['const']}`"
     if "enum" in schema:
-        return ", ".join(f"`{each}`" for each in schema["enum"])
+        return ", ".join(f"`{each}`" for each in schema["enum"] if each is not None)
     if "anyOf" in schema:
         told = dict.fromkeys(
             f"object of type `{each['properties']['type'].get('const')}`" if _kind(each) else type_words(each)
             for each in schema["anyOf"]
+            if each != {"type": "null"}
         )
         return ", or ".join(told)
-    kind = str(schema["type"])
+    kind = (
+        next(each for each in schema["type"] if each != "null") if isinstance(schema["type"], list) else schema["type"]
+    )
+    if "minimum" in schema and "maximum" not in schema:
+        return f"{kind}, from {_shown(schema['minimum'])}"
     if "minimum" in schema:
         return f"{kind}, {_shown(schema['minimum'])} to {_shown(schema['maximum'])}"
     if "maxLength" in schema:
@@ -170,7 +175,7 @@ def type_words(schema: Json) -> str:
         return "list of " + _plural(type_words(schema.get("items", {})))
     if "contentMediaType" in schema:
         return "file"
-    return kind
+    return str(kind)
 
 
 def field_schema(field: Field, schema: Json | None = None) -> Json:

@@ -14,6 +14,7 @@ from oaiproxy import jsontext
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.errors import ClientError
 from oaiproxy.fieldschemas import field_schema, nullable
+from oaiproxy.frontshapes import BODIES
 from oaiproxy.jsontext import Json
 from oaiproxy.openapi_shapes import ANSWERS, INPUT_SHAPES, SCHEMAS, STREAMED, ref
 from oaiproxy.policy import NEVER_UNREAD, fields_of
@@ -130,6 +131,8 @@ def _generates(name: str, door: Door) -> dict[str, Json]:
 
 def _request(name: str) -> Json:
     """The schema of a request: fields that OpenAI does not define are let through to templates."""
+    if not fields_of(name):
+        return BODIES.get(DOORS[name].path, {"type": "object"})
     shapes = INPUT_SHAPES.get(name, {})
     properties = {}
     for key, field in fields_of(name).items():
@@ -161,7 +164,11 @@ def _answers(method: str, path: str) -> dict[str, Json]:
         "summary": summary,
         "responses": {"200": answer},
     }
-    if path.endswith("z"):
+    if method == "POST":
+        body = BODIES.get(path, {"type": "object"})
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        operation["responses"] |= _errors(ERRORS, ref("Error"))
+    elif path.endswith("z"):
         if path == "/readyz":
             operation["responses"]["503"] = {**answer, "description": "Requests are not taken."}
     else:

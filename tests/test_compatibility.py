@@ -16,6 +16,7 @@ from support import ROOT, needs_strict
 
 from oaiproxy.compatibility import ELSEWHERE, page
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.frontshapes import RESPONSES
 from oaiproxy.policy import fields_of
 
 REQUESTS = {
@@ -64,6 +65,14 @@ def properties(name: str) -> set[str]:
 def test_every_parameter_of_openais_is_in_it(name: str) -> None:
     """By OpenAI's own schemas."""
     assert properties(name) <= fields_of(REQUESTS[name]).keys()
+
+
+@needs_strict
+def test_every_parameter_of_a_response_is_in_it() -> None:
+    """Where responses are served."""
+    assert properties("CreateResponse") == RESPONSES.keys()
+    assert "`previous_response_id` | string | given effect to" in page([("POST", "/v1/responses")], [])
+    assert "`previous_response_id`" not in page([], [])
 
 
 def test_what_is_served_is_not_said_to_be_a_404() -> None:
