@@ -1,7 +1,7 @@
 """A model made of rules: what it says to a script, with tools, pictures and shapes; no chance, no clock.
 
 It calls a skill where skills are given and a human spoke last, fills arguments and shapes by their schemas with what
-the prompt holds (`k=v`, quoted words, numbers), says what it is told to say exactly, and tells of the outcome of a skill.
+the prompt holds (`k=v`, quoted words, numbers), says what it is told to say exactly, and tells the outcome of a skill.
 """
 
 from __future__ import annotations
