@@ -37,12 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How the suites of the clients went, each with its counts."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
-    lines = sorted(str(value) for report in reports for key, value in report.user_properties if key == "clients")
-    if lines:
+    """How the suites of the clients went, each with its counts, and how many responses were held against schemas."""
+    told: dict[str, list[Any]] = {"clients": [], "checked": []}
+    for report in (report for kind in ("passed", "failed", "") for report in terminalreporter.stats.get(kind, [])):
+        for key, value in getattr(report, "user_properties", ()):
+            if key in told and (key == "checked") == (report.when == "teardown"):
+                told[key].append(value)
+    if told["clients"]:
         terminalreporter.section("clients")
-        terminalreporter.write_line("\n".join(lines))
+        terminalreporter.write_line("\n".join(sorted(map(str, told["clients"]))))
+    against = "OpenAI's schemas" if STRICT.is_dir() else "the order of streams alone: OpenAI's schemas are not here"
+    terminalreporter.write_line(f"{sum(told['checked'])} responses of the proxy were checked against {against}")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -53,14 +58,8 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return {"asyncio": loop_factory("asyncio")}
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say whether what the proxy sent was held against OpenAI's schemas."""
-    against = "OpenAI's schemas" if STRICT.is_dir() else "the order of streams alone: OpenAI's schemas are not here"
-    terminalreporter.write_line(f"{Recorder.seen} responses of the proxy were checked against {against}")
-
-
 @pytest.fixture(autouse=True)
-def contract() -> Iterator[Recorder]:
+def contract(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     """Every server that a test starts is recorded, and what it sent is held against OpenAI's contract in the end."""
     recorder, create = Recorder(), app.create_app
     app.create_app = lambda state, middlewares=(): create(state, [recorder.middleware, *middlewares])
@@ -68,6 +67,7 @@ def contract() -> Iterator[Recorder]:
         yield recorder
     finally:
         app.create_app = create
+    request.node.user_properties.append(("checked", len(recorder.sent)))
     recorder.check()
 
 
