@@ -189,7 +189,7 @@ def _error(status: int, schema: Json) -> Json:
 
 def _error_shape(door: Door) -> Json:
     """The schema of the errors of a door: OpenAI's, or one like what the door makes of an error."""
-    error = ClientError("message", param="param", code="code")
+    error = ClientError("message", param="param", code="invalid_value")
     told = door.error(error, "req_1")
     return ref("Error") if told == error.body() else _like(told)
 
