@@ -86,7 +86,7 @@ PLAN = "I will search for the current time and weather in Tokyo."
 WANTED: dict[str, dict[str, Any]] = {
     "anthropic/error_400.json": failed(400, "invalid_value", "does not support effort level 'xhigh'", BAD),
     "anthropic/error_404_model.json": failed(502, "upstream_not_found", "model: claude-does-not-exist"),
-    "anthropic/error_529_overloaded.json": failed(503, "upstream_error", "Overloaded", "overloaded_error"),
+    "anthropic/error_529_overloaded.json": failed(503, "server_is_overloaded", "Overloaded", "overloaded_error"),
     "anthropic/response_image_url.json": said(
         Long("This is a potato. It's a", "ing, frying, or mashing.", 366), usage=(296, 91, 0)
     ),
@@ -97,7 +97,7 @@ WANTED: dict[str, dict[str, Any]] = {
         Long("Based on the retrieved i", "the four family members.", 340), usage=(771, 77, 0)
     ),
     "anthropic/response_system_text.json": said("The capital of France is Paris.", usage=(20, 10, 0)),
-    "anthropic/stream_error_overloaded.sse": failed(503, "upstream_error", "Overloaded", "overloaded_error"),
+    "anthropic/stream_error_overloaded.sse": failed(503, "server_is_overloaded", "Overloaded", "overloaded_error"),
     "anthropic/stream_image_b64_stream.sse": said("Red square, green square.", usage=(83, 9, 0)),
     "anthropic/stream_prefill_stop.sse": said(
         '\ndef pelican():\n    return "A large waterbird with a long bill and a throat pouch for catching fish."\n',
@@ -379,7 +379,9 @@ WANTED |= {
         503, "model_loading", "is currently loading", "service_unavailable_error"
     ),
     "hf_inference/response_text_generation.json": said(" 42."),
-    "koboldcpp/error_503_busy.json": failed(503, "upstream_error", "Server is busy; please try again later.", BUSY),
+    "koboldcpp/error_503_busy.json": failed(
+        503, "server_is_overloaded", "Server is busy; please try again later.", BUSY
+    ),
     "koboldcpp/response_generate.json": said(" his small scaly figure obscured by a dusky cloak."),
     "koboldcpp/stream_generate.sse": said(" his small"),
     "llamacpp/error_503_loading.json": failed(503, "model_loading", "Loading model", "unavailable_error"),
