@@ -105,7 +105,8 @@ class Exchange:
         if echo := echoed(call, endpoint.reads):
             encoder = Echo(encoder, echo, int(call.fields.get("n", 1)))
         if endpoint is not mapping.endpoints.get(call.endpoint):
-            call = as_chat_asks(call, reads, mapping.unsupported)
+            call, left = as_chat_asks(call, reads, mapping.unsupported)
+            unread += left
         self.call = call
         self.dropped: tuple[str, ...] = (*dropped, *unread)
         self.encoder = encoder

@@ -123,21 +123,28 @@ def echoed(call: Call, reads: frozenset[str]) -> list[str]:
     return [message_text(call.messages[-1])]
 
 
-def as_chat_asks(call: Call, reads: frozenset[str], overrides: Overrides) -> Call:
-    """The call with `logprobs` as the templates of chat know it: a boolean, and the number as `top_logprobs`.
+def as_chat_asks(call: Call, reads: frozenset[str], overrides: Overrides) -> tuple[Call, tuple[str, ...]]:
+    """The call with `logprobs` as the templates of chat know it, and what of it is left out and to be named.
 
-    Raises ClientError where the likeliest tokens are wanted, and no template reads that.
+    There it is a boolean, and the number is `top_logprobs`. Raises ClientError where the likeliest tokens are wanted,
+    no template reads that, and the mapping says that it may not be left out.
     """
     wanted = call.fields.get("logprobs")
     if wanted is None:
-        return call
+        return call, ()
     fields = {**call.fields, "logprobs": True}
+    left: tuple[str, ...] = ()
     if wanted:
+        unread = overrides.of(_TOP, CHAT[_TOP].unread)
         if is_read(reads, _TOP, CHAT[_TOP]):
             fields[_TOP] = wanted
-        elif overrides.of(_TOP, Unread.REFUSE) is Unread.REFUSE:
+        elif is_raw(reads, "logprobs"):
+            pass
+        elif unread is Unread.REFUSE:
             raise unsupported("logprobs", call.model, "it tells no likeliest tokens; 0 is what it can")
-    return replace(call, fields=fields)
+        elif unread is Unread.DROP:
+            left = ("logprobs",)
+    return replace(call, fields=fields), left
 
 
 def _ids(value: list[Json], place: str) -> list[Json]:

@@ -65,7 +65,7 @@ async def test_every_endpoint_can_be_written_so(proxy: Any, door: Any) -> None:
     for path in (door.path + "/", door.path[3:], "/v1" + door.path, "/openai/deployments/m" + door.path[3:]):
         body = request({}, path) if door.reads == "json" else _form(path)
         wire = await fetch(running.url, body)
-        assert "Invalid URL" not in wire.error["message"]
+        assert "Invalid URL" not in wire.json["error"]["message"]
         assert wire.status in (400, 404)
 
 

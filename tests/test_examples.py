@@ -171,7 +171,11 @@ def test_a_stream_that_breaks_can_be_an_example() -> None:
     [
         ("{messages: [{role: usr, content: hi}]}", 33, "Invalid value for 'messages[0].role'"),
         ("{messages: []}", 25, "Invalid 'messages': empty array"),
-        ("{messages: [{role: user, content: hi}], temperature: 3}", 67, "Invalid value for 'temperature'"),
+        (
+            "{messages: [{role: user, content: hi}], temperature: 3}",
+            67,
+            "Invalid 'temperature': decimal above maximum value",
+        ),
         ("{prompt: hi}", 14, "Missing required parameter: 'messages'"),
         ("{messages: [{role: user, content: hi}], model: n}", 61, "no model is called `n`"),
     ],

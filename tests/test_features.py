@@ -120,4 +120,4 @@ chat:
   response: {text: t}
 """
     found = features(load(text), "m")["chat"]["emulated"]
-    assert found == ["parallel_tool_calls", "response_format", "tool_calls", "tool_choice", "tools"]
+    assert found == ["parallel_tool_calls", "response_format", "stop", "tool_calls", "tool_choice", "tools"]

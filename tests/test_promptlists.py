@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -97,23 +98,22 @@ def test_a_mapping_may_say_that_an_echo_is_refused_or_dropped() -> None:
         ("l: '{{ logprobs }}', t: '{{ top_logprobs }}'", 0, {"l": True}),
         ("l: '{{ logprobs }}', t: '{{ top_logprobs }}'", 3, {"l": True, "t": 3}),
         ("l: '{{ logprobs }}'", 0, {"l": True}),
-        ("l: '{{ request.logprobs }}'", 2, None),
+        ("l: '{{ logprobs }}'", 2, {"l": True}),
+        ("l: '{{ request.logprobs }}'", 2, {"l": 2}),
     ],
 )
 def test_log_probabilities_are_asked_for_as_chat_does(body: str, wanted: int, sent: Any) -> None:
-    """Where the block of chat serves completions; likeliest tokens that it does not read are refused."""
+    """Where the block of chat serves completions; likeliest tokens that it does not read are left out, and named."""
     mapping = mapped(f"a: '{{{{ prompt }}}}', {body}")
 
-    def asked() -> Any:
-        import json
+    exchange = ask(mapping, endpoint="completions", prompt="p", logprobs=wanted)
+    assert json.loads(exchange.backend_request().body or b"") == {"a": "p"} | sent
+    assert exchange.dropped == (("logprobs",) if wanted == 2 and sent["l"] is True else ())
 
-        return json.loads(
-            ask(mapping, endpoint="completions", prompt="p", logprobs=wanted).backend_request().body or b""
-        )
 
-    if sent is None:
-        with pytest.raises(ClientError) as caught:
-            asked()
-        assert caught.value.param == "logprobs"
-    else:
-        assert asked() == {"a": "p"} | sent
+def test_likeliest_tokens_are_refused_where_the_mapping_says_so() -> None:
+    """By the name that the endpoint has for them."""
+    mapping = mapped("a: '{{ prompt }}', l: '{{ logprobs }}'", "on_unsupported: {top_logprobs: reject}")
+    with pytest.raises(ClientError) as caught:
+        ask(mapping, endpoint="completions", prompt="p", logprobs=2)
+    assert caught.value.param == "logprobs"

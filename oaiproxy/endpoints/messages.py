@@ -268,6 +268,8 @@ def _named(told: list[Told], body: Mapping[str, Json], param: str) -> str:
     found = re.fullmatch(r"messages\[(\d+)\](?:\.content\[(\d+)\])?(.*)", param)
     if found is None or int(found[1]) >= len(told):
         head, mark, rest = param.partition(".")
+        if head.startswith("tools["):
+            rest = rest.replace("function.parameters", "input_schema").replace("function.", "")
         return re.sub(r"\[(\d+)\]", r".\1", _NAMES.get(head, head) + mark + rest)
     source = told[int(found[1])]
     if found[2] is None or int(found[2]) >= len(source.parts):

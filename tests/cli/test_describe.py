@@ -17,7 +17,7 @@ def test_a_table_for_each_endpoint(capsys: pytest.CaptureFixture[str]) -> None:
     """Lines that fit a terminal, with no key and no address needed."""
     assert main(["describe", "example"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("chat\n  used      max_completion_tokens, max_tokens, temperature\n  dropped   ")
+    assert out.startswith("chat\n  used      max_completion_tokens, max_tokens, temperature\n  emulated  ")
     assert "\ncompletions\n" in out
     assert max(map(len, out.splitlines())) <= 100
     assert err == ""

@@ -95,7 +95,7 @@ TABLE: dict[str, Row] = {
     ),
     "an unknown role": wrong("messages[0].role", "invalid_value", messages=[{"role": "x", "content": "hi"}]),
     "a number of a wrong type": wrong("temperature", temperature="1"),
-    "a number out of range": wrong("temperature", "invalid_value", temperature=3),
+    "a number out of range": wrong("temperature", "decimal_above_max_value", temperature=3),
     "no messages": wrong("messages", "empty_array", messages=[]),
     "a missing field": Row(400, BAD, "missing_required_parameter", {"model": "m"}, param="messages"),
     "what the model has not": wrong(

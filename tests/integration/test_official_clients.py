@@ -102,7 +102,7 @@ async def test_the_sync_client(url: str) -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], type[openai.APIStatusError], str]] = {
     "unknown model": ({"model": "other"}, openai.NotFoundError, "model_not_found"),
-    "bad value": ({"temperature": 9}, openai.BadRequestError, "invalid_value"),
+    "bad value": ({"temperature": 9}, openai.BadRequestError, "decimal_above_max_value"),
     "unsupported": ({"n": 2}, openai.BadRequestError, "unsupported_parameter"),
     "too large": ({"user": "x" * 5000}, openai.APIStatusError, "request_too_large"),
 }
