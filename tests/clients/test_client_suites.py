@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from oaiproxy.loader import Loader
 
 pytestmark = pytest.mark.thorough
 
+SERVED = sorted({*DOORS} | {name for name in ("responses", "messages") if find_spec(f"oaiproxy.endpoints.{name}")})
+"""What the proxy serves: the suites try what is there."""
 SUITES = {
     "openai-1": "openai_python",
     "openai-2": "openai_python",
@@ -28,7 +31,7 @@ SUITES = {
     "pydantic-ai": "pydantic_ai_agents",
     "openai-agents": "openai_agents",
     "instructor": "instructor_modes",
-} | ({"anthropic": "anthropic_python"} if "messages" in DOORS else {})
+} | ({"anthropic": "anthropic_python"} if "messages" in SERVED else {})
 """Environments, and the suite that runs in each."""
 NODE = sorted(path.name for path in (HERE / "node").glob("*.test.mjs"))
 """The suites for Node."""
@@ -41,7 +44,7 @@ async def variables(proxy: Any) -> AsyncIterator[dict[str, str]]:
         loader = Loader({"RULES_URL": backend, "RULES_KEY": KEY})
         ((mapping, _),) = loader.load([("rules", HERE / "rules.yaml")])[0]
         running = await proxy(mapping)
-        yield {"PROXY_URL": running.url, "BACKEND_URL": backend, "PROXY_DOORS": ",".join(DOORS)}
+        yield {"PROXY_URL": running.url, "BACKEND_URL": backend, "PROXY_DOORS": ",".join(SERVED)}
 
 
 def judged(made: Counts, record_property: Callable[[str, object], None], name: str) -> None:

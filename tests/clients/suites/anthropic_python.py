@@ -108,7 +108,7 @@ def test_thinking(client: anthropic.Anthropic, streams: bool) -> None:
     ("fields", "kind"),
     [
         ({"model": "nobody"}, anthropic.NotFoundError),
-        ({"max_tokens": 0}, anthropic.BadRequestError),
+        ({"messages": []}, anthropic.BadRequestError),
         ({"messages": [user("status=400")]}, anthropic.BadRequestError),
         ({"messages": [user("status=429")]}, anthropic.RateLimitError),
         ({"messages": [user("status=500")]}, anthropic.InternalServerError),
