@@ -77,9 +77,9 @@ def settled(call: Call, reads: frozenset[str]) -> Call:
 
     Raises ClientError for token ids that nobody made text of.
     """
-    if _PROMPT not in call.fields:
+    prompts = call.fields.get(_PROMPT)
+    if not isinstance(prompts, list):  # of images and of transcriptions it is a text, as any other field
         return call
-    prompts = call.fields[_PROMPT]
     if not is_raw(reads, _PROMPT):
         if not all(isinstance(item, str) for item in prompts):
             raise unsupported(_PROMPT, call.model, "it takes text, not token ids")

@@ -213,13 +213,8 @@ def _stream(sent: Sent, place: Place | None) -> Iterator[str]:
         yield "a stream that failed has a clean end"
     if not failed and not sent.ended and not sent.broken:
         yield "a stream was broken off without a word"
-    if (
-        sent.ended
-        and sent.size <= LARGEST
-        and not failed
-        and place.stream is not _responses
-        and payloads[-1:] != ["[DONE]"]
-    ):
+    marked = place.stream not in (_responses, _sound)
+    if marked and sent.ended and sent.size <= LARGEST and not failed and payloads[-1:] != ["[DONE]"]:
         yield "the last event is not [DONE]"
 
 
@@ -305,14 +300,53 @@ def _responses(payloads: list[Any]) -> Iterator[str]:
         yield "the first event is not response.created"
 
 
+_USAGE = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), {"type": "integer", "minimum": 0})
+EVENTS: Mapping[str, Mapping[str, Any]] = {
+    "speech.audio.delta": {"audio": {"type": "string"}},
+    "speech.audio.done": {"usage": {"type": "object", "required": list(_USAGE), "properties": _USAGE}},
+    "transcript.text.delta": {"delta": {"type": "string"}},
+    "transcript.text.done": {"text": {"type": "string"}},
+}
+"""The fields of events that the schemas at hand do not hold."""
+
+
+def _pieces(family: str, payloads: list[Any]) -> Iterator[str]:
+    """Events of one family: pieces, and one that ends them; or an error in its place."""
+    events = [payload for payload in payloads if payload != "[DONE]"]
+    kinds = [each.get("type") for each in events]
+    for number, (kind, event) in enumerate(zip(kinds, events, strict=True)):
+        last = number == len(events) - 1
+        if is_error(event) and last:
+            yield from errors("ErrorResponse", event)
+        elif kind not in (f"{family}.delta", f"{family}.done"):
+            yield f"there is no event {kind!r} in {family}"
+        else:
+            found = validator(f"event:{kind}").iter_errors(event)
+            yield from (f"{kind}: {'/'.join(map(str, each.instance_path))}: {each.message[:300]}" for each in found)
+            if kind.endswith(".done") and not last:
+                yield f"something follows {kind}"
+    if payloads[-1:] == ["[DONE]"] and kinds[-1:] != [f"{family}.done"]:
+        yield f"no {family}.done before [DONE]"
+
+
+def _sound(payloads: list[Any]) -> Iterator[str]:
+    """The events of speech."""
+    yield from _pieces("speech.audio", payloads)
+
+
+def _transcript(payloads: list[Any]) -> Iterator[str]:
+    """The events of a transcription."""
+    yield from _pieces("transcript.text", payloads)
+
+
 PLACES = (
     Place("chat/completions", "CreateChatCompletionResponse", _chat, "POST"),
     Place("completions", "CreateCompletionResponse", _completions, "POST"),
     Place("embeddings", "CreateEmbeddingResponse", method="POST"),
     Place("moderations", "CreateModerationResponse", method="POST"),
     Place("images/generations", "ImagesResponse", method="POST"),
-    Place("audio/transcriptions", "transcription", method="POST"),
-    Place("audio/speech", method="POST"),
+    Place("audio/transcriptions", "transcription", _transcript, "POST"),
+    Place("audio/speech", stream=_sound, method="POST"),
     Place("rerank", method="POST"),  # no endpoint of OpenAI's
     Place("messages(?:/count_tokens)?", stream=None, openai=False),  # nor is this, in nothing of it
     Place("responses", "Response", _responses, "POST"),
@@ -343,10 +377,13 @@ def errors(name: str, value: Any) -> Iterable[str]:
 
 @cache
 def validator(name: str) -> Any:
-    """A schema, compiled; `ResponseStreamEvent:<type>` is the one kind of event."""
+    """A schema, compiled; `ResponseStreamEvent:<type>` is the one kind of event, `event:<type>` one of `EVENTS`."""
     if name == "transcription":
         return jsonschema_rs.Draft202012Validator(TRANSCRIPTION)
     family, _, kind = name.partition(":")
+    if family == "event":
+        made = {"type": "object", "required": ["type", *EVENTS[kind]], "properties": EVENTS[kind]}
+        return jsonschema_rs.Draft202012Validator(made)
     return jsonschema_rs.Draft202012Validator(event_schemas()[kind] if kind else schema(family))
 
 

@@ -164,6 +164,39 @@ def test_the_events_of_a_response_are_numbered() -> None:
     assert any("first event" in each for each in found)
 
 
+SOUND = {"type": "speech.audio.delta", "audio": "AAAA"}
+SOUND_END = {"type": "speech.audio.done", "usage": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}}
+WORDS = {"type": "transcript.text.delta", "delta": "hi"}
+WORDS_END = {"type": "transcript.text.done", "text": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("path", "events", "right"),
+    [
+        ("/v1/audio/speech", [SOUND, SOUND_END], True),
+        ("/v1/audio/speech", [SOUND, FAILED], False),
+        ("/v1/audio/speech", [SOUND_END, SOUND], False),
+        ("/v1/audio/speech", [SOUND, {"type": "speech.audio.done"}], False),
+        ("/v1/audio/speech", [WORDS, WORDS_END], False),
+        ("/v1/audio/transcriptions", [WORDS, WORDS_END, "[DONE]"], True),
+        ("/v1/audio/transcriptions", [WORDS, WORDS_END], False),
+        ("/v1/audio/transcriptions", [WORDS, "[DONE]"], False),
+        ("/v1/audio/transcriptions", [{**WORDS, "delta": None}, WORDS_END, "[DONE]"], False),
+    ],
+)
+def test_events_of_sound_and_of_transcripts(path: str, events: list[Any], right: bool) -> None:
+    """Each has its fields, and the last one is the end."""
+    writes = [b"data: " + (each if isinstance(each, str) else json.dumps(each)).encode() + b"\n\n" for each in events]
+    assert (stream(*writes, path=path) == []) is right
+
+
+def test_sound_that_breaks_off_says_so() -> None:
+    """By an error as its last event."""
+    sound = b"data: " + json.dumps(SOUND).encode() + b"\n\n"
+    assert stream(sound, ERROR, ended=False, path="/v1/audio/speech") == []
+    assert stream(sound, ended=False, path="/v1/audio/speech")
+
+
 def test_a_place_is_known_by_its_end() -> None:
     """Of a path with whatever before it."""
     for path in ("/v1/models", "/models/", "//v1//models", "/v1/v1/models"):

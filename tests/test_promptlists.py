@@ -9,10 +9,10 @@ import pytest
 from support import ask, load
 
 from oaiproxy.canonical import Call
-from oaiproxy.endpoints import completions, embeddings
+from oaiproxy.endpoints import completions, embeddings, images
 from oaiproxy.errors import ClientError
 from oaiproxy.mapping import Mapping
-from oaiproxy.promptlists import MAX_CALLS, check_count, place_of_ids, token_ids, with_texts
+from oaiproxy.promptlists import MAX_CALLS, check_count, place_of_ids, settled, token_ids, with_texts
 
 NOTHING: frozenset[str] = frozenset()
 RAW = frozenset(("request.prompt",))
@@ -57,6 +57,15 @@ def test_texts_take_the_places_of_their_ids() -> None:
     assert with_texts(completion([[1], [2]]), ["a", "b"]).fields["prompt"] == ["a", "b"]
     made = with_texts(embedding([[1], [2]]), ["a", "b"])
     assert (made.fields["input"], made.texts, "tokens" in made.fields) == (["a", "b"], ("a", "b"), False)
+
+
+@pytest.mark.parametrize("prompt", ["", "a", "a cat"])
+@pytest.mark.parametrize("reads", [NOTHING, RAW, frozenset(("request.*",))])
+def test_the_prompt_of_another_endpoint_is_a_text(prompt: str, reads: frozenset[str]) -> None:
+    """However short, and whoever reads the request as it came."""
+    call = images.parse({"model": "m", "prompt": prompt})
+    assert settled(call, reads).fields["prompt"] == prompt
+    assert token_ids(call, reads) == []
 
 
 def test_a_mistake_is_told_by_its_place() -> None:
