@@ -51,7 +51,7 @@ def test_the_defaults_are_those_of_the_schema() -> None:
     """And with it those that editors show."""
     for name, block in (("server", Server()), ("limits", Limits())):
         keys = SCHEMA["properties"][name]["properties"]
-        assert {key: keys[key]["default"] for key in keys} == dataclasses.asdict(block)
+        assert {key: keys[key].get("default", {}) for key in keys} == dataclasses.asdict(block)
     assert Config(mappings=[]).log_level == SCHEMA["properties"]["log"]["properties"]["level"]["default"]
 
 
