@@ -13,6 +13,7 @@ import pytest
 from support import ask, bases_in
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
+from oaiproxy.errors import ClientError
 from oaiproxy.example_answers import rounds
 from oaiproxy.features import features
 from oaiproxy.loader import Loader
@@ -185,3 +186,40 @@ def test_text_arrives_as_it_was_sent(path: Path, place: str, text: str) -> None:
         found = [string for body in sent for string in strings(body)]
         wanted = text.strip() if path.stem == "hf-inference" else text  # as Mistral's own template does
         assert wanted in found or (path.stem in AS_ONE_TEXT and any(wanted in string for string in found))
+
+
+TOOLS = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object", "properties": {}}}}
+    for name in ("look", "go")
+]
+NAMED = {"type": "function", "function": {"name": "look"}}
+WISHES = {
+    "none": {"tool_choice": "none"},
+    "required": {"tool_choice": "required"},
+    "named": {"tool_choice": NAMED},
+    "narrowed": {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [NAMED]}}},
+    "json": {"response_format": {"type": "json_object"}},
+    "schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}},
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+def test_no_wish_that_changes_the_answer_is_lost(path: Path, wish: str) -> None:
+    """What is asked of tools and of the format reaches the backend, or is refused by its name."""
+    mapping = checked(path).mapping
+    assert mapping is not None
+    if mapping.endpoint("chat") is None:
+        pytest.skip("it has no chat")
+    has_tools = "tools" in features(mapping, "")["chat"]["used"]
+    if "tool_choice" in WISHES[wish] and not has_tools:
+        pytest.skip("it has no tools, and says so")
+    fields = {"tools": TOOLS} if has_tools else {}
+
+    def bodies(**more: Any) -> list[bytes | None]:
+        return [request.body for request in requests_of(ask(mapping, **fields, **more))]
+
+    try:
+        reached = bodies(**WISHES[wish]) != bodies()
+    except ClientError as error:
+        reached = error.param in WISHES[wish]
+    assert reached
