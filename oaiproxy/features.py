@@ -12,7 +12,7 @@ from oaiproxy.inputs import INPUTS
 from oaiproxy.mapping import ENDPOINTS, Endpoint
 from oaiproxy.mapping import Mapping as Compiled
 from oaiproxy.parameters import Unread
-from oaiproxy.policy import PARTNERS, emulated, fields_of, is_made_here, leave_out, unread_field
+from oaiproxy.policy import PARTNERS, emulated, fields_of, leave_out, unread_field
 from oaiproxy.variants import PLAIN, Variant
 
 Features: TypeAlias = Mapping[str, Sequence[str]]
@@ -77,8 +77,6 @@ def _fields(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) 
             fates[key] = "dropped"
         elif key == "input" and "tokens" in endpoint.reads:
             fates[key] = "used"
-        elif is_made_here(name, key, endpoint.reads, mapping.unsupported):
-            fates[key] = "emulated"
         else:
             fates[key] = _FATES[unread_field(name, key, endpoint.reads, mapping.unsupported)]
     for key, partners in PARTNERS.items():

@@ -399,7 +399,7 @@ COMPLETIONS: Mapping[str, Field] = _SAMPLING | {
     "model": Field(string, Unread.IGNORE),
     "prompt": Field(anything, Unread.IGNORE),
     "suffix": Field(string, Unread.REFUSE, ("",)),
-    "echo": Field(boolean, Unread.REFUSE, (False,)),
+    "echo": Field(boolean, Unread.EMULATE, (False,)),
     "best_of": Field(integer(0, 20), Unread.REFUSE, (1,)),
     "logprobs": Field(integer(0, 5), Unread.DROP),
 }

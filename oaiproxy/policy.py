@@ -42,8 +42,6 @@ NEVER_UNREAD = ("model", "stream", "stream_options", "prompt")
 _OF_INPUTS = frozenset(("dimensions",))
 _FOR_INPUTS = _OF_INPUTS | {"n"}
 """What can be emulated of the endpoints beyond chat: of them alone, and of all."""
-_ECHO = ("completions", "echo")
-"""What the proxy itself gives effect to, unless the mapping says what becomes of it."""
 _DONE_HERE = frozenset(
     (
         *("model", "stream", "stream_format", "encoding_format", "top_n", "return_documents"),
@@ -140,7 +138,7 @@ def _read_fields(endpoint: str, reads: frozenset[str]) -> frozenset[str]:
     return frozenset(
         name
         for name, key in names.items()
-        if key in _FIELDS[endpoint] and (endpoint, key) != _ECHO and unread_field(endpoint, name, reads, _USUAL) is None
+        if key in _FIELDS[endpoint] and unread_field(endpoint, name, reads, _USUAL) is None
     )
 
 
@@ -151,8 +149,6 @@ def unread_field(endpoint: str, name: str, reads: frozenset[str], overrides: Ove
     found = _FIELDS[endpoint][key]
     if is_read(reads, name, found) or _raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):
         return None
-    if (endpoint, key) == _ECHO:
-        return overrides.named.get(key)
     if endpoint in INPUTS and key in _DONE_HERE and found.unread is Unread.IGNORE:
         return overrides.named.get(key, found.unread)
     return overrides.of(found.name or key, found.unread)
@@ -171,11 +167,6 @@ def known_fields() -> dict[str, Field]:
 def is_read(reads: frozenset[str], key: str, found: Field) -> bool:
     """Whether templates read a field, by its name or from the raw body."""
     return (found.name or key) in reads or _raw(reads, key)
-
-
-def is_made_here(endpoint: str, key: str, reads: frozenset[str], overrides: Overrides) -> bool:
-    """Whether the proxy itself gives effect to a field that no template reads, and that would else be refused."""
-    return (endpoint, key) == _ECHO and key not in overrides.named and not is_read(reads, key, _FIELDS[endpoint][key])
 
 
 def emulated(endpoint: str, reads: frozenset[str], emulates: frozenset[str]) -> frozenset[str]:
