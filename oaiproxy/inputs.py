@@ -22,23 +22,13 @@ from oaiproxy.parameters import (
     invalid_value,
     missing,
     number,
+    one_of,
     string,
 )
 from oaiproxy.shapes import EndpointShapes, Shape, Shapes
 
 MAX_INPUTS = 2048
 """Inputs of one request, as OpenAI bounds them."""
-
-
-def one_of(*words: str) -> Check:
-    """One of some words."""
-
-    def check(value: Json, param: str) -> Json:
-        if string(value, param) not in words:
-            raise invalid_value(param, f"use {', '.join(map(repr, words))}")
-        return value
-
-    return check
 
 
 def texts(value: Json, param: str) -> list[str]:
