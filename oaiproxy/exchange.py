@@ -89,7 +89,7 @@ class Exchange:
             endpoint.result.check(call)
         tells_tools = "tools" in mapping.emulates and endpoint.result is None
         if call.fields.get("tool_choice") == "none" and (tells_tools or endpoint.reads.isdisjoint(_TOLD_OF_CHOICE)):
-            call = without(call, ("tools", "tool_choice"))
+            call = without(call, ("tools", *PARTNERS["tools"]))
         call = served(call, mapping.name, asks_for_reasoning(endpoint.reads))
         if tells_tools:
             call = in_text(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from support import HI, IDENTITY, ask, chat, example, load
@@ -49,6 +50,9 @@ def test_the_mappings_content_type_stands(name: str) -> None:
     """There is one content type, however the mapping writes its name."""
     mapping = chat(response="{text: t}", request=f"{{path: /g, headers: {{{name}: a/b}}, body: {{p: 1}}}}")
     assert ask(mapping).backend_request().headers == {name: "a/b"}
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 HEADERS = {
@@ -245,3 +249,18 @@ def test_a_header_cannot_bring_in_another(value: str) -> None:
     with pytest.raises(ClientError) as caught:
         with_headers({"x-user": value}).backend_request()
     assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"tools": []}, {}),
+        ({"tools": [], "tool_choice": "auto", "parallel_tool_calls": True}, {}),
+        ({"tools": [TOOL], "parallel_tool_calls": False}, {"tools": [TOOL], "parallel_tool_calls": False}),
+    ],
+)
+def test_no_tools_are_not_sent_on(fields: dict[str, Any], sent: dict[str, Any]) -> None:
+    """An empty list is as good as none, also where the body goes out as it came: backends refuse it."""
+    mapping = chat(response="{text: t}", request="{path: /g, body: '{{ request }}'}")
+    body = json.loads(ask(mapping, **fields).backend_request().body or b"")
+    assert {key: body[key] for key in body.keys() - {"model", "messages"}} == sent

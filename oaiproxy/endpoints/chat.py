@@ -26,12 +26,18 @@ ENDPOINT = "chat"
 def parse(body: Json) -> Call:
     """A chat completion request as a canonical call. Raises ClientError that names the field at fault."""
     request, fields, model, stream, include_usage = read_body(body, CHAT)
+    if request.get("tools") == []:
+        request, fields = ({key: each[key] for key in each if key not in _OF_TOOLS} for each in (request, fields))
     messages = read_messages(fields.pop("messages", None))
     asked, fields = with_tools(request, fields, messages)
     sent = {} if asked is request else request
     _check_partners(fields, "function" if sent.get("functions") else "tool")
     extra = unknown_fields(request, CHAT)
     return Call(ENDPOINT, model, stream, include_usage, messages, fields, extra, asked, sent=sent)
+
+
+_OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+"""What counts as not sent where there is no tool: backends refuse an empty list, and what goes with tools without them."""
 
 
 def param(call: Call, param: str) -> str:
