@@ -12,7 +12,6 @@ from oaiproxy.jsontext import Json
 from oaiproxy.parameters import (
     CHAT,
     COMPLETIONS,
-    Check,
     Field,
     Unread,
     anything,

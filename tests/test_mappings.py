@@ -223,3 +223,39 @@ def test_no_wish_that_changes_the_answer_is_lost(path: Path, wish: str) -> None:
     except ClientError as error:
         reached = error.param in WISHES[wish]
     assert reached
+
+
+def test_what_an_api_lacks_is_emulated_by_extending_it(path: Path) -> None:
+    """JSON and tools are told to the model in words, wherever the mapping has text to send."""
+    base = checked(path).mapping
+    assert base is not None
+    if base.endpoint("chat") is None:
+        pytest.skip("it has no chat")
+    wishes = {"tools": TOOLS, "response_format": {"type": "json_object"}}
+    lacking = {key: wish for key, wish in wishes.items() if key in features(base, "")["chat"]["refused"]}
+    mapping = extended(path, f"emulate: [stop, {', '.join(lacking)}]")
+    body = (requests_of(ask(mapping, **lacking))[0].body or b"").decode()
+    assert ("<tool_call>" in body, "JSON object and nothing else" in body) == tuple(key in lacking for key in wishes)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("on_unsupported: {tool_choice: drop}", '"tools"'),
+        ("emulate: [tools]\nchat: {request: {body: {tools: ~}}}", "You must call at least one function now."),
+    ],
+)
+def test_a_forced_call_is_left_to_the_model_or_asked_for_in_words(more: str, told: str) -> None:
+    """As the head of that mapping says."""
+    mapping = extended(ROOT / "mappings/ollama.yaml", more)
+    request = ask(mapping, tools=TOOLS, tool_choice="required")
+    assert told in (requests_of(request)[0].body or b"").decode()
+
+
+def extended(path: Path, more: str) -> Mapping:
+    """A shipped mapping with more in it."""
+    surroundings = Surroundings(SCHEMA, {}, lambda name: "", bases_in(path.parent))
+    text = f"oaiproxy: 1\nextends: ./{path.name}\n{more}\n"
+    result = check_mapping(text, "mine.yaml", surroundings, environment=False)
+    assert result.mapping is not None, result.diagnostics
+    return result.mapping

@@ -37,7 +37,7 @@ def parse(body: Json) -> Call:
 
 
 _OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
-"""What counts as not sent where there is no tool: backends refuse an empty list, and what goes with tools without them."""
+"""What counts as not sent where there is no tool: backends refuse it."""
 
 
 def param(call: Call, param: str) -> str:
