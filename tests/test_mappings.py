@@ -234,7 +234,7 @@ def test_what_an_api_lacks_is_emulated_by_extending_it(path: Path) -> None:
     wishes = {"tools": TOOLS, "response_format": {"type": "json_object"}}
     lacking = {key: wish for key, wish in wishes.items() if key in features(base, "")["chat"]["refused"]}
     mapping = extended(path, f"emulate: [stop, {', '.join(lacking)}]")
-    body = (requests_of(ask(mapping, **lacking))[0].body or b"").decode()
+    body = b"".join(request.body or b"" for request in requests_of(ask(mapping, **lacking))).decode()
     assert ("<tool_call>" in body, "JSON object and nothing else" in body) == tuple(key in lacking for key in wishes)
 
 
@@ -254,7 +254,9 @@ def test_a_forced_call_is_left_to_the_model_or_asked_for_in_words(more: str, tol
 
 def extended(path: Path, more: str) -> Mapping:
     """A shipped mapping with more in it."""
-    surroundings = Surroundings(SCHEMA, {}, lambda name: "", bases_in(path.parent))
+    surroundings = Surroundings(
+        SCHEMA, {"YOUR_API_BASE_URL": "https://api.example.com"}, lambda name: "", bases_in(path.parent)
+    )
     text = f"oaiproxy: 1\nextends: ./{path.name}\n{more}\n"
     result = check_mapping(text, "mine.yaml", surroundings, environment=False)
     assert result.mapping is not None, result.diagnostics
