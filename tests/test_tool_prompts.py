@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -224,3 +225,22 @@ def test_a_picture_in_a_result_stays() -> None:
 def test_a_conversation_without_tools_stays_as_it_is() -> None:
     call = ask(MAPPED).call
     assert in_text(call) is call
+
+
+@settings(deadline=None)
+@given(st.lists(WORDS, max_size=10).map("".join), st.data())
+def test_nothing_is_lost_or_said_twice_wherever_the_text_is_cut(text: str, data: st.DataObject) -> None:
+    """Text and blocks, in their order and but for white space around blocks, are what the model wrote."""
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    told: list[str] = []
+    reader = CallReader(
+        offer(), lambda said: told.append(re.escape("".join(said.split()))), lambda *_: told.append(CALL)
+    )
+    for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+        reader.feed(text[start:end])
+    reader.close()
+    assert re.fullmatch("".join(told), "".join(text.split()), re.DOTALL)
+
+
+CALL = rf"{OPEN}(?:```)?\{{.*?\}}(?:```)?(?:{CLOSE}|<?/?[tol_ca]*$)"
+"""A block without its white space; the last one need not be closed."""
