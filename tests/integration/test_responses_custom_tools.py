@@ -11,7 +11,6 @@ from responding import ask, check_sequence, valid
 from scripted import FIN, REQUEST, Backend, answer
 from support import ROOT, sse
 
-from oaiproxy.events import ToolCallDelta
 from oaiproxy.loader import Loader
 
 SHELL = {"type": "custom", "name": "shell", "format": {"type": "grammar", "syntax": "lark", "definition": "x"}}
@@ -31,7 +30,6 @@ def backend_says(streams: bool) -> bytes:
     return answer(sse(*chunks, "[DONE]").encode(), headers=head)
 
 
-@pytest.mark.skipif("custom" not in ToolCallDelta.__struct_fields__, reason="chat does not tell of them yet")
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 async def test_a_custom_tool(proxy: Proxy, streams: bool) -> None:
     """It goes out as chat has it, its call comes back as an item, and its result goes where it belongs."""
