@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from oaiproxy import jsontext
 from oaiproxy.endpoints.responses_items import Item, pack
 from oaiproxy.errors import BackendError
 from oaiproxy.events import (
@@ -48,6 +49,15 @@ class _Open:
         if part:
             made[part] = len(self.item["content" if part == "content_index" else "summary"]) - 1
         return made
+
+    def is_whole(self) -> bool:
+        """Whether the arguments of a call are a whole object. The text of a custom tool may always grow."""
+        if self.kind != "function_call" or not self.pieces or not self.pieces[-1].rstrip().endswith("}"):
+            return False
+        try:
+            return isinstance(jsontext.parse("".join(self.pieces)), dict)
+        except jsontext.JsonError:
+            return False
 
     def text(self) -> str:
         """The text that came since the part began."""
@@ -155,13 +165,16 @@ class Output:
     def _called(self, event: ToolCallDelta) -> list[Told]:
         told: list[Told] = []
         if event.name is not None:
-            told += self._close_speech()
-            custom = event.name in self._custom or bool(getattr(event, "custom", False))
+            told += self._close_speech() + self._close_complete()
+            custom = event.custom or event.name in self._custom
             kind = "custom_tool_call" if custom else "function_call"
             made: Item = {"type": kind, "call_id": event.id or "", "name": event.name}
             made |= {"input": ""} if custom else {"arguments": ""}
             self._calls[event.index] = self._open("ctc" if custom else "fc", made, told)
-        call = self._calls[event.index]
+        call = self._calls.get(event.index)
+        if call is None:
+            _refuse_more(event.arguments)
+            return told
         if event.arguments:
             call.pieces.append(event.arguments)
             told.append({"type": f"{_GROWTH[call.kind]}.delta", **call.place(), "delta": event.arguments})
@@ -171,7 +184,7 @@ class Output:
         """Be in the midst of reasoning."""
         if self._speech is not None and self._speech.kind == "reasoning":
             return []
-        told = self._close_speech()
+        told = self._close_speech() + self._close_complete()
         speech = self._speech = self._open("rs", {"type": "reasoning", "summary": []}, told)
         speech.part = {"type": "summary_text", "text": ""}
         speech.item["summary"].append(speech.part)
@@ -182,7 +195,7 @@ class Output:
         """Be in the midst of a message's part of that kind."""
         told: list[Told] = []
         if self._speech is None or self._speech.kind != "message":
-            told += self._close_speech()
+            told += self._close_speech() + self._close_complete()
             self._speech = self._open("msg", {"type": "message", "role": "assistant", "content": []}, told)
         speech = self._speech
         if speech.part is not None and speech.part["type"] == kind:
@@ -232,6 +245,11 @@ class Output:
         speech, self._speech = self._speech, None
         return [] if speech is None else [*self._close_part(speech), self._done(speech, status)]
 
+    def _close_complete(self) -> list[Told]:
+        """Close the calls to which nothing can come any more: a client may run their tools while others still grow."""
+        whole = [index for index, call in sorted(self._calls.items()) if call.is_whole()]
+        return [told for index in whole for told in self._close_call(self._calls.pop(index), "completed")]
+
     def _close_call(self, call: _Open, status: str) -> list[Told]:
         text = call.text()
         done: Told = {"type": f"{_GROWTH[call.kind]}.done", **call.place()}
@@ -267,6 +285,11 @@ class Output:
 
 _GROWTH = {"function_call": "response.function_call_arguments", "custom_tool_call": "response.custom_tool_call_input"}
 """What the events of an argument that grows are called."""
+
+
+def _refuse_more(text: str) -> None:
+    if text.strip():
+        raise _mismatch("the backend added to the arguments of a tool call that was complete")
 
 
 def _copied(item: Item) -> Item:

@@ -43,7 +43,7 @@ def test_a_refusal_is_a_part_of_the_message() -> None:
 
 
 def test_calls_may_grow_side_by_side() -> None:
-    """They are done when the answer is."""
+    """Those that are no object are done when the answer is."""
     output, _ = fed(
         ToolCallDelta(0, "c0", "f", "{"),
         ToolCallDelta(1, "c1", "g", "["),
@@ -55,6 +55,24 @@ def test_calls_may_grow_side_by_side() -> None:
         ("c0", "f", "{}"),
         ("c1", "g", "[]"),
     ]
+
+
+@pytest.mark.parametrize("next_", [ToolCallDelta(1, "c1", "g"), Delta("a"), Delta("a", "reasoning_content")])
+def test_a_call_is_done_when_the_next_item_opens(next_: Event) -> None:
+    """If all of its arguments came: its tool need not wait for what follows. White space may still come."""
+    more = ToolCallDelta(0, arguments=" \n")
+    output, told = fed(ToolCallDelta(0, "c0", "f", "{"), ToolCallDelta(0, arguments="}\n"), next_, more)
+    assert [event["type"] for event in told[3:6]] == [
+        *("response.function_call_arguments.done", "response.output_item.done", "response.output_item.added"),
+    ]
+    assert (output.items[0]["status"], output.items[0]["arguments"]) == ("completed", "{}\n")
+
+
+def test_a_call_that_is_done_does_not_grow() -> None:
+    """Its client has it."""
+    with pytest.raises(BackendError) as caught:
+        fed(ToolCallDelta(0, "c0", "f", "{}"), ToolCallDelta(1, "c1", "f"), ToolCallDelta(0, arguments="{}"))
+    assert caught.value.code == "upstream_mapping_mismatch"
 
 
 def test_a_custom_tool_is_called_with_text() -> None:

@@ -17,6 +17,8 @@ from oaiproxy.errors import BackendError, ClientError
 from oaiproxy.events import Annotations, Delta, Event, Finish, Head, Logprobs, Remainder, ToolCallDelta, Usage
 
 TEXT = st.text(max_size=5)
+UNCLOSED = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="}"), max_size=5)
+"""Arguments to which more may come."""
 WEIGHT = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
 CITED = {"type": "url_citation", "start_index": 0, "end_index": 2, "url": "https://a.test", "title": "A"}
 SIMPLE: Any = st.one_of(
@@ -33,13 +35,17 @@ def answers(draw: st.DrawFn) -> list[Event]:
     """What a reader of replies can tell: calls are opened before they grow, and the end comes once."""
     made: list[Event] = []
     calls = 0
+    growing: list[int] = []
     for _ in range(draw(st.integers(0, 12))):
         kind = draw(st.integers(0, 3))
         if kind == 0:
-            made.append(ToolCallDelta(calls, f"c{calls}", draw(st.sampled_from(["f", "g"])), draw(TEXT)))
+            whole = draw(st.booleans())
+            text = "{}" if whole else draw(UNCLOSED)
+            made.append(ToolCallDelta(calls, f"c{calls}", draw(st.sampled_from(["f", "g"])), text))
+            growing += [] if whole else [calls]
             calls += 1
-        elif kind == 1 and calls:
-            made.append(ToolCallDelta(draw(st.integers(0, calls - 1)), arguments=draw(TEXT)))
+        elif kind == 1 and growing:
+            made.append(ToolCallDelta(draw(st.sampled_from(growing)), arguments=draw(UNCLOSED)))
         else:
             made.append(draw(SIMPLE))
     if draw(st.booleans()):
