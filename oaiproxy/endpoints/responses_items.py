@@ -25,6 +25,8 @@ MAX_PACKED = 8 * 1024 * 1024
 MAX_DEPTH = 48
 """Levels of what an opaque content holds."""
 _SEAL = "oaiproxy:"
+UNSAID = "The content follows in the next message."
+"""The text of a tool's result that is nothing but images or files."""
 _ROLES = ("user", "system", "developer", "assistant")
 
 
@@ -38,6 +40,10 @@ class Conversation:
         self.places: dict[str, str] = {"messages": "input"}
         self._find = find
         self._left = MAX_PACKED
+        self._names: dict[str, str] = {}
+        """Of the calls, by their ids."""
+        self._shown: list[tuple[Item, str]] = []
+        """What tools gave that is no text, and its places: it waits for the last of their results."""
         self._said: Message | None = None
         """The assistant's message that function calls and state still join."""
 
@@ -113,6 +119,7 @@ class Conversation:
         else:
             optional(item, "input", place, string)
             call = {"id": call_id, "type": "custom", "custom": {"name": name, "input": item.get("input") or ""}}
+        self._names[call_id] = name
         calls = self._speaking(place).setdefault("tool_calls", [])
         calls.append(call)
         at = f"messages[{len(self.messages) - 1}].tool_calls"
@@ -127,8 +134,33 @@ class Conversation:
         call_id = required(item, "call_id", place, string)
         if item.get("output") is None:
             raise missing(f"{place}.output")
-        content = _content(item["output"], f"{place}.output")
-        self._add({"role": "tool", "tool_call_id": call_id, "content": content}, place, f"{place}.output", fixed)
+        here = f"{place}.output"
+        content = _content(item["output"], here)
+        if isinstance(content, list) and any(part["type"] not in ("text", "refusal") for part in content):
+            content = self._set_aside(content, call_id, place if fixed else here, fixed)
+        self._add({"role": "tool", "tool_call_id": call_id, "content": content}, place, here, fixed)
+
+    def _set_aside(self, content: list[Item], call_id: str, place: str, fixed: bool) -> str:
+        """The text of a tool's result; the rest, for which chat has no place, is shown behind all results."""
+        label = f"From the result of the tool {self._names.get(call_id, 'call')}:"
+        self._shown.append(({"type": "text", "text": label}, place))
+        texts = []
+        for index, part in enumerate(content):
+            if part["type"] == "text":
+                texts.append(part["text"])
+            else:
+                self._shown.append((part, place if fixed else f"{place}[{index}]"))
+        return "\n".join(texts) or UNSAID
+
+    def _show(self) -> None:
+        """Say what was set aside."""
+        shown, self._shown = self._shown, []
+        if not shown:
+            return
+        place = shown[0][1]
+        self._add({"role": "user", "content": [part for part, _ in shown]}, place, place)
+        at = f"messages[{len(self.messages) - 1}].content"
+        self.places |= {f"{at}[{index}]": where for index, (_, where) in enumerate(shown)}
 
     def _reasoning(self, item: Item, place: str, fixed: bool) -> None:
         """State of ours goes back where it came from; reasoning without it no chat takes."""
@@ -150,6 +182,8 @@ class Conversation:
         return self._said
 
     def _add(self, message: Message, place: str, content: str, fixed: bool = False) -> None:
+        if message["role"] != "tool":
+            self._show()
         self.messages.append(message)
         self._said = message if message["role"] == "assistant" else None
         self._place(f"messages[{len(self.messages) - 1}]", place, content, fixed)
@@ -160,6 +194,7 @@ class Conversation:
 
     def finished(self) -> list[Message]:
         """The messages; an assistant's that has neither text nor calls is empty."""
+        self._show()
         for message in self.messages:
             if "content" not in message:
                 message["content"] = None if "tool_calls" in message else ""

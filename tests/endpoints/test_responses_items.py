@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from oaiproxy.endpoints import responses_items
-from oaiproxy.endpoints.responses_items import Conversation, listed, pack, unpack
+from oaiproxy.endpoints.responses_items import UNSAID, Conversation, listed, pack, unpack
 from oaiproxy.errors import ClientError
 
 STATE = {"oaiproxy": {"of": "m", "state": [{"state": "s"}]}}
@@ -57,9 +57,9 @@ def messages(*items: Any) -> list[Any]:
 def test_content(content: Any, read: Any) -> None:
     """Text alone is text, everything else chat's parts."""
     assert messages({"role": "user", "content": content}) == [{"role": "user", "content": read}]
-    assert (
-        messages({**CALL}, {"type": "function_call_output", "call_id": "c1", "output": content})[1]["content"] == read
-    )
+    output = {"type": "function_call_output", "call_id": "c1", "output": content}
+    if isinstance(read, str) or all(part["type"] in ("text", "refusal") for part in read):
+        assert messages({**CALL}, output)[1]["content"] == read
 
 
 def test_calls_join_the_message_before_them() -> None:
@@ -185,6 +185,31 @@ def test_every_message_knows_where_it_came_from() -> None:
     assert places["messages[1].content"] == "previous_response_id"
     assert places["messages[2].content"] == "input[0].content"
     assert places["messages[3].tool_calls[0]"] == "input[1]"
+
+
+@pytest.mark.parametrize("said", [[{"type": "input_text", "text": "seen"}], []])
+def test_images_of_results_are_shown_behind_them(said: Any) -> None:
+    """For chat's results are text, and nothing stands between those of one turn; errors name where they came from."""
+    other = {**CALL, "call_id": "c2", "name": "g"}
+    shown = {
+        "type": "function_call_output",
+        "call_id": "c1",
+        "output": [*said, {"type": "input_image", "image_url": DATA}],
+    }
+    plain = {"type": "function_call_output", "call_id": "c2", "output": "done"}
+    made = talk(CALL, other, shown, plain, {"role": "user", "content": "go on"})
+    assert [message["role"] for message in made.messages] == ["assistant", "tool", "tool", "user", "user"]
+    assert made.messages[1]["content"] == ("seen" if said else UNSAID)
+    assert made.messages[3]["content"] == [
+        {"type": "text", "text": "From the result of the tool f:"},
+        {"type": "image_url", "image_url": {"url": DATA}},
+    ]
+    assert made.places["messages[3].content[1]"] == f"input[2].output[{len(said)}]"
+    assert [message["role"] for message in messages(CALL, shown)] == ["assistant", "tool", "user"]
+    again = Conversation(lambda item_id: None)
+    again.remember(made.items)
+    assert again.finished() == made.messages
+    assert again.places["messages[3].content[1]"] == "previous_response_id"
 
 
 def test_a_list_of_items_has_ids_and_parts() -> None:
