@@ -108,7 +108,9 @@ class Choice:
             self.left_out.add("tool calls after the first")
         if self._state.items and (told := self._state.rest(self.index)) is not None:
             events.append(told)
-        events.append(Finish(self._reason(), self.index))
+        reason = self._reason()
+        stop = self._filters.stop if self._filters is not None and reason == "stop" else None
+        events.append(Finish(reason, self.index, stop))
         return events
 
     def _reason(self) -> FinishReason:

@@ -206,11 +206,11 @@ class _Choice:
                 self._free = True
             case ToolCallDelta(index=index):
                 self._free, self._calls = True, max(self._calls, index + 1)
-            case Finish(reason=reason):
-                return self._end(reason)
+            case Finish(reason=reason, stop=stop):
+                return self._end(reason, stop)
         return [event]
 
-    def _end(self, reason: FinishReason) -> list[Event]:
+    def _end(self, reason: FinishReason, stop: str | None) -> list[Event]:
         if self._reader is not None:
             self._reader.close()
         text, form, tools = "".join(self._said), self._wish.form, self._wish.tools
@@ -221,11 +221,11 @@ class _Choice:
             elif form is not None:
                 text = form.read(text)
         if self._calls and reason == "stop":
-            reason = "tool_calls"
+            reason, stop = "tool_calls", None
         told: list[Event] = [Delta(text, choice=self._number)] if text and self._wish.holds else []
         out = [*told, *self._taken()]
         shown = text if self._wish.holds else "".join(self._said)
-        return [*out, *(self._logprobs if shown == self.text else ()), Finish(reason, self._number)]
+        return [*out, *(self._logprobs if shown == self.text else ()), Finish(reason, self._number, stop)]
 
     def _make_bare(self, tools: Tools, text: str) -> None:
         """Take an answer that is a call without its marks, where there must be one. Raises Misfit."""

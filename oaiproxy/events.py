@@ -84,10 +84,11 @@ class Remainder(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):
-    """A choice is complete."""
+    """A choice is complete. `stop` is the client's stop string that it was cut at, where the proxy itself cut."""
 
     reason: FinishReason
     choice: int = 0
+    stop: str | None = None
 
 
 class Fault(msgspec.Struct, frozen=True):

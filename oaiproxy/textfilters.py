@@ -150,16 +150,17 @@ class Stop:
         shortest = [word for word in words if not any(other != word and word.startswith(other) for other in words)]
         self._finder = Finder(shortest)
         self._held = ""
-        self.found = False
+        self.found: str | None = None
+        """The one that it was cut at."""
 
     def feed(self, text: str, more: bool) -> str:
         """The text up to there."""
-        if self.found:
+        if self.found is not None:
             return ""
         text = self._held + text
         start, end = self._finder.find(text, 0, more)
-        self.found = end >= 0
-        self._held = "" if self.found else text[start:]
+        self.found = text[start:end] if end >= 0 else None
+        self._held = text[start:] if self.found is None else ""
         return text[:start]
 
 
@@ -198,7 +199,12 @@ class TextFilters:
     @property
     def stopped(self) -> bool:
         """Whether a stop string came."""
-        return self._stop is not None and self._stop.found
+        return self.stop is not None
+
+    @property
+    def stop(self) -> str | None:
+        """The stop string that came."""
+        return None if self._stop is None else self._stop.found
 
     def feed(self, text: str, more: bool = True) -> list[tuple[Kind, str]]:
         """What goes out, piece by piece."""
@@ -211,7 +217,7 @@ class TextFilters:
             return [piece for piece in told if piece[1]]
         made: list[tuple[Kind, str]] = []
         for kind, piece in told:
-            if not self._stop.found:
+            if self._stop.found is None:
                 made.append((kind, self._stop.feed(piece, True) if kind == "content" else piece))
         if not more:
             made.append(("content", self._stop.feed("", False)))

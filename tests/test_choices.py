@@ -157,7 +157,7 @@ def test_a_cut_answer_ends_with_stop() -> None:
     assert say(made, "aEN", "Db") == [Delta("a", "content", 2)]
     made.finish = "length"
     assert made.stopped
-    assert made.close() == [Finish("stop", 2)]
+    assert made.close() == [Finish("stop", 2, "END")]
 
 
 def test_a_choice_is_freed_without_the_garbage_collector() -> None:

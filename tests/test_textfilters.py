@@ -137,6 +137,7 @@ def test_a_stop_is_known_at_once() -> None:
     filters = TextFilters(Terms(stop=("ab", "abc")), (), None)
     assert filters.feed("xab") == [("content", "x")]
     assert filters.stopped
+    assert filters.stop == "ab"
 
 
 def test_a_stop_string_in_reasoning_is_none() -> None:

@@ -135,6 +135,8 @@ _NAMES: Mapping[str, str] = {
     "response_format": "output_config.format",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
 }
+_INSIDE: Mapping[str, str] = {".tool_call_id": ".tool_use_id"}
+"""The same inside of messages."""
 
 
 def _type(status: int) -> str:
@@ -267,11 +269,12 @@ def _named(told: list[Told], body: Mapping[str, Json], param: str) -> str:
         return "thinking" if effort is None else "output_config.effort"
     found = re.fullmatch(r"messages\[(\d+)\](?:\.content\[(\d+)\])?(.*)", param)
     if found is None or int(found[1]) >= len(told):
+        if param.startswith("tool"):
+            param = param.replace(".function", "").replace(".parameters", ".input_schema")
         head, mark, rest = param.partition(".")
-        if head.startswith("tools["):
-            rest = rest.replace("function.parameters", "input_schema").replace("function.", "")
         return re.sub(r"\[(\d+)\]", r".\1", _NAMES.get(head, head) + mark + rest)
     source = told[int(found[1])]
     if found[2] is None or int(found[2]) >= len(source.parts):
-        return source.place + ("" if found[3] in (".role", ".tool_calls") else re.sub(r"\[(\d+)\]", r".\1", found[3]))
+        inside = "" if found[3].startswith((".role", ".tool_calls")) else _INSIDE.get(found[3], found[3])
+        return source.place + re.sub(r"\[(\d+)\]", r".\1", inside)
     return source.parts[int(found[2])] + (found[3] if found[3] == ".type" else ".source" if found[3] else "")

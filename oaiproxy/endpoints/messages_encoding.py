@@ -83,6 +83,7 @@ class _Message(Encoder):
         self._hidden: list[str] = []
         self._extra: dict[str, Json] = {}
         self._reason = "end_turn"
+        self._stop_string: str | None = None
 
     def _take(self, event: Event) -> tuple[Block, str] | None:
         """The block that an event adds to, and what it adds; None for one that adds to none."""
@@ -102,9 +103,10 @@ class _Message(Encoder):
                     self._calls[index] = Block("tool_use", event.id or "", event.name or "", plain=None)
                     self._blocks.append(self._calls[index])
                 return self._calls[index], event.arguments
-            case Finish(reason=reason, choice=0):
+            case Finish(reason=reason, choice=0, stop=stop):
                 if self._reason != "refusal" or reason != "stop":
-                    self._reason = _REASONS[reason]
+                    self._reason = "stop_sequence" if stop is not None else _REASONS[reason]
+                    self._stop_string = stop
             case Head():
                 self._id = event.id if event.id and event.id.startswith("msg_") else self._id
                 self._model = event.model or self._model
@@ -143,7 +145,7 @@ class _Message(Encoder):
             "model": self._model,
             "content": content,
             "stop_reason": reason,
-            "stop_sequence": None,
+            "stop_sequence": self._stop_string,
             "usage": usage_object(usage),
         }
 
@@ -203,7 +205,7 @@ class EventEncoder(_Message):
 
     def close(self, usage: Usage | None) -> bytes:
         """Why it ended, what it took, and the end."""
-        delta = {"stop_reason": self._reason, "stop_sequence": None}
+        delta = {"stop_reason": self._reason, "stop_sequence": self._stop_string}
         made = {"type": "message_delta", "delta": delta, "usage": usage_object(usage)}
         return self._finish() + _event("message_delta", made) + _event("message_stop", {"type": "message_stop"})
 

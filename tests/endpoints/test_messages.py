@@ -115,7 +115,10 @@ def test_a_field_that_chat_refuses_has_its_own_name() -> None:
     assert refused.value.param == "temperature"
     with pytest.raises(ClientError) as refused:
         messages.parse(LEAST | {"tools": [TOOL | {"name": ""}]})
-    assert (refused.value.param, "tools.0.name" in refused.value.message) == ("tools.0.name", True)
+    assert (refused.value.param, "function" in refused.value.message) == ("tools.0.name", False)
+    with pytest.raises(ClientError) as refused:
+        messages.parse(LEAST | {"seed": "x"})
+    assert (refused.value.param, "'seed'" in refused.value.message) == ("seed", True)
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,16 @@ def test_other_choices_and_names() -> None:
     assert made["usage"]["input_tokens"] == 0
 
 
+def test_a_stop_string_is_told() -> None:
+    """Which one it was, where the proxy itself cut at it."""
+    told: list[Event] = [Delta("a"), Finish("stop", 0, "END")]
+    made = whole(told)
+    assert (made["stop_reason"], made["stop_sequence"]) == ("stop_sequence", "END")
+    events = streamed(told)
+    assert events[0]["message"]["stop_sequence"] is None
+    assert assembled(events) == made
+
+
 def test_a_failure_in_a_stream() -> None:
     """An event, of which clients make an exception; an answer that is whole has no place for one."""
     for streams in (True, False):

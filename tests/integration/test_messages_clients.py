@@ -228,6 +228,16 @@ async def test_a_stream_that_breaks_off(proxy: Any) -> None:
     assert told.value.body["request_id"].startswith("req_")
 
 
+@STREAMS
+async def test_a_stop_string(proxy: Any, streams: bool) -> None:
+    """The client is told which it was, when the proxy cuts for a backend that knows none."""
+    async with Backend([REQUEST, answer({"text": "one two three"})]) as backend:
+        running = await proxy(mapping(backend.url, response="{text: text}", stream=""))
+        async with client_of(running) as client:
+            said = await message(client, streams, **HI, stop_sequences=["x", " three"])
+    assert (said.content[0].text, said.stop_reason, said.stop_sequence) == ("one two", "stop_sequence", " three")
+
+
 async def test_usage(proxy: Any) -> None:
     """Cached tokens are apart here, and a part of the prompt there."""
     response = "{text: t, usage: {prompt: p, completion: c, cached: k, reasoning: r}}"
