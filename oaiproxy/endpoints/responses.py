@@ -125,7 +125,8 @@ def parse(body: Json, history: Sequence[Item] = (), find: Find = lambda item_id:
         raise missing("input")
     request = {key: value for key, value in body.items() if key not in _OWN and (key in _SHARED or key not in CHAT)}
     request["messages"] = talk.finished()
-    dropped = [key for key in body if key == "context_management" or (key in CHAT and key not in _OWN | _SHARED)]
+    dropped = [*talk.left_out]
+    dropped += [key for key in body if key == "context_management" or (key in CHAT and key not in _OWN | _SHARED)]
     if body.get("truncation") == "auto":
         dropped.append("truncation")
     request |= _generation(body)

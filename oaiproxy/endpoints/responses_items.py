@@ -25,6 +25,13 @@ MAX_PACKED = 8 * 1024 * 1024
 MAX_DEPTH = 48
 """Levels of what an opaque content holds."""
 _SEAL = "oaiproxy:"
+_HOSTED = frozenset(
+    (
+        *("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call"),
+        *("mcp_list_tools", "mcp_call"),
+    )
+)
+"""What another server's own tools did in a conversation that goes on here: such tools are left out, and so is this."""
 UNSAID = "The content follows in the next message."
 """The text of a tool's result that is nothing but images or files."""
 _ROLES = ("user", "system", "developer", "assistant")
@@ -38,6 +45,8 @@ class Conversation:
         self.items: list[Item] = []
         """The items as they came, with references and what was packed in their place."""
         self.places: dict[str, str] = {"messages": "input"}
+        self.left_out: dict[str, None] = {}
+        """What is left out, for the header that names it."""
         self._find = find
         self._left = MAX_PACKED
         self._names: dict[str, str] = {}
@@ -70,6 +79,9 @@ class Conversation:
 
     def _read(self, item: Item, place: str) -> None:
         kind = _kind(item, place)
+        if kind in _HOSTED:
+            self.left_out[f"input.{kind}"] = None
+            return
         if kind == "item_reference":
             found = self._find(required(item, "id", place, string))
             if found is None:

@@ -16,6 +16,15 @@ def asked(**fields: Any) -> Asked:
     return parse({"model": "m", "input": "hi", **fields})
 
 
+def test_what_hosted_tools_did_elsewhere_is_left_out() -> None:
+    """As those tools are, and named: the model's own words, which follow, tell what came of it."""
+    call = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
+    made = asked(input=[call, {"role": "user", "content": "hi"}, call])
+    assert made.call.messages == [{"role": "user", "content": "hi"}]
+    assert len(made.items) == 1
+    assert made.dropped == ("input.web_search_call",)
+
+
 @pytest.mark.parametrize(
     ("fields", "chat"),
     [

@@ -131,7 +131,7 @@ def test_what_all_of_a_request_holds_is_bounded(monkeypatch: pytest.MonkeyPatch)
         ("hi", "", "invalid_type"),
         ({}, ".type", "missing_required_parameter"),
         ({"type": 1}, ".type", "invalid_type"),
-        ({"type": "web_search_call", "id": "ws_1"}, ".type", "invalid_value"),
+        ({"type": "local_shell_call", "id": "ls_1"}, ".type", "invalid_value"),
         ({"type": "message", "content": "a"}, ".role", "missing_required_parameter"),
         ({"role": "tool", "content": "a"}, ".role", "invalid_value"),
         ({"role": "user"}, ".content", "missing_required_parameter"),
