@@ -132,7 +132,7 @@ def _result(block: dict[str, Json], place: str) -> tuple[str, list[tuple[Json, s
     else:
         said = []
         for each, here in each_object(content, f"{place}.content"):
-            _type(each, here, ("text", "image", "document", "search_result"))
+            _type(each, here, ("text", "image", "document", "search_result", "tool_reference"))
             for part, where in _parts(each, here):
                 if part["type"] == "text":
                     said.append(part["text"])
@@ -211,11 +211,17 @@ def _search_result(block: dict[str, Json], place: str) -> list[tuple[Json, str]]
     return [({"type": "text", "text": "\n".join(lines)}, place)]
 
 
+def _tool_reference(block: dict[str, Json], place: str) -> list[tuple[Json, str]]:
+    """A tool that was found: its definition is among the tools, all of which the backend gets."""
+    return [({"type": "text", "text": required(block, "tool_name", place, string)}, place)]
+
+
 _BLOCKS: Mapping[str, Callable[[dict[str, Json], str], list[tuple[Json, str]]]] = {
     "text": _text,
     "image": _image,
     "document": _document,
     "search_result": _search_result,
+    "tool_reference": _tool_reference,
 }
 
 

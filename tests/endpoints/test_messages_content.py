@@ -41,6 +41,14 @@ def document(source: Any, **more: Any) -> dict[str, Any]:
     return {"type": "document", "source": source, **more}
 
 
+def test_a_tool_that_was_found_is_named() -> None:
+    """In the result of the search for it."""
+    found = [{"type": "tool_reference", "tool_name": "Bash"}, {"type": "tool_reference", "tool_name": "Read"}]
+    result = {"type": "tool_result", "tool_use_id": "t", "content": found}
+    (told,) = read_conversation([{"role": "user", "content": [result]}])
+    assert told.message == {"role": "tool", "tool_call_id": "t", "content": "Bash\nRead"}
+
+
 @pytest.mark.parametrize(
     ("system", "told"),
     [(None, []), ("", []), ([], []), ("Be brief.", ["Be brief."]), ([text("a") | CACHED, text("b")], ["a\n\nb"])],
