@@ -12,6 +12,11 @@ from oaiproxy.fieldschemas import nullable
 from oaiproxy.jsontext import Json
 
 _TEXT: Json = {"type": "string"}
+_SOME: Json = {"type": "string", "minLength": 1}
+MAX_TOKENS = 100_000_000
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_NAME: Json = {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[a-zA-Z0-9_-]+$"}
 _OBJECT: Json = {"type": "object"}
 
 
@@ -20,8 +25,8 @@ def _object(optional: Mapping[str, Json] | None = None, /, **required: Json) -> 
     return {"type": "object", "required": list(required), "properties": {**required, **maybe}}
 
 
-def _list(items: Json) -> Json:
-    return {"type": "array", "items": items}
+def _list(items: Json, **more: Json) -> Json:
+    return {"type": "array", "items": items, **more}
 
 
 def _any(*schemas: Json) -> Json:
@@ -32,85 +37,107 @@ _KIND = {"const": "function"}
 _PARTS = _list(
     _any(
         _object(type={"enum": ["input_text", "output_text"]}, text=_TEXT),
-        _object({"detail": _TEXT}, type={"const": "input_image"}, image_url=_TEXT),
-        _object({"file_data": _TEXT, "filename": _TEXT, "file_id": _TEXT}, type={"const": "input_file"}),
+        _object({"detail": {"enum": ["auto", "low", "high"]}}, type={"const": "input_image"}, image_url=_SOME),
+        _object({"filename": _TEXT}, type={"const": "input_file"}, file_data=_SOME),
     )
 )
+_SAID = _list(_object(type={"enum": ["input_text", "output_text"]}, text=_TEXT))
 _ITEMS = _list(
     _any(
+        _object({"type": {"enum": ["message"]}}, role={"const": "user"}, content=_any(_TEXT, _PARTS)),
         _object(
             {"type": {"enum": ["message"]}},
-            role={"enum": ["user", "assistant", "system", "developer"]},
-            content=_any(_TEXT, _PARTS),
+            role={"enum": ["assistant", "system", "developer"]},
+            content=_any(_TEXT, _SAID),
         ),
-        _object({"id": _TEXT}, type={"const": "function_call"}, call_id=_TEXT, name=_TEXT, arguments=_TEXT),
-        _object(type={"const": "function_call_output"}, call_id=_TEXT, output=_any(_TEXT, _PARTS)),
+        _object({"id": _TEXT}, type={"const": "function_call"}, call_id=_SOME, name=_NAME, arguments=_TEXT),
+        _object(type={"const": "function_call_output"}, call_id=_SOME, output=_any(_TEXT, _SAID)),
         _object({"encrypted_content": _TEXT, "summary": _list(_OBJECT)}, type={"const": "reasoning"}),
-        _object(type={"const": "item_reference"}, id=_TEXT),
-    )
+        _object(type={"const": "item_reference"}, id=_SOME),
+    ),
+    minItems=1,
 )
-_INPUT: Mapping[str, Json] = {
-    "model": _TEXT,
-    "input": _any(_TEXT, _ITEMS),
-    "instructions": _TEXT,
-    "previous_response_id": _TEXT,
-}
+_INPUT: Mapping[str, Json] = {"instructions": _TEXT, "previous_response_id": _SOME}
+_FORMAT = _any(
+    _object(type={"enum": ["text", "json_object"]}),
+    _object({"strict": {"type": "boolean"}}, type={"const": "json_schema"}, name=_NAME, schema=_OBJECT),
+)
+_HEAD: Mapping[str, Json] = {"model": _TEXT, "input": _any(_TEXT, _ITEMS)}
 _RESPONSE = _object(
     {
         **_INPUT,
         "stream": {"type": "boolean"},
         "store": {"type": "boolean"},
-        "background": {"type": "boolean"},
+        "background": {"const": False},
         "include": _list(_TEXT),
-        "max_output_tokens": {"type": "integer", "minimum": 0},
-        "max_tool_calls": {"type": "integer", "minimum": 0},
-        "metadata": {"type": "object", "additionalProperties": _TEXT},
+        "max_output_tokens": {"type": "integer", "minimum": 1, "maximum": MAX_TOKENS},
+        "max_tool_calls": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+        "metadata": {
+            "type": "object",
+            "maxProperties": 16,
+            "propertyNames": {"maxLength": 64},
+            "additionalProperties": {"type": "string", "maxLength": 512},
+        },
         "parallel_tool_calls": {"type": "boolean"},
-        "reasoning": _object({"effort": _TEXT, "summary": _TEXT}),
+        "reasoning": _object({"effort": {"enum": list(EFFORTS)}, "summary": _TEXT}),
         "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-        "text": _object({"format": _OBJECT, "verbosity": _TEXT}),
-        "tool_choice": _any({"enum": ["none", "auto", "required"]}, _object(type=_KIND, name=_TEXT)),
-        "tools": _list(_object({"description": _TEXT, "parameters": _OBJECT}, type=_KIND, name=_TEXT)),
+        "text": _object({"format": _FORMAT, "verbosity": {"enum": ["low", "medium", "high"]}}),
+        "tool_choice": _any({"enum": ["none", "auto", "required"]}, _object(type=_KIND, name=_NAME)),
+        "tools": _list(_object({"description": _TEXT, "parameters": _OBJECT}, type=_KIND, name=_NAME)),
         "top_logprobs": {"type": "integer", "minimum": 0, "maximum": 20},
         "top_p": {"type": "number", "minimum": 0, "maximum": 1},
         "truncation": {"enum": ["auto", "disabled"]},
         "user": _TEXT,
-    }
+    },
+    **_HEAD,
 )
-_SOURCE = _object({"url": _TEXT, "media_type": _TEXT, "data": _TEXT}, type=_TEXT)
-_BLOCKS = _list(
+_SOURCE = _any(
+    _object(type={"const": "base64"}, media_type={"enum": list(IMAGES)}, data=_SOME),
+    _object(type={"const": "url"}, url=_SOME),
+)
+_SPOKEN = _object(type={"const": "text"}, text=_TEXT)
+_IMAGE = _object(type={"const": "image"}, source=_SOURCE)
+_RESULT = _object(
+    {"content": _any(_TEXT, _list(_any(_SPOKEN, _IMAGE))), "is_error": {"type": "boolean"}},
+    type={"const": "tool_result"},
+    tool_use_id=_SOME,
+)
+_USE = _object(type={"const": "tool_use"}, id=_SOME, name=_NAME, input=_OBJECT)
+_MESSAGES = _list(
     _any(
-        _object(type={"const": "text"}, text=_TEXT),
-        _object(
-            type={"const": "image"}, source=_object({"url": _TEXT, "media_type": _TEXT, "data": _TEXT}, type=_TEXT)
-        ),
-        _object(type={"const": "tool_use"}, id=_TEXT, name=_TEXT, input=_OBJECT),
-        _object({"content": _any(_TEXT, _list(_OBJECT))}, type={"const": "tool_result"}, tool_use_id=_TEXT),
-    )
+        _object(role={"const": "user"}, content=_any(_SOME, _list(_any(_SPOKEN, _IMAGE, _RESULT), minItems=1))),
+        _object(role={"const": "assistant"}, content=_any(_SOME, _list(_any(_SPOKEN, _USE), minItems=1))),
+    ),
+    minItems=1,
 )
-_MESSAGES = _list(_object(role={"enum": ["user", "assistant"]}, content=_any(_TEXT, _BLOCKS)))
-_TOOLS = _list(_object({"description": _TEXT}, name=_TEXT, input_schema=_OBJECT))
+_TOOLS = _list(_object({"description": _TEXT}, name=_NAME, input_schema=_OBJECT))
 _COUNTED: Mapping[str, Json] = {
-    "system": _any(_TEXT, _list(_object(type={"const": "text"}, text=_TEXT))),
+    "system": _any(_TEXT, _list(_SPOKEN)),
     "tools": _TOOLS,
-    "tool_choice": _object({"name": _TEXT}, type={"enum": ["auto", "any", "tool", "none"]}),
-    "thinking": _object({"budget_tokens": {"type": "integer"}}, type={"enum": ["enabled", "disabled"]}),
+    "tool_choice": _any(_object(type={"enum": ["auto", "any", "none"]}), _object(type={"const": "tool"}, name=_NAME)),
+    "thinking": _any(
+        _object(type={"const": "disabled"}),
+        _object(type={"const": "enabled"}, budget_tokens={"type": "integer", "minimum": 1024, "maximum": MAX_TOKENS}),
+    ),
 }
 _SAMPLING: Mapping[str, Json] = {
     "stream": {"type": "boolean"},
-    "temperature": {"type": "number"},
-    "top_p": {"type": "number"},
-    "top_k": {"type": "integer"},
-    "stop_sequences": _list(_TEXT),
+    "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+    "top_p": {"type": "number", "minimum": 0, "maximum": 1},
+    "top_k": {"type": "integer", "minimum": 0, "maximum": MAX_TOKENS},
+    "stop_sequences": _list(_SOME),
     "metadata": _object({"user_id": _TEXT}),
 }
 
 BODIES: Mapping[str, Json] = {
     "/v1/responses": _RESPONSE,
-    "/v1/responses/compact": _object(_INPUT),
-    "/v1/responses/input_tokens": _object(_INPUT),
+    "/v1/responses/compact": _object(_INPUT, **_HEAD),
+    "/v1/responses/input_tokens": _object(_INPUT, **_HEAD),
     "/v1/messages": _object(
-        {**_COUNTED, **_SAMPLING}, model=_TEXT, messages=_MESSAGES, max_tokens={"type": "integer", "minimum": 1}
+        {**_COUNTED, **_SAMPLING},
+        model=_TEXT,
+        messages=_MESSAGES,
+        max_tokens={"type": "integer", "minimum": 1, "maximum": MAX_TOKENS},
     ),
     "/v1/messages/count_tokens": _object(_COUNTED, model=_TEXT, messages=_MESSAGES),
 }
