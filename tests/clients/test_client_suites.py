@@ -16,7 +16,6 @@ from clients.backend import KEY, Parrot
 from clients.environments import HERE, PLACE, Counts, counts, environment, node_modules, run, run_pytest
 from support import listening
 
-from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.loader import Loader
 
 pytestmark = pytest.mark.thorough
@@ -31,7 +30,8 @@ SUITES = {
     "pydantic-ai": "pydantic_ai_agents",
     "openai-agents": "openai_agents",
     "instructor": "instructor_modes",
-} | ({"anthropic": "anthropic_python"} if "messages" in SERVED else {})
+    "anthropic": "anthropic_python",
+}
 """Environments, and the suite that runs in each."""
 NODE = sorted(path.name for path in (HERE / "node").glob("*.test.mjs"))
 """The suites for Node."""
@@ -39,12 +39,12 @@ NODE = sorted(path.name for path in (HERE / "node").glob("*.test.mjs"))
 
 @pytest.fixture
 async def variables(proxy: Any) -> AsyncIterator[dict[str, str]]:
-    """What a suite is told: where the proxy and the backend are, and what the proxy serves."""
+    """What a suite is told: where the proxy and the backend are."""
     async with listening(Parrot().app()) as backend:
         loader = Loader({"RULES_URL": backend, "RULES_KEY": KEY})
         ((mapping, _),) = loader.load([("rules", HERE / "rules.yaml")])[0]
         running = await proxy(mapping)
-        yield {"PROXY_URL": running.url, "BACKEND_URL": backend, "PROXY_DOORS": ",".join(SERVED)}
+        yield {"PROXY_URL": running.url, "BACKEND_URL": backend}
 
 
 def judged(made: Counts, record_property: Callable[[str, object], None], name: str) -> None:

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { test } from "node:test";
 import { z } from "zod";
-import { collect, DOORS, KEY, MODEL, PIXEL, until, URL } from "./shared.mjs";
+import { collect, KEY, MODEL, PIXEL, until, URL } from "./shared.mjs";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
 const settings = { baseURL: URL, apiKey: KEY };
@@ -18,8 +18,7 @@ const compatible = createOpenAICompatible({
   supportsStructuredOutputs: true,
 });
 const openai = createOpenAI(settings);
-const MODELS = { compatible: compatible(MODEL), chat: openai.chat(MODEL) };
-if (DOORS.includes("responses")) MODELS.responses = openai.responses(MODEL);
+const MODELS = { compatible: compatible(MODEL), chat: openai.chat(MODEL), responses: openai.responses(MODEL) };
 const Person = z.object({ name: z.string(), age: z.number() });
 const ADA = { name: "Ada", age: 36 };
 const BOTH = "Weather in both 'Rome' and 'Oslo'?";

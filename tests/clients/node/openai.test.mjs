@@ -5,7 +5,7 @@ import { test } from "node:test";
 import OpenAI from "openai";
 import { zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { z } from "zod";
-import { CITY, collect, DOORS, KEY, MODEL, PIXEL, until, URL } from "./shared.mjs";
+import { CITY, collect, KEY, MODEL, PIXEL, until, URL } from "./shared.mjs";
 
 const client = new OpenAI({ baseURL: URL, apiKey: KEY, maxRetries: 0 });
 const say = (content, more = {}) => ({ model: MODEL, messages: [{ role: "user", content }], ...more });
@@ -122,37 +122,35 @@ test("cancellation", async () => {
   await until("left", other);
 });
 
-if (DOORS.includes("responses")) {
-  const FUNCTION = { type: "function", strict: true, ...WEATHER.function };
+const FUNCTION = { type: "function", strict: true, ...WEATHER.function };
 
-  test("responses", async () => {
-    const made = await client.responses.create({ model: MODEL, input: "Reply with exactly: Hello there" });
-    assert.equal(made.output_text, "Hello there");
-    const stream = client.responses.stream({ model: MODEL, input: "Reply with exactly: one two" });
-    const kinds = (await collect(stream)).map((event) => event.type);
-    assert.equal(kinds[0], "response.created");
-    assert.equal(kinds.at(-1), "response.completed");
-    assert.equal((await stream.finalResponse()).output_text, "one two");
-  });
+test("responses", async () => {
+  const made = await client.responses.create({ model: MODEL, input: "Reply with exactly: Hello there" });
+  assert.equal(made.output_text, "Hello there");
+  const stream = client.responses.stream({ model: MODEL, input: "Reply with exactly: one two" });
+  const kinds = (await collect(stream)).map((event) => event.type);
+  assert.equal(kinds[0], "response.created");
+  assert.equal(kinds.at(-1), "response.completed");
+  assert.equal((await stream.finalResponse()).output_text, "one two");
+});
 
-  test("responses with tools", async () => {
-    const input = [{ role: "user", content: "Weather in 'Rome'?" }];
-    const first = await client.responses.create({ model: MODEL, input, tools: [FUNCTION] });
-    const call = first.output.find((item) => item.type === "function_call");
-    assert.deepEqual(JSON.parse(call.arguments), { city: "Rome" });
-    const result = { type: "function_call_output", call_id: call.call_id, output: "sunny" };
-    const second = await client.responses.create({ model: MODEL, input: [...input, ...first.output, result] });
-    assert.equal(second.output_text, "It came to: sunny");
-  });
+test("responses with tools", async () => {
+  const input = [{ role: "user", content: "Weather in 'Rome'?" }];
+  const first = await client.responses.create({ model: MODEL, input, tools: [FUNCTION] });
+  const call = first.output.find((item) => item.type === "function_call");
+  assert.deepEqual(JSON.parse(call.arguments), { city: "Rome" });
+  const result = { type: "function_call_output", call_id: call.call_id, output: "sunny" };
+  const second = await client.responses.create({ model: MODEL, input: [...input, ...first.output, result] });
+  assert.equal(second.output_text, "It came to: sunny");
+});
 
-  test("responses with structured output", async () => {
-    const asked = { model: MODEL, input: "I am 'Ada', age=36", text: { format: zodTextFormat(Person, "person") } };
-    assert.deepEqual((await client.responses.parse(asked)).output_parsed, ADA);
-  });
+test("responses with structured output", async () => {
+  const asked = { model: MODEL, input: "I am 'Ada', age=36", text: { format: zodTextFormat(Person, "person") } };
+  assert.deepEqual((await client.responses.parse(asked)).output_parsed, ADA);
+});
 
-  test("responses that fail", async () => {
-    const asked = { model: MODEL, input: "trouble=3 Reply with exactly: a b c d", stream: true };
-    await assert.rejects(async () => collect(await client.responses.create(asked)));
-    await assert.rejects(client.responses.create({ model: "nobody", input: "hi" }), OpenAI.NotFoundError);
-  });
-}
+test("responses that fail", async () => {
+  const asked = { model: MODEL, input: "trouble=3 Reply with exactly: a b c d", stream: true };
+  await assert.rejects(async () => collect(await client.responses.create(asked)));
+  await assert.rejects(client.responses.create({ model: "nobody", input: "hi" }), OpenAI.NotFoundError);
+});

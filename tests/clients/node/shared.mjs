@@ -1,6 +1,5 @@
-// What the suites share: where the proxy and the backend are, the doors it has, and what is said.
+// What the suites share: where the proxy and the backend are, and what is said.
 export const URL = process.env.PROXY_URL + "/v1";
-export const DOORS = process.env.PROXY_DOORS.split(",");
 export const MODEL = "parrot";
 export const KEY = "key-of-the-client";
 export const PIXEL = "iVBORw0KGgo=";

@@ -109,6 +109,7 @@ def test_thinking(client: anthropic.Anthropic, streams: bool) -> None:
     [
         ({"model": "nobody"}, anthropic.NotFoundError),
         ({"messages": []}, anthropic.BadRequestError),
+        ({"max_tokens": -1}, anthropic.BadRequestError),
         ({"messages": [user("status=400")]}, anthropic.BadRequestError),
         ({"messages": [user("status=429")]}, anthropic.RateLimitError),
         ({"messages": [user("status=500")]}, anthropic.InternalServerError),

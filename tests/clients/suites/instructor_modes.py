@@ -9,7 +9,7 @@ import instructor
 import openai
 import pytest
 from pydantic import BaseModel
-from shared import DOORS, KEY, MODEL, URL, user
+from shared import KEY, MODEL, URL, user
 
 
 class Person(BaseModel):
@@ -21,8 +21,12 @@ class Person(BaseModel):
 
 ADA = {"name": "Ada", "age": 36}
 ASK: Any = {"model": MODEL, "messages": [user("I am 'Ada', age=36")], "response_model": Person}
-MODES = [instructor.Mode.TOOLS, instructor.Mode.TOOLS_STRICT, instructor.Mode.JSON_SCHEMA]
-MODES += [instructor.Mode.RESPONSES_TOOLS] if "responses" in DOORS else []
+MODES = [
+    instructor.Mode.TOOLS,
+    instructor.Mode.TOOLS_STRICT,
+    instructor.Mode.JSON_SCHEMA,
+    instructor.Mode.RESPONSES_TOOLS,
+]
 
 
 @pytest.fixture(params=MODES, ids=lambda mode: mode.name)

@@ -11,7 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from langchain_tests.integration_tests import ChatModelIntegrationTests, EmbeddingsIntegrationTests
-from shared import DOORS, KEY, MODEL, PIXEL, URL
+from shared import KEY, MODEL, PIXEL, URL
 
 
 class TestChat(ChatModelIntegrationTests):
@@ -76,15 +76,13 @@ class TestEmbeddings(EmbeddingsIntegrationTests):
         return {"model": MODEL, "base_url": URL, "api_key": KEY, "check_embedding_ctx_length": False}
 
 
-if "responses" in DOORS:
+class TestResponses(TestChat):
+    """Over `/v1/responses`."""
 
-    class TestResponses(TestChat):
-        """Over `/v1/responses`."""
-
-        @property
-        def chat_model_params(self) -> dict[str, Any]:
-            """Its settings."""
-            return {**super().chat_model_params, "use_responses_api": True}
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        """Its settings."""
+        return {**super().chat_model_params, "use_responses_api": True}
 
 
 def model(**more: Any) -> ChatOpenAI:

@@ -11,7 +11,7 @@ from typing import Any
 import openai
 import pytest
 from pydantic import BaseModel
-from shared import DOORS, KEY, MODEL, PIXEL, URL, WEATHER, user, wait_until
+from shared import KEY, MODEL, PIXEL, URL, WEATHER, user, wait_until
 
 
 class Person(BaseModel):
@@ -305,123 +305,131 @@ def test_the_raw_response(client: openai.OpenAI) -> None:
     assert raw.parse().choices[0].message.content == "You said: hi"
 
 
-if "responses" in DOORS:
+def ask(text: Any, **fields: Any) -> Any:
+    """A request of the Responses API."""
+    return {"model": MODEL, "input": text, **fields}
 
-    def ask(text: Any, **fields: Any) -> Any:
-        """A request of the Responses API."""
-        return {"model": MODEL, "input": text, **fields}
 
-    FUNCTION: Any = {"type": "function", "strict": True, **WEATHER["function"]}
+FUNCTION: Any = {"type": "function", "strict": True, **WEATHER["function"]}
 
-    def test_responses_whole(client: openai.OpenAI) -> None:
-        """Text and usage."""
-        made = client.responses.create(**ask("Reply with exactly: Hello there", instructions="Be brief."))
-        assert (made.output_text, made.status) == ("Hello there", "completed")
-        assert made.usage is not None
-        assert (made.usage.input_tokens, made.usage.output_tokens, made.usage.total_tokens) == (7, 2, 9)
 
-    def test_responses_stream(client: openai.OpenAI) -> None:
-        """Events in their order."""
-        events: list[Any] = list(client.responses.create(**ask("Reply with exactly: one two"), stream=True))
-        assert [event.type for event in events] == [
-            "response.created",
-            "response.in_progress",
-            "response.output_item.added",
-            "response.content_part.added",
-            "response.output_text.delta",
-            "response.output_text.delta",
-            "response.output_text.done",
-            "response.content_part.done",
-            "response.output_item.done",
-            "response.completed",
-        ]
-        assert [event.sequence_number for event in events] == list(range(10))
-        assert events[-1].response.output_text == "one two"
-        with client.responses.stream(**ask("Reply with exactly: one two")) as stream:
-            assert stream.get_final_response().output_text == "one two"
+def test_responses_whole(client: openai.OpenAI) -> None:
+    """Text and usage."""
+    made = client.responses.create(**ask("Reply with exactly: Hello there", instructions="Be brief."))
+    assert (made.output_text, made.status) == ("Hello there", "completed")
+    assert made.usage is not None
+    assert (made.usage.input_tokens, made.usage.output_tokens, made.usage.total_tokens) == (7, 2, 9)
 
-    def test_responses_length(client: openai.OpenAI) -> None:
-        """Is incomplete."""
-        made = client.responses.create(**ask("Reply with exactly: a b c d", max_output_tokens=2))
-        assert (made.status, made.output_text) == ("incomplete", "a b")
-        assert made.incomplete_details is not None
-        assert made.incomplete_details.reason == "max_output_tokens"
 
-    @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
-    def test_responses_tools(client: openai.OpenAI, streams: bool) -> None:
-        """Two calls, their results, the answer."""
-        asked = ask([user("Weather in both 'Rome' and 'Oslo'?")], tools=[FUNCTION])
+def test_responses_stream(client: openai.OpenAI) -> None:
+    """Events in their order."""
+    events: list[Any] = list(client.responses.create(**ask("Reply with exactly: one two"), stream=True))
+    assert [event.type for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert [event.sequence_number for event in events] == list(range(10))
+    assert events[-1].response.output_text == "one two"
+    with client.responses.stream(**ask("Reply with exactly: one two")) as stream:
+        assert stream.get_final_response().output_text == "one two"
 
-        def answer(asked: Any) -> Any:
-            if not streams:
-                return client.responses.create(**asked)
-            with client.responses.stream(**asked) as stream:
-                return stream.get_final_response()
 
-        calls = [item for item in answer(asked).output if item.type == "function_call"]
-        assert [json.loads(call.arguments) for call in calls] == [{"city": "Rome"}, {"city": "Oslo"}]
-        results = [
-            {"type": "function_call_output", "call_id": call.call_id, "output": str(at)}
-            for at, call in enumerate(calls)
-        ]
-        said = [call.model_dump(exclude={"parsed_arguments"}, exclude_none=True) for call in calls]
-        assert answer({**asked, "input": [*asked["input"], *said, *results]}).output_text == "It came to: 0; 1"
+def test_responses_length(client: openai.OpenAI) -> None:
+    """Is incomplete."""
+    made = client.responses.create(**ask("Reply with exactly: a b c d", max_output_tokens=2))
+    assert (made.status, made.output_text) == ("incomplete", "a b")
+    assert made.incomplete_details is not None
+    assert made.incomplete_details.reason == "max_output_tokens"
 
-    def test_responses_that_go_on(client: openai.OpenAI) -> None:
-        """By the id of the one before, which can be read and deleted."""
-        first = client.responses.create(**ask("Weather in 'Rome'?", tools=[FUNCTION]))
-        call: Any = first.output[-1]
-        result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
-        second = client.responses.create(**ask([result], previous_response_id=first.id))
-        assert second.output_text == "It came to: sunny"
-        assert client.responses.retrieve(second.id).output_text == "It came to: sunny"
-        assert [item.type for item in client.responses.input_items.list(first.id)] == ["message"]
-        client.responses.delete(second.id)
-        with pytest.raises(openai.NotFoundError):
-            client.responses.retrieve(second.id)
 
-    def test_responses_structured(client: openai.OpenAI) -> None:
-        """Parsed by the client."""
-        asked = ask("I am 'Ada', age=36", text_format=Person)
-        assert client.responses.parse(**asked).output_parsed == Person(name="Ada", age=36)
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+def test_responses_tools(client: openai.OpenAI, streams: bool) -> None:
+    """Two calls, their results, the answer."""
+    asked = ask([user("Weather in both 'Rome' and 'Oslo'?")], tools=[FUNCTION])
+
+    def answer(asked: Any) -> Any:
+        if not streams:
+            return client.responses.create(**asked)
         with client.responses.stream(**asked) as stream:
-            assert stream.get_final_response().output_parsed == Person(name="Ada", age=36)
+            return stream.get_final_response()
 
-    def test_responses_images(client: openai.OpenAI) -> None:
-        """In a part of the input."""
-        parts = [{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": PIXEL, "detail": "auto"}]
-        assert client.responses.create(**ask([user(parts)])).output_text == "You said: What? I see image/png."
+    calls = [item for item in answer(asked).output if item.type == "function_call"]
+    assert [json.loads(call.arguments) for call in calls] == [{"city": "Rome"}, {"city": "Oslo"}]
+    results = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": str(at)} for at, call in enumerate(calls)
+    ]
+    said = [call.model_dump(exclude={"parsed_arguments"}, exclude_none=True) for call in calls]
+    assert answer({**asked, "input": [*asked["input"], *said, *results]}).output_text == "It came to: 0; 1"
 
-    def test_responses_reasoning(client: openai.OpenAI) -> None:
-        """An item of its own, before the message."""
-        made = client.responses.create(**ask("think, then reply with exactly: done"))
-        assert [item.type for item in made.output] == ["reasoning", "message"]
 
-    @pytest.mark.parametrize(
-        ("fields", "kind"),
-        [
-            ({"model": "nobody"}, openai.NotFoundError),
-            ({"temperature": 9}, openai.BadRequestError),
-            ({"input": "status=429"}, openai.RateLimitError),
-            ({"previous_response_id": "resp_none"}, openai.BadRequestError),
-        ],
-    )
-    def test_responses_errors(client: openai.OpenAI, fields: Any, kind: Any) -> None:
-        """Each with its exception."""
-        with pytest.raises(openai.APIStatusError) as caught:
-            client.responses.create(**{**ask("hi"), **fields})
-        assert type(caught.value) in (kind, *([openai.NotFoundError] if "previous_response_id" in fields else []))
+def test_responses_that_go_on(client: openai.OpenAI) -> None:
+    """By the id of the one before, which can be read and deleted."""
+    first = client.responses.create(**ask("Weather in 'Rome'?", tools=[FUNCTION]))
+    call: Any = first.output[-1]
+    result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    second = client.responses.create(**ask([result], previous_response_id=first.id))
+    assert second.output_text == "It came to: sunny"
+    assert client.responses.retrieve(second.id).output_text == "It came to: sunny"
+    assert [item.type for item in client.responses.input_items.list(first.id)] == ["message"]
+    client.responses.delete(second.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(second.id)
 
-    @pytest.mark.parametrize("order", ["break=3", "trouble=3"])
-    def test_responses_failure_in_a_stream(client: openai.OpenAI, order: str) -> None:
-        """Is told by an event, and raised."""
-        kinds: list[str] = []
 
-        def read() -> None:
-            for event in client.responses.create(**ask(f"{order} Reply with exactly: a b c d"), stream=True):
-                kinds.append(event.type)
+def test_responses_structured(client: openai.OpenAI) -> None:
+    """Parsed by the client."""
+    asked = ask("I am 'Ada', age=36", text_format=Person)
+    assert client.responses.parse(**asked).output_parsed == Person(name="Ada", age=36)
+    with client.responses.stream(**asked) as stream:
+        assert stream.get_final_response().output_parsed == Person(name="Ada", age=36)
 
-        with pytest.raises(openai.APIError):
-            read()
-        assert "response.output_text.delta" in kinds
-        assert kinds[-1] == "response.failed"
+
+def test_responses_images(client: openai.OpenAI) -> None:
+    """In a part of the input."""
+    parts = [{"type": "input_text", "text": "What?"}, {"type": "input_image", "image_url": PIXEL, "detail": "auto"}]
+    assert client.responses.create(**ask([user(parts)])).output_text == "You said: What? I see image/png."
+
+
+def test_responses_reasoning(client: openai.OpenAI) -> None:
+    """An item of its own, before the message."""
+    made = client.responses.create(**ask("think, then reply with exactly: done"))
+    assert [item.type for item in made.output] == ["reasoning", "message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"model": "nobody"}, openai.NotFoundError),
+        ({"temperature": 9}, openai.BadRequestError),
+        ({"input": "status=429"}, openai.RateLimitError),
+        ({"previous_response_id": "resp_none"}, openai.BadRequestError),
+    ],
+)
+def test_responses_errors(client: openai.OpenAI, fields: Any, kind: Any) -> None:
+    """Each with its exception."""
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.responses.create(**{**ask("hi"), **fields})
+    assert type(caught.value) in (kind, *([openai.NotFoundError] if "previous_response_id" in fields else []))
+
+
+@pytest.mark.parametrize("order", ["break=3", "trouble=3"])
+def test_responses_failure_in_a_stream(client: openai.OpenAI, order: str) -> None:
+    """Is told by an event, and raised."""
+    kinds: list[str] = []
+
+    def read() -> None:
+        for event in client.responses.create(**ask(f"{order} Reply with exactly: a b c d"), stream=True):
+            kinds.append(event.type)
+
+    with pytest.raises(openai.APIError):
+        read()
+    assert "response.output_text.delta" in kinds
+    assert kinds[-1] == "response.failed"

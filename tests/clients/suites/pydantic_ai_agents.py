@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, ModelHTTPError, NativeOutput, PromptedOutput, ToolOutput
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
-from shared import DOORS, KEY, MODEL, PIXEL, URL
+from shared import KEY, MODEL, PIXEL, URL
 
 
 class Person(BaseModel):
@@ -27,9 +27,7 @@ class Names(BaseModel):
     last: str
 
 
-KINDS: dict[str, Any] = {"chat": OpenAIChatModel} | (
-    {"responses": OpenAIResponsesModel} if "responses" in DOORS else {}
-)
+KINDS: dict[str, Any] = {"chat": OpenAIChatModel, "responses": OpenAIResponsesModel}
 
 
 @pytest.fixture(params=KINDS)

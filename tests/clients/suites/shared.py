@@ -1,4 +1,4 @@
-"""What the suites share: where the proxy and the backend are, the doors it has, and what is said."""
+"""What the suites share: where the proxy and the backend are, and what is said."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 URL = os.environ["PROXY_URL"] + "/v1"
 BACKEND = os.environ["BACKEND_URL"]
-DOORS = os.environ["PROXY_DOORS"].split(",")
 MODEL = "parrot"
 KEY = "key-of-the-client"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
