@@ -13,7 +13,7 @@ from oaiproxy.frontshapes import BODIES, RESPONSES
 from oaiproxy.jsontext import Json
 from oaiproxy.openapi_shapes import INPUT_SHAPES
 from oaiproxy.parameters import Field, Unread
-from oaiproxy.policy import IN_MESSAGES, NEVER_UNREAD, Overrides, fields_of, unread_field
+from oaiproxy.policy import IN_MESSAGES, Overrides, emulated, fields_of, unread_field
 
 _INTRODUCTION = """\
 # What of OpenAI's API is here
@@ -25,15 +25,16 @@ run `python tests/pages.py`.
 What a backend can do, its mapping says. So a parameter has one of these fates:
 
 - A template of the mapping **reads** it: the backend gets it as the mapping writes it.
-- It is **emulated**: the proxy gives effect to it, always or where the mapping says so in
-  [`emulate`](mapping.md#stop-strings-that-the-backend-does-not-know).
-- No template reads it: it is **refused** with a 400 that names it, **dropped** and named in the header
-  `x-oaiproxy-dropped`, or **ignored**. The tables say which; the mapping can say otherwise with
+- The proxy itself **gives effect** to it, always or where the mapping says so in [`emulate`](mapping.md#the-file).
+- No template reads it: it is **refused** with a 400 that names it, **left out** and named in the header
+  `x-oaiproxy-dropped`, or left out without a word. The tables say which; the mapping can say otherwise with
   [`on_unsupported`](mapping.md#fields-that-a-mapping-does-not-read).
 
 `oaiproxy describe` and the `features` of each object in `GET /v1/models` tell the fate of all parameters with a given
-mapping. `null` and the default count as not sent. Parameters that OpenAI does not define are let through: templates
-find them in `extra`. `GET /openapi.json` has all of this for programs.
+mapping: there they are `used`, `emulated`, `refused`, `dropped` and `ignored`.
+
+`null` and the default count as not sent. Parameters that OpenAI does not define are let through: templates find them in
+`extra`. `GET /openapi.json` has all of this for programs.
 """
 _CHAT_PARTS = """\
 In messages: the roles `developer`, `system`, `user`, `assistant`, `tool` and `function`; content as a string or as
@@ -41,7 +42,9 @@ parts. What a mapping can leave unread there:
 
 """
 _RESPONSES = "/v1/responses"
-_BY_CHAT = "Its requests become those of `/v1/chat/completions`, and share the fate of their parameters.\n"
+_BY_CHAT = "Its requests become those of `/v1/chat/completions`, and share the fate of their parameters"
+_FRONTS: Mapping[str, str] = {"messages": "; [field by field](messages.md)"}
+"""By the name of a door on top of chat: where more is said of its parameters."""
 ELSEWHERE: Mapping[str, str] = {
     "GET /v1/chat/completions": "stored chat completions",
     "POST /v1/responses": "responses",
@@ -72,7 +75,7 @@ ELSEWHERE: Mapping[str, str] = {
 }
 """Endpoints of OpenAI's that are not at hand with every version of this proxy, by method and path."""
 _OURS: Mapping[str, str] = {
-    "model": "chooses the mapping; one that is not named there is a 404",
+    "model": "chooses the mapping; one that no mapping names is a 404",
     "stream": "given effect to by the proxy, whether the backend streams or not",
     "stream_options": "`include_usage` is given effect to by the proxy; the rest is ignored",
     "messages": "read by the mapping, in whichever of its forms",
@@ -86,6 +89,8 @@ _OURS: Mapping[str, str] = {
 """By parameter: what is said of it where the proxy itself makes use of it."""
 _IN_MESSAGES = {"messages": Unread.DROP}
 """What becomes of messages that no template reads; the other things in a conversation are refused."""
+_WITH_TOOLS = dict.fromkeys(("tool_choice", "functions", "function_call", "tool_calls"), "tools")
+"""What is emulated together with another parameter, and that parameter."""
 _DONE_HERE = {("images", "response_format"), ("transcriptions", "response_format")}
 
 
@@ -100,19 +105,20 @@ def page(places: Iterable[tuple[str, str]], emulates: Collection[str]) -> str:
         fields = fields_of(name)
         parts.append(f"## POST {door.path}\n")
         if not fields:
-            parts.append(
-                "Its requests become those of `/v1/chat/completions`, and share the fate of their parameters.\n"
-            )
+            parts.append(f"{_BY_CHAT}{_FRONTS.get(name, '')}.\n")
             continue
         rows = (_parameter(name, key, field, emulates) for key, field in sorted(fields.items()))
         parts.append(_table(("Parameter", "Type", "Default", "Where no template reads it"), rows))
         if name == "chat":
-            things = [(f"`{thing}`", unread_words(_IN_MESSAGES.get(thing, Unread.REFUSE))) for thing in IN_MESSAGES]
+            things = [
+                (f"`{thing}`", unread_words(_IN_MESSAGES.get(thing, Unread.REFUSE)) + _emulated(name, thing, emulates))
+                for thing in IN_MESSAGES
+            ]
             parts.append(_CHAT_PARTS + _table(("In messages", "Where no template reads it"), things))
     if ("POST", _RESPONSES) in places:
         types = BODIES[_RESPONSES]["properties"]
         told = ((f"`{key}`", type_words(types.get(key, {})), fate) for key, fate in RESPONSES.items())
-        parts += [f"## POST {_RESPONSES}\n", _BY_CHAT, _table(("Parameter", "Type", "Here"), told)]
+        parts += [f"## POST {_RESPONSES}\n", f"{_BY_CHAT}.\n", _table(("Parameter", "Type", "Here"), told)]
     return "\n".join(parts)
 
 
@@ -149,15 +155,21 @@ def _parameter(endpoint: str, key: str, field: Field, emulates: Collection[str])
 def _fate(endpoint: str, key: str, field: Field, emulates: Collection[str]) -> str:
     """What becomes of a parameter that no template reads."""
     unread = unread_field(endpoint, key, frozenset(), Overrides())
-    own = key in NEVER_UNREAD or key == "messages" or field.unread is Unread.IGNORE
-    if own and key in _OURS and (unread is not Unread.REFUSE):
+    if key in _OURS and (key == "messages" or field.unread is Unread.IGNORE):
         return _OURS[key]
     if (endpoint, key) in _DONE_HERE:
         return "given effect to by the proxy"
     told = unread_words(unread) if unread is not None else "given effect to by the proxy"
-    if endpoint in ("chat", "completions") and key in emulates and field.unread.value != "emulate":
-        told += f"; emulated with `emulate: [{key}]`"
+    if unread is Unread.REFUSE:
+        told += _emulated(endpoint, key, emulates)
     return told
+
+
+def _emulated(endpoint: str, key: str, emulates: Collection[str]) -> str:
+    """What is said of a refused parameter that a mapping can have the proxy give effect to."""
+    by = _WITH_TOOLS.get(key, key)
+    can = by in emulated(endpoint, frozenset(), frozenset(emulates))
+    return f"; given effect to with `emulate: [{by}]`" if can else ""
 
 
 def _json(value: Json) -> str:

@@ -12,7 +12,7 @@ from oaiproxy.inputs import INPUTS
 from oaiproxy.mapping import ENDPOINTS, Endpoint
 from oaiproxy.mapping import Mapping as Compiled
 from oaiproxy.parameters import Unread
-from oaiproxy.policy import PARTNERS, emulated, fields_of, leave_out, unread_field
+from oaiproxy.policy import FORMER, PARTNERS, emulated, fields_of, leave_out, unread_field
 from oaiproxy.variants import PLAIN, Variant
 
 Features: TypeAlias = Mapping[str, Sequence[str]]
@@ -82,6 +82,7 @@ def _fields(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) 
     for key, partners in PARTNERS.items():
         if fates.get(key, "used") != "used":
             fates.update(dict.fromkeys(partners, fates[key]))
+    fates.update({key: fates[now] for key, now in FORMER.items() if fates.get(now) == "emulated"})
     return fates
 
 

@@ -30,8 +30,8 @@ _ON_THE_WIRE = {"tokens": "input"}
 """What templates see apart from other values of the same field, and that field."""
 PARTNERS = {"tools": ("tool_choice", "parallel_tool_calls"), "modalities": ("audio",)}
 """Fields that make no sense without another one."""
-_NOW = {"functions": "tools", "function_call": "tool_choice"}
-"""Fields that come as others."""
+FORMER = {"functions": "tools", "function_call": "tool_choice"}
+"""Fields as tools once were, by the names that they have now: they come as those."""
 _WHY = {"n": ("its mapping does not read it, nor is it in `emulate`",)}
 _MEDIA_NAMES = {"image": "images", "image_url": "images", "input_audio": "input_audio", "file": "files"}
 _NOT_BY_ADDRESS = "it takes images as `data:` URLs, not by address"
@@ -144,7 +144,7 @@ def _read_fields(endpoint: str, reads: frozenset[str]) -> frozenset[str]:
 
 def unread_field(endpoint: str, name: str, reads: frozenset[str], overrides: Overrides) -> Unread | None:
     """What becomes of a field that is sent; None where a template reads it, or the proxy itself."""
-    name = _NOW.get(name, name)
+    name = FORMER.get(name, name)
     key = _ON_THE_WIRE.get(name, name)
     found = _FIELDS[endpoint][key]
     if is_read(reads, name, found) or _raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):

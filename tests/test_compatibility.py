@@ -12,10 +12,11 @@ import pytest
 from pages import COMPATIBILITY, compatibility
 from scripted import fetch, mapping, request
 from strict import STRICT
-from support import ROOT, needs_strict
+from support import ROOT, findings_of, needs_strict
 
 from oaiproxy.compatibility import ELSEWHERE, page
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.features import features
 from oaiproxy.frontshapes import RESPONSES
 from oaiproxy.policy import fields_of
 
@@ -96,7 +97,54 @@ async def test_what_is_not_served_is_an_error_of_that_status(proxy: Any) -> None
         assert (wire.status, wire.error["type"]) == (int(status), "invalid_request_error"), path
 
 
+LEAST = """
+oaiproxy: 1
+models: [m]
+backend: {url: "https://backend.test"}
+chat:
+  request: {path: /a, body: {said: [{$for: m in messages, role: "{{ m.role }}", text: "{{ m.text }}"}]}}
+  response: {text: text}
+completions: {request: &plain {path: /a, body: {}}, response: {text: text}}
+embeddings: {request: *plain, response: {vectors: vectors}}
+rerank: {request: *plain, response: {results: results}}
+moderations: {request: *plain, response: {results: results}}
+images: {request: *plain, response: {images: images}}
+speech: {request: *plain, response: {}}
+transcriptions: {request: *plain, response: {text: text}}
+"""
+"""A mapping whose templates read nothing but who said what in chat."""
+FATES = [
+    ("refused: a 400 that names it", "refused"),
+    ("left out, and named in the header `x-oaiproxy-dropped`", "dropped"),
+    ("left out", "ignored"),
+]
+
+
+def rows(title: str) -> dict[str, str]:
+    """By parameter: what the last column of an endpoint's tables says."""
+    _, _, rest = COMPATIBILITY.read_text("utf-8").partition(f"\n## POST {title}\n")
+    found = re.findall(r"^\| `(\w+)` \|(?:.*\|)? (.*) \|$", rest.partition("\n## ")[0], re.MULTILINE)
+    return dict(found)
+
+
+@pytest.mark.parametrize("name", [name for name in DOORS if fields_of(name)])
+def test_fates_are_those_that_the_code_tells_of_a_mapping_that_reads_little(name: str) -> None:
+    """`describe` and `GET /v1/models` say the same; what is emulated changes sides when the mapping says so."""
+    told = rows(DOORS[name].path)
+    plain, helped = (
+        features(findings_of(LEAST + more)[0], "m")[name]  # type: ignore[arg-type]
+        for more in ("", "emulate: [stop, n, dimensions, response_format, tools]\n")
+    )
+    for words, fate in FATES:
+        keys = {key for key, said in told.items() if said.partition("; ")[0] == words} - {"messages"}
+        assert keys <= set(plain.get(fate, ())), (fate, keys - set(plain.get(fate, ())))
+        assert keys or fate != "refused"
+    gained = {key for key, said in told.items() if "; given effect to with `emulate" in said}
+    wrong_alone = {"parallel_tool_calls"}  # no parameter without `tools`: refused with them
+    assert gained == (told.keys() & set(plain["refused"])) - set(helped.get("refused", ())) - wrong_alone
+
+
 def test_what_can_be_emulated_is_told() -> None:
     """As the mapping would name it."""
-    assert "emulated with `emulate: [n]`" in page([], ["n"])
-    assert "emulated with" not in page([], [])
+    assert "given effect to with `emulate: [n]`" in page([], ["n"])
+    assert "given effect to with" not in page([], [])

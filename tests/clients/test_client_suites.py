@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,6 @@ from oaiproxy.loader import Loader
 
 pytestmark = pytest.mark.thorough
 
-SERVED = sorted({*DOORS} | {name for name in ("responses", "messages") if find_spec(f"oaiproxy.endpoints.{name}")})
-"""What the proxy serves: the suites try what is there."""
 SUITES = {
     "openai-1": "openai_python",
     "openai-2": "openai_python",
