@@ -34,8 +34,9 @@ from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.config import Config, Server
 from oaiproxy.document import load_document
-from oaiproxy.endpoints import chat
+from oaiproxy.endpoints import chat, messages
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.errors import ClientError
 from oaiproxy.formats import FORMATS
 from oaiproxy.framing import Frame
 from oaiproxy.images import Images
@@ -558,6 +559,22 @@ def test_every_endpoint_is_documented():
     exactly([span for span in documented if re.match("[A-Z]+ /", span)], known)
 
 
+def test_every_field_of_messages_is_documented():
+    """Those that become chat's, those that are left out, those that are refused; the last ones are."""
+    page = PAGES["docs/messages.md"]
+    rows = [re.split("[.:]", span)[0] for row in table(page, "messages") for span in spans(row[0])]
+    refused = spans(page.partition("Refused with")[2].partition("\n\n")[0])
+    assert {*rows, *refused} >= messages._KNOWN | messages._ALSO
+    assert messages._REFUSED.keys() <= set(refused)
+    assert not messages._REFUSED.keys() & set(rows)
+    hints = next(spans(row[0]) for row in table(page, "messages") if row[1].startswith("nothing"))
+    least = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    assert messages.parse(least | dict.fromkeys(hints, "x")).request == messages.parse(least).request
+    for key in messages._REFUSED:
+        with pytest.raises(ClientError, match=f"^{key}: "):
+            messages.parse({**least, key: "x"})
+
+
 def test_every_shipped_mapping_is_documented():
     """With what it serves, and with variables that it, or what it extends, asks for."""
     exactly(first_column(README, "shipped"), [path.stem for path in ROOT.glob("mappings/*.yaml")])
@@ -720,6 +737,17 @@ def test_the_client_of_the_readme_works(workplace):
     """OpenAI's own package, whole and streaming."""
     workplace.serve("oaiproxy serve")
     (snippet,) = fences(README, "python")
+    code = snippet.text.replace("127.0.0.1:8000", f"127.0.0.1:{workplace.port}")
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["The capital of France is Paris."] * 2
+
+
+def test_the_client_of_the_messages_page_works(workplace):
+    """The vendor's own package, whole and streaming."""
+    pytest.importorskip("anthropic")
+    workplace.serve("oaiproxy serve")
+    (snippet,) = fences(PAGES["docs/messages.md"], "python")
     code = snippet.text.replace("127.0.0.1:8000", f"127.0.0.1:{workplace.port}")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
