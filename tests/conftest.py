@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """How the suites of the clients went, each with its counts, and how many responses were held against schemas."""
     told: dict[str, list[Any]] = {"clients": [], "checked": []}
-    for report in (report for kind in ("passed", "failed", "") for report in terminalreporter.stats.get(kind, [])):
+    kinds = ("passed", "failed", "skipped", "error", "")
+    for report in (report for kind in kinds for report in terminalreporter.stats.get(kind, [])):
         for key, value in getattr(report, "user_properties", ()):
             if key in told and (key == "checked") == (report.when == "teardown"):
                 told[key].append(value)

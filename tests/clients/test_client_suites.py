@@ -66,6 +66,7 @@ async def test_a_node_client(
 ) -> None:
     """All of its suite passes; skipped where there is no Node, or its packages cannot be had."""
     if (reason := await asyncio.to_thread(node_modules)) is not None:
+        record_property("clients", f"{name}: skipped, {reason}")
         pytest.skip(reason)
     report = tmp_path / "report.xml"
     command = ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={report}", name]
