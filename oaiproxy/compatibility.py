@@ -124,11 +124,11 @@ def page(places: Iterable[tuple[str, str]], emulates: Collection[str]) -> str:
 
 def _endpoints(places: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """All endpoints, those that are served first."""
-    blocks = {door.path: name for name, door in DOORS.items()}
+    blocks = {_RESPONSES: "chat"} | {door.path: name if fields_of(name) else "chat" for name, door in DOORS.items()}
     served = sorted({(path, method) for method, path in places})
     for path, method in served:
         block = blocks.get(path)
-        told = f"served, by mappings with the block `{block}`" if block and fields_of(block) else "served"
+        told = f"served, by mappings with the block `{block}`" if block else "served"
         if block == "completions":
             told += " or `chat`"
         yield f"`{method} {path}`", told

@@ -144,6 +144,13 @@ def test_fates_are_those_that_the_code_tells_of_a_mapping_that_reads_little(name
     assert gained == (told.keys() & set(plain["refused"])) - set(helped.get("refused", ())) - wrong_alone
 
 
+def test_doors_on_top_of_chat_need_its_block() -> None:
+    """As chat itself does."""
+    made = COMPATIBILITY.read_text("utf-8")
+    for path in ("/v1/chat/completions", "/v1/responses", "/v1/messages"):
+        assert f"| `POST {path}` | served, by mappings with the block `chat` |" in made
+
+
 def test_what_can_be_emulated_is_told() -> None:
     """As the mapping would name it."""
     assert "given effect to with `emulate: [n]`" in page([], ["n"])
