@@ -34,6 +34,7 @@ class Server:
     stored_responses: int = 1000
     stored_bytes: int = 64 * 1024 * 1024
     stored_seconds: float = 3600
+    background_responses: int = 100
     loop: str = "auto"
 
 

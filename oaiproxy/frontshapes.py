@@ -145,7 +145,7 @@ BODIES: Mapping[str, Json] = {
 
 _CHAT = "as chat's parameter of that name"
 RESPONSES: Mapping[str, str] = {
-    "background": "`true` is refused: a 400 that names it",
+    "background": "made here while nobody need wait; kept in memory as long as this server runs",
     "context_management": "left out, and named in the header `x-oaiproxy-dropped`",
     "conversation": "refused: a 400 that names it",
     "include": "`message.output_text.logprobs` is chat's `logprobs`; `reasoning.encrypted_content` needs no asking",

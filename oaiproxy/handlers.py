@@ -20,10 +20,11 @@ from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_large
+from oaiproxy.outlets import ClientOutlet, headers_of
 from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
-from oaiproxy.responses_handlers import Handle
+from oaiproxy.responses_handlers import Handle, Relayed
 from oaiproxy.state import State
 from oaiproxy.tokens import IDS_ENCODING, Tokenizer, UnknownTokenError
 from oaiproxy.uploads import read_form
@@ -109,10 +110,12 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     return await answer(request, state, door, door.parse(body))
 
 
-async def answer(request: web.Request, state: State, door: Door, call: Call) -> web.StreamResponse:
-    """Answer one call. Errors name the client's fields as its endpoint does."""
+async def answer(
+    request: web.Request, state: State, door: Door, call: Call, relay: Relayed | None = None
+) -> web.StreamResponse:
+    """Answer one call, by `relay` of its exchange. Errors name the client's fields as its endpoint does."""
     try:
-        return await _relayed(request, state, door, call)
+        return await _relayed(request, state, door, call, relay or _to_client)
     except ApiError as error:
         if error.param is not None and (param := door.param(call, error.param)) != error.param:
             error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
@@ -120,7 +123,7 @@ async def answer(request: web.Request, state: State, door: Door, call: Call) -> 
         raise
 
 
-async def _relayed(request: web.Request, state: State, door: Door, call: Call) -> web.StreamResponse:
+async def _relayed(request: web.Request, state: State, door: Door, call: Call, relay: Relayed) -> web.StreamResponse:
     record = request[RECORD]
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = await state.resolve(call.model)
@@ -135,7 +138,13 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call) -
     if dropped := (*door.dropped, *(door.param(call, name) for name in exchange.dropped)):
         exchange.dropped = tuple(dict.fromkeys(dropped))
         record["dropped"] = list(exchange.dropped)
-    return await Relay(request, state, exchange).run()
+    return await relay(request, state, exchange)
+
+
+async def _to_client(request: web.Request, state: State, exchange: Exchange) -> web.StreamResponse:
+    """Ask the backend while the client waits."""
+    outlet = ClientOutlet(request, state.server, headers_of(exchange))
+    return await Relay(outlet, request[RECORD], state, exchange).run()
 
 
 async def _in_words(call: Call, ids: list[list[int]], tokenizer: Tokenizer) -> Call:

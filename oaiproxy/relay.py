@@ -1,12 +1,11 @@
-"""An exchange to the response that its client gets: the backend asked, the reply relayed as it comes."""
+"""An exchange to its answer: the backend asked, the reply relayed as it comes to where the answer goes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-
-from aiohttp import web
+from typing import Generic
 
 from oaiproxy.answers import Answer
 from oaiproxy.calls import Calls
@@ -16,43 +15,28 @@ from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.fan import AT_ONCE, Fan, split
-from oaiproxy.heartbeat import Heartbeat
-from oaiproxy.middleware import RECORD, REQUEST_ID, report_bug
+from oaiproxy.middleware import Record, report_bug
+from oaiproxy.outlets import Made, Outlet
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
-
-DROPPED = "x-oaiproxy-dropped"
-EVENTS = "text/event-stream"
-SMALL = 32 * 1024
-"""Bytes that an empty write buffer takes at once, so that no client can stall their write."""
-
 
 LARGE = 1024 * 1024
 """Bytes of a document that are read in a thread: of 15 MB of vectors the loop would be held for a tenth of a second."""
 
 
-class HeldResponse(web.StreamResponse):
-    """A response whose headers leave together with its first bytes: one packet and one system call less."""
+class Relay(Generic[Made]):
+    """One exchange under way: whose task runs it is the pump, so what takes its bytes slowly slows the backend."""
 
-    _send_headers_immediately = False
-
-
-class Relay:
-    """One exchange on the wire: the handler's own task is the pump, so a slow client slows the backend."""
-
-    def __init__(self, request: web.Request, state: State, exchange: Exchange) -> None:
-        self._request = request
+    def __init__(self, outlet: Outlet[Made], record: Record, state: State, exchange: Exchange) -> None:
+        self._outlet = outlet
         self._state = state
         self._exchange = exchange
-        self._record = request[RECORD]
-        self._response: HeldResponse | None = None
+        self._record = record
         self._odd: dict[str, set[str]] = {}
         self._turn = asyncio.Lock()
         """Of the parts of an exchange, which one writes."""
-        commented = exchange.encoder.content_type.startswith(EVENTS)
-        self._heartbeat = Heartbeat(state.server.keepalive_comments if commented else 0, self._comment)
 
-    async def run(self) -> web.StreamResponse:
+    async def run(self) -> Made:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
             fan = split(self._exchange)
@@ -62,15 +46,15 @@ class Relay:
         except ConnectionError:
             raise
         except Exception as error:
-            if self._response is None:
+            if not self._outlet.begun:
                 raise
             if not isinstance(error, ApiError):
                 error = report_bug(self._state.log, self._exchange.identity.request_id, error)
-            return await self._break_off(self._response, error)
+            return await self._break_off(error)
         finally:
-            self._heartbeat.stop()
+            self._outlet.close()
 
-    async def _gather(self, fan: Fan) -> web.StreamResponse:
+    async def _gather(self, fan: Fan) -> Made:
         """Relay the parts, some at a time. The first that fails ends all."""
         end = asyncio.get_running_loop().time() + self._exchange.mapping.backend.timeouts.total
         parts = iter(enumerate(fan.parts))
@@ -89,11 +73,11 @@ class Relay:
                     group.create_task(work())
         except BaseExceptionGroup as failed:
             error = failed.exceptions[0]
-            if self._response is None or not isinstance(error, ApiError):
+            if not self._outlet.begun or not isinstance(error, ApiError):
                 raise error from None
-            return await self._break_off(self._response, error)
+            return await self._break_off(error)
         out = fan.finish()
-        return await (self._complete(out) if fan.encoder.streams else self._whole(out))
+        return await (self._outlet.end(out) if fan.encoder.streams else self._outlet.whole(out))
 
     async def _ask(
         self, exchange: Exchange, end: float | None = None, *, prompt: bool = True
@@ -121,7 +105,7 @@ class Relay:
         calls = self._calls(exchange, clock)
 
         async def write(data: bytes) -> None:
-            await (self._write(data, clock) if end is None else self._write_in_turn(data, clock))
+            await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
 
         self._state.clocks.add(clock)
         try:
@@ -188,25 +172,19 @@ class Relay:
                 events = reply.events
                 clock.renew()
 
-    async def _finish(self, reply: AnyReply, out: bytes) -> web.StreamResponse:
+    async def _finish(self, reply: AnyReply, out: bytes) -> Made:
         """The end of the response."""
         fault = reply.fault
         if not self._exchange.encoder.streams:
             if fault is not None:
                 raise fault
-            return await self._whole(out)
-        if fault is not None and self._response is None and not out:
+            return await self._outlet.whole(out)
+        if fault is not None and not self._outlet.begun and not out:
             raise fault
         if fault is not None:
-            return await self._break_off(await self._write(out), fault)
-        return await self._complete(out)
-
-    async def _complete(self, out: bytes) -> web.StreamResponse:
-        """The end of a stream."""
-        self._heartbeat.stop()
-        response = await self._write(out)
-        await self._patiently(response.write_eof())
-        return response
+            await self._outlet.write(out)
+            return await self._break_off(fault)
+        return await self._outlet.end(out)
 
     def _note(self, reply: AnyReply) -> None:
         """Keep for the log what was odd in a reply."""
@@ -231,71 +209,15 @@ class Relay:
         if clock is not None and self._turn.locked():
             clock.pause()
         async with self._turn:
-            await self._write(data, clock)
+            await self._outlet.write(data, clock)
         if clock is not None:
             clock.renew()
 
-    async def _write(self, data: bytes, clock: Clock | None = None) -> HeldResponse:
-        """Write whole events, or nothing."""
-        self._heartbeat.event()
-        response = self._response
-        if response is None:
-            response = self._response = HeldResponse(headers=self._headers())
-            await response.prepare(self._request)
-        transport = self._request.transport
-        if transport is None or (len(data) <= SMALL and transport.get_write_buffer_size() == 0):
-            await response.write(data)
-            return response
-        if clock is not None:
-            clock.pause()
-        await self._patiently(response.write(data))
-        if clock is not None:
-            clock.renew()
-        return response
-
-    async def _comment(self, comment: bytes) -> None:
-        """Write a comment, where that waits for nobody; it is between two events, for those are written whole."""
-        transport = self._request.transport
-        if transport is not None and transport.get_write_buffer_size() == 0:
-            await self._write(comment)
-
-    async def _patiently(self, writing: Awaitable[None]) -> None:
-        """Write; a client that does not read for too long is given up."""
-        try:
-            async with asyncio.timeout(self._state.server.write_timeout):
-                await writing
-        except TimeoutError:
-            self._record["stalled"] = True
-            if self._request.transport is not None:
-                self._request.transport.abort()
-            raise ConnectionResetError("the client does not read") from None
-
-    async def _break_off(self, response: HeldResponse, error: ApiError) -> web.StreamResponse:
-        """Tell of the failure, then close without the body's end: no client takes that for a complete answer."""
-        self._heartbeat.stop()
+    async def _break_off(self, error: ApiError) -> Made:
+        """Tell of the failure."""
         self._record.level = "warning"
         self._record["code"], self._record["detail"] = error.code, error.detail or error.message
-        if told := self._exchange.encoder.fail(error):
-            await self._write(told)
-        if self._request.transport is not None:
-            self._request.transport.close()
-        return response
-
-    async def _whole(self, data: bytes) -> web.Response:
-        response = web.Response(body=data, headers=self._headers())
-        if len(data) > SMALL:
-            await response.prepare(self._request)
-            await self._patiently(response.write_eof())
-        return response
-
-    def _headers(self) -> dict[str, str]:
-        encoder = self._exchange.encoder
-        headers = {"Content-Type": encoder.content_type, REQUEST_ID: self._exchange.identity.request_id}
-        if encoder.streams:
-            headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        if self._exchange.dropped:
-            headers[DROPPED] = ", ".join(self._exchange.dropped)
-        return headers
+        return await self._outlet.break_off(self._exchange.encoder.fail(error))
 
 
 async def _ended(reply: AnyReply) -> bytes:

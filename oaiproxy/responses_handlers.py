@@ -8,32 +8,50 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from aiohttp import web
 
 from oaiproxy import jsontext
+from oaiproxy.background import Background, Run
 from oaiproxy.canonical import Call, Identity, message_text, tool_calls
 from oaiproxy.config import Server
 from oaiproxy.endpoints.doors import Door
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.responses import PATH, Asked, parse
-from oaiproxy.endpoints.responses_encoding import encoder, usage_object
+from oaiproxy.endpoints.responses_encoding import ResponseEncoder, encoder, usage_object
 from oaiproxy.endpoints.responses_items import Item, listed, pack
 from oaiproxy.errors import ClientError
+from oaiproxy.eventlog import EventLog
 from oaiproxy.events import Usage
+from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
-from oaiproxy.middleware import RECORD, REQUEST_ID
+from oaiproxy.middleware import RECORD, REQUEST_ID, Record
+from oaiproxy.outlets import ClientOutlet, headers_of, stream_headers
 from oaiproxy.parameters import invalid_type, invalid_value, string
 from oaiproxy.responses_store import Kept, ResponseStore
 from oaiproxy.state import State
 
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Read: TypeAlias = Callable[[web.Request, Server], Awaitable[Json]]
-Answer: TypeAlias = Callable[[web.Request, State, Door, Call], Awaitable[web.StreamResponse]]
+Relayed: TypeAlias = Callable[[web.Request, State, Exchange], Awaitable[web.StreamResponse]]
+"""Makes the answer of an exchange."""
+
+
+class Answer(Protocol):
+    """Relays a call."""
+
+    async def __call__(
+        self, request: web.Request, state: State, door: Door, call: Call, relay: Relayed | None = None
+    ) -> web.StreamResponse:
+        """The answer."""
+        ...
+
 
 MAX_LISTED = 100
 """Items of one page."""
+MAX_DIGITS = 9
+"""Of an event's number."""
 PER_MESSAGE = 3
 """Tokens that a message takes beside its text, and the beginning of the answer."""
 
@@ -48,7 +66,7 @@ def routes(state: State, counted: Callable[[Handle], Handle], read: Read, answer
         web.post(PATH, counted(api.create)),
         web.post(f"{PATH}/compact", counted(api.compact)),
         web.post(f"{PATH}/input_tokens", counted(api.count)),
-        web.get(f"{PATH}/{{id}}", api.retrieve, allow_head=False),
+        web.get(f"{PATH}/{{id}}", counted(api.retrieve), allow_head=False),
         web.delete(f"{PATH}/{{id}}", api.delete),
         web.get(f"{PATH}/{{id}}/input_items", api.input_items, allow_head=False),
         web.post(f"{PATH}/{{id}}/cancel", api.cancel),
@@ -60,6 +78,7 @@ class Responses:
 
     def __init__(self, state: State, store: ResponseStore, read: Read, answer: Answer) -> None:
         self.store = store
+        self._background = Background(state, store)
         self._state = state
         self._read = read
         self._answer = answer
@@ -67,13 +86,25 @@ class Responses:
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Make a response. It is kept once it has ended as it should, just before its last bytes are written."""
         asked = self._asked(await self._read(request, self._state.server))
+        if asked.background:
+            self._background.admit()
+        encoders: list[ResponseEncoder] = []
 
         def make(call: Call, identity: Identity) -> Encoder:
             def keep(response: Item) -> None:
-                if asked.store:
+                if asked.store and not asked.background:
                     self.store.put(response, asked.history, listed(asked.items, f"{identity.token}i"))
 
-            return encoder(asked, identity, keep, time.time)
+            encoders.append(encoder(asked, identity, keep, time.time))
+            return encoders[0]
+
+        async def start(request: web.Request, state: State, exchange: Exchange) -> web.StreamResponse:
+            own = listed(asked.items, f"{exchange.identity.token}i")
+            record: Record = request[RECORD]
+            run = Run(encoders[0], asked.history, own, Record(record))
+            self._background.start(run, exchange)
+            outlet = ClientOutlet(request, state.server, headers_of(exchange))
+            return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
 
         door = Door(
             PATH,
@@ -82,25 +113,49 @@ class Responses:
             param=lambda call, name: asked.param(name),
             dropped=asked.dropped,
         )
-        return await self._answer(request, self._state, door, asked.call)
+        return await self._answer(request, self._state, door, asked.call, start if asked.background else None)
 
-    async def retrieve(self, request: web.Request) -> web.Response:
-        """A response that is kept, as it was."""
+    async def retrieve(self, request: web.Request) -> web.StreamResponse:
+        """A response that is kept, as it was, or that is being made, as it stands; or its events, if it has some."""
+        name = request.match_info["id"]
+        run = self._background.runs.get(name)
+        log = self._kept(request).events if run is None else run.log
         if request.query.get("stream", "").lower() == "true":
-            message = "Unsupported value for 'stream': only responses made in the background can be streamed again."
+            return await self._replay(request, log)
+        return _json(request, self._kept(request).response if run is None else jsontext.dump(run.response))
+
+    async def _replay(self, request: web.Request, log: EventLog | None) -> web.StreamResponse:
+        """The events after one, those to come among them."""
+        if log is None:
+            message = "Unsupported value for 'stream': only responses made with both 'background' and 'stream' have it."
             raise ClientError(message, param="stream", code="unsupported_value")
-        return _json(request, self._kept(request).response)
+        after = request.query.get("starting_after", "-1")
+        if after != "-1" and not (after.isascii() and after.isdigit() and len(after) <= MAX_DIGITS):
+            raise invalid_value("starting_after", "use the sequence_number of an event")
+        number = int(after) + 1
+        if number < log.first:
+            raise invalid_value("starting_after", f"events before {log.first} are not kept any more")
+        if number > log.following:
+            raise invalid_value("starting_after", f"the last event so far is {log.following - 1}")
+        identity = str(request[RECORD]["request_id"])
+        return await log.follow(number, ClientOutlet(request, self._state.server, stream_headers(identity)))
 
     async def delete(self, request: web.Request) -> web.Response:
-        """Forget a response."""
-        self._kept(request)
+        """Forget a response; one that is being made is broken off."""
         name = request.match_info["id"]
-        self.store.delete(name)
+        run = self._background.runs.get(name)
+        if run is None:
+            self._kept(request)
+            self.store.delete(name)
+        else:
+            run.forgotten = True
+            await run.cancel()
         return _json(request, jsontext.dump({"id": name, "object": "response", "deleted": True}))
 
     async def input_items(self, request: web.Request) -> web.Response:
         """What a response answered, the latest first, in pages."""
-        items = self._kept(request).input_items()
+        run = self._background.runs.get(request.match_info["id"])
+        items = self._kept(request).input_items() if run is None else [*run.before, *run.own]
         limit, order = request.query.get("limit", "20"), request.query.get("order", "desc")
         if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(MAX_LISTED))) or not (
             1 <= int(limit) <= MAX_LISTED
@@ -121,9 +176,15 @@ class Responses:
         return _json(request, jsontext.dump(made | {"first_id": ends[0], "last_id": ends[1]}))
 
     async def cancel(self, request: web.Request) -> web.Response:
-        """Refused: only what runs in the background can be cancelled."""
-        self._kept(request)
-        raise ClientError("Cannot cancel a synchronous response.")
+        """Break off what is made in the background; what has ended stays as it is."""
+        run = self._background.runs.get(request.match_info["id"])
+        if run is not None:
+            await run.cancel()
+            return _json(request, jsontext.dump(run.response))
+        kept = self._kept(request)
+        if not kept.background:
+            raise ClientError("Cannot cancel a synchronous response.")
+        return _json(request, kept.response)
 
     async def count(self, request: web.Request) -> web.Response:
         """How many tokens a request would take."""
@@ -160,7 +221,11 @@ class Responses:
         name = body.get("previous_response_id")
         if name is None:
             return ()
-        kept = self.store.get(string(name, "previous_response_id"))
+        run = self._background.runs.get(string(name, "previous_response_id"))
+        kept = self.store.get(name)
+        status = "in_progress" if run is not None else kept.status if kept is not None else ""
+        if status in ("in_progress", "failed", "cancelled"):
+            raise invalid_value("previous_response_id", f"its status is '{status}'")
         if kept is None:
             raise ClientError(
                 f"Previous response with id '{name[:80]}' not found.",

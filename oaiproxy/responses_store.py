@@ -1,13 +1,14 @@
-"""The responses that are kept for `previous_response_id`: in memory, a bounded number of them, for a bounded time."""
+"""The responses that are kept after their end: in memory, a bounded number of them, for a bounded time."""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oaiproxy import jsontext
+from oaiproxy.eventlog import EventLog
 from oaiproxy.jsontext import Json
 
 
@@ -21,11 +22,16 @@ class Kept:
     expires: float
     ids: tuple[str, ...]
     """Those of its own items: the ids of others are the client's, and anybody can guess them."""
+    status: str = "completed"
+    background: bool = False
+    events: EventLog | None = field(default=None, repr=False)
+    """What was streamed of it, if it is to be streamed again."""
 
     @property
     def size(self) -> int:
         """Bytes."""
-        return len(self.response) + len(self.input) + len(self.output)
+        events = 0 if self.events is None else self.events.bytes
+        return len(self.response) + len(self.input) + len(self.output) + events
 
     def input_items(self) -> list[Json]:
         """The items that it answered."""
@@ -56,7 +62,13 @@ class ResponseStore:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def put(self, response: dict[str, Json], before: Sequence[Json], own: Sequence[Json]) -> None:
+    def put(
+        self,
+        response: dict[str, Json],
+        before: Sequence[Json],
+        own: Sequence[Json],
+        events: EventLog | None = None,
+    ) -> None:
         """Keep a response that answered items of its `own` after those that were there `before`."""
         output = response["output"]
         ids = tuple(item["id"] for item in output)
@@ -66,7 +78,12 @@ class ResponseStore:
             jsontext.dump(output),
             self._clock() + self._seconds,
             ids,
+            response.get("status", "completed"),
+            response.get("background", False),
+            events,
         )
+        if kept.size > self._size:
+            kept = replace(kept, events=None)
         if kept.size > self._size or not self._count:
             return
         name = response["id"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -36,7 +37,9 @@ class State:
     clocks: set[Clock] = field(default_factory=set)
     """Those of the replies that backends are sending."""
     background: set[asyncio.Task[None]] = field(default_factory=set)
-    """Calls that outlive their requests, for a short time."""
+    """What outlives its request: calls, for a short time, and responses that are made in the background."""
+    unattended: list[Callable[[bool], None]] = field(default_factory=list)
+    """Each breaks off what outlives its request: that for which nobody waits, or all of it if it is told so."""
 
     async def resolve(self, model: str) -> Mapping:
         """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
@@ -50,6 +53,8 @@ class State:
 
     async def drain(self, seconds: float, grace: float = 1.0) -> None:
         """Let what is under way finish for so long; then break it off, with an error that says why."""
+        for break_off in self.unattended:
+            break_off(False)
         for patience in (seconds, grace):
             if self.active:
                 with suppress(TimeoutError):
@@ -57,7 +62,12 @@ class State:
                         await self.idle.wait()
             for clock in tuple(self.clocks):
                 clock.interrupt()
-        if self.background:
-            _, late = await asyncio.wait(self.background, timeout=grace)
-            for task in late:
-                task.cancel()
+        for break_off in self.unattended:
+            break_off(True)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + grace
+        while self.background and (left := end - loop.time()) > 0:  # what is broken off may tell its backend so
+            await asyncio.wait(self.background, timeout=left)
+            await asyncio.sleep(0)
+        for task in self.background:
+            task.cancel()

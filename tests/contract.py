@@ -283,10 +283,16 @@ def _completions(payloads: list[Any]) -> Iterator[str]:
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
 
-def _responses(payloads: list[Any]) -> Iterator[str]:
+def _resumed(payloads: list[Any]) -> Iterator[str]:
+    """The events of a response from one on."""
+    events = [payload for payload in payloads if payload != "[DONE]"]
+    yield from _responses(payloads, events[0].get("sequence_number", 0) if events else 0)
+
+
+def _responses(payloads: list[Any], first: int = 0) -> Iterator[str]:
     """The events of a response."""
     events = [payload for payload in payloads if payload != "[DONE]"]
-    for number, event in enumerate(events):
+    for number, event in enumerate(events, first):
         kind = event.get("type")
         if kind not in event_schemas() and STRICT.is_dir():
             yield f"there is no event {kind!r}"
@@ -294,9 +300,9 @@ def _responses(payloads: list[Any]) -> Iterator[str]:
         if event.get("sequence_number") != number:
             yield f"event {number} has the sequence_number {event.get('sequence_number')!r}"
         yield from errors(f"ResponseStreamEvent:{kind}", event)
-        if kind in _TERMINAL and any(not is_error(later) for later in events[number + 1 :]):
+        if kind in _TERMINAL and any(not is_error(later) for later in events[number + 1 - first :]):
             yield f"something follows {kind}"
-    if events and not is_error(events[0]) and events[0].get("type") != "response.created":
+    if events and not first and not is_error(events[0]) and events[0].get("type") != "response.created":
         yield "the first event is not response.created"
 
 
@@ -354,7 +360,7 @@ PLACES = (
     Place("responses/input_tokens", method="POST"),
     Place("responses/[^/]+/input_items", "ResponseItemList", method="GET"),
     Place("responses/[^/]+/cancel", "Response", method="POST"),
-    Place("responses/[^/]+", "Response", _responses, "GET"),
+    Place("responses/[^/]+", "Response", _resumed, "GET"),
     Place("responses/[^/]+", method="DELETE"),
     Place("models", "ListModelsResponse", method="GET"),
     Place("models/.+", "Model", method="GET"),

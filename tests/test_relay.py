@@ -28,7 +28,7 @@ from scripted import (
 )
 
 from oaiproxy.endpoints import chat
-from oaiproxy.relay import HeldResponse
+from oaiproxy.outlets import HeldResponse
 
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 WHOLE = answer({"text": "fine", "p": 1, "c": 2})

@@ -169,7 +169,7 @@ async def test_errors_name_the_clients_own_fields(url: str) -> None:
         ({"input": [user("a"), {"role": "user", "content": [audio]}]}, "input[1].content[0].type"),
         ({"input": "a", "temperature": 3}, "temperature"),
         ({"input": "a", "max_output_tokens": "x"}, "max_output_tokens"),
-        ({"input": "a", "background": True}, "background"),
+        ({"input": "a", "background": True, "store": False}, "background"),
         ({"input": [{"type": "telepathy"}]}, "input[0].type"),
         ({"input": "a", "n": 1, "text": {"format": {"type": "json_schema"}}}, "text.format.name"),
     ]

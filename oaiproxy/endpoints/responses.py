@@ -95,6 +95,11 @@ class Asked:
         """Whether the response is to be kept."""
         return self.call.sent.get("store") is not False
 
+    @property
+    def background(self) -> bool:
+        """Whether the client does not wait for the response."""
+        return self.call.sent.get("background") is True
+
     def param(self, name: str) -> str:
         """The client's name of a field that is named by chat's."""
         rest = ""
@@ -167,12 +172,11 @@ def _check(body: Mapping[str, Json]) -> None:
         if key in body:
             message = f"Unsupported parameter: '{key}' is not supported here: nothing of that kind is kept."
             raise ClientError(message, param=key, code="unsupported_parameter")
-    if boolean(body.get("background", False), "background"):
-        message = "Unsupported parameter: 'background' is not supported here; use 'stream' for long answers."
-        raise ClientError(message, param="background", code="unsupported_parameter")
+    background = boolean(body.get("background", False), "background")
     if string(body.get("truncation", "auto"), "truncation") not in ("auto", "disabled"):
         raise invalid_value("truncation", "use 'auto' or 'disabled'")
-    boolean(body.get("store", True), "store")
+    if not boolean(body.get("store", True), "store") and background:
+        raise invalid_value("background", "it needs 'store' to be true")
     string(body.get("previous_response_id", ""), "previous_response_id")
     integer(0, 1_000_000)(body.get("max_tool_calls", 0), "max_tool_calls")
     mapping(body.get("stream_options", {}), "stream_options")

@@ -27,13 +27,13 @@ def encoder(
     identity: Identity,
     keep: Keep = lambda response: None,
     clock: Callable[[], float] | None = None,
-) -> Encoder:
+) -> ResponseEncoder:
     """The encoder of the answer that was asked for; `clock` gives the seconds since 1970 at its end."""
     made = StreamEncoder if asked.call.stream else WholeEncoder
     return made(asked, identity, keep, clock or (lambda: identity.now))
 
 
-class _Response(Encoder):
+class ResponseEncoder(Encoder):
     """The response object as it grows."""
 
     wants_usage = True
@@ -41,8 +41,10 @@ class _Response(Encoder):
     def __init__(self, asked: Asked, identity: Identity, keep: Keep, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._asked = asked
+        self.ended: Item | None = None
+        """The response, once it has ended in whatever way."""
         self._keep = keep
-        self._id = f"resp_{identity.token}"
+        self.id = f"resp_{identity.token}"
         self._created = identity.created
         self._model = asked.call.model
         custom = frozenset(tool["name"] for tool in asked.tools if tool["type"] == "custom")
@@ -62,19 +64,19 @@ class _Response(Encoder):
         reason = INCOMPLETE.get(self.output.reason) if self.output.reason else None
         ended = status in ("completed", "incomplete")
         made: Item = {
-            "id": self._id,
+            "id": self.id,
             "object": "response",
             "created_at": self._created,
             "status": status,
             "completed_at": int(self._clock()) if status == "completed" else None,
-            "background": False,
+            "background": asked.background,
             "error": error,
             "incomplete_details": {"reason": reason} if ended and reason else None,
             "instructions": body.get("instructions"),
             "max_output_tokens": body.get("max_output_tokens"),
             "max_tool_calls": body.get("max_tool_calls"),
             "model": self._model,
-            "output": self.output.items if ended or error else [],
+            "output": self.output.items if status != "in_progress" else [],
             "parallel_tool_calls": body.get("parallel_tool_calls", True),
             "previous_response_id": body.get("previous_response_id"),
             "prompt_cache_key": body.get("prompt_cache_key"),
@@ -103,11 +105,29 @@ class _Response(Encoder):
 
     def _ended(self, usage: Usage | None) -> Item:
         made = self.object("incomplete" if self.output.reason in INCOMPLETE else "completed", usage)
+        self.ended = made
         self._keep(made)
         return made
 
+    def open(self) -> bytes:
+        """The bytes that can be written before the backend said anything."""
+        return b""
 
-class WholeEncoder(_Response):
+    def fail(self, error: ApiError) -> bytes:
+        """The response ends as one that failed; the bytes that tell of it."""
+        rename(error, self._asked)
+        self.output.abandon()
+        self.ended = self.object("failed", error={"code": _code(error), "message": error.message})
+        return b""
+
+    def cancel(self) -> bytes:
+        """The response ends as one that was cancelled; the bytes that tell of it."""
+        self.output.abandon()
+        self.ended = self.object("cancelled")
+        return b""
+
+
+class WholeEncoder(ResponseEncoder):
     """One response object."""
 
     content_type = JSON
@@ -123,7 +143,7 @@ class WholeEncoder(_Response):
         return jsontext.dump(self._ended(usage))
 
 
-class StreamEncoder(_Response):
+class StreamEncoder(ResponseEncoder):
     """A stream of events, the last of which holds the whole response."""
 
     content_type = EVENT_STREAM
@@ -136,26 +156,32 @@ class StreamEncoder(_Response):
     def feed(self, event: Event) -> bytes:
         """The events that an event makes; with the first of them the response is there."""
         told = self._feed(event)
-        return self._opening() + b"".join(map(self._event, told)) if told else b""
+        return self.open() + b"".join(map(self._event, told)) if told else b""
 
     def close(self, usage: Usage | None) -> bytes:
         """The event that ends the stream."""
         made = self._ended(usage)
-        return self._opening() + self._event({"type": f"response.{made['status']}", "response": made})
+        return self.open() + self._event({"type": f"response.{made['status']}", "response": made})
 
     def fail(self, error: ApiError) -> bytes:
         """The response that failed, and the error: some clients know the one, some the other."""
-        rename(error, self._asked)
-        self.output.abandon()
-        made = self.object("failed", error={"code": _code(error), "message": error.message})
+        super().fail(error)
         told: Told = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
         return (
-            self._opening()
-            + self._event({"type": "response.failed", "response": made})
+            self.open()
+            + self._event({"type": "response.failed", "response": self.ended})
             + self._event(told | error.body())
         )
 
-    def _opening(self) -> bytes:
+    def cancel(self) -> bytes:
+        """An error, for the API has no event of this: without one, clients would take the stream for complete."""
+        super().cancel()
+        error = ApiError("The response was cancelled.", code="response_cancelled")
+        told: Told = {"type": "error", "code": error.code, "message": error.message, "param": None}
+        return self.open() + self._event(told | error.body())
+
+    def open(self) -> bytes:
+        """The events that begin the stream, if it has not begun."""
         if self._number:
             return b""
         made = self.object("in_progress")

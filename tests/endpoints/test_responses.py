@@ -100,7 +100,7 @@ def test_what_cannot_be_had_is_named_as_dropped() -> None:
         ({"model": None}, "model", "missing_required_parameter"),
         ({"model": 1}, "model", "invalid_type"),
         ({"instructions": 1}, "instructions", "invalid_type"),
-        ({"background": True}, "background", "unsupported_parameter"),
+        ({"background": True, "store": False}, "background", "invalid_value"),
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "p"}}, "prompt", "unsupported_parameter"),
         ({"max_output_tokens": 0.5}, "max_output_tokens", "invalid_type"),
