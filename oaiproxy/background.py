@@ -139,7 +139,7 @@ class Background:
             told = run.encoder.cancel()
         response = run.response
         if run.log is not None:
-            run.log.add(told, last=True)
+            run.log.add(told, last=True, broken=response["status"] in ("failed", "cancelled"))
         self._state.background.discard(task)
         del self.runs[run.encoder.id]
         if not run.forgotten:

@@ -25,6 +25,7 @@ class EventLog:
         self.followers = 0
         """How many follow the stream now."""
         self._limit = limit
+        self._broken = False
         self._events: list[bytes] = []
         self._news = asyncio.Event()
 
@@ -33,14 +34,14 @@ class EventLog:
         """The number of the event that comes next."""
         return self.first + len(self._events)
 
-    def add(self, data: bytes, *, last: bool = False) -> None:
-        """Keep whole events."""
+    def add(self, data: bytes, *, last: bool = False, broken: bool = False) -> None:
+        """Keep whole events. A stream that is `broken` ends for its followers without the body's end."""
         events = data.split(END)[:-1]
         self._events += events
         self.bytes += len(data)
         if self.bytes > self._limit:
             self._forget()
-        self.ended = self.ended or last
+        self.ended, self._broken = last, broken
         self._news.set()
         self._news = asyncio.Event()
 
@@ -57,7 +58,7 @@ class EventLog:
                 if some:
                     await outlet.write(b"".join(event + END for event in some))
                 elif self.ended:
-                    return await outlet.end(b"")
+                    return await (outlet.break_off(b"") if self._broken and outlet.begun else outlet.end(b""))
                 else:
                     await self._news.wait()
         finally:

@@ -213,7 +213,7 @@ def _stream(sent: Sent, place: Place | None) -> Iterator[str]:
         yield "a stream that failed has a clean end"
     if not failed and not sent.ended and not sent.broken:
         yield "a stream was broken off without a word"
-    marked = place.stream not in (_responses, _sound)
+    marked = place.stream not in (_responses, _resumed, _sound)
     if marked and sent.ended and sent.size <= LARGEST and not failed and payloads[-1:] != ["[DONE]"]:
         yield "the last event is not [DONE]"
 
@@ -306,7 +306,7 @@ def _responses(payloads: list[Any], first: int = 0) -> Iterator[str]:
         yield "the first event is not response.created"
 
 
-_USAGE = dict.fromkeys(("input_tokens", "output_tokens", "total_tokens"), {"type": "integer", "minimum": 0})
+_USAGE = {key: {"type": "integer", "minimum": 0} for key in ("input_tokens", "output_tokens", "total_tokens")}
 EVENTS: Mapping[str, Mapping[str, Any]] = {
     "speech.audio.delta": {"audio": {"type": "string"}},
     "speech.audio.done": {"usage": {"type": "object", "required": list(_USAGE), "properties": _USAGE}},

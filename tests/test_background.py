@@ -11,7 +11,21 @@ import openai
 import pytest
 from conftest import Proxy
 from responding import ask, check_sequence, rules_mapping, text_of, told, valid
-from scripted import GONE, REQUEST, RST, Backend, Client, answer, chunk, event, mapping, request, settled, stream_head
+from scripted import (
+    GONE,
+    REQUEST,
+    RST,
+    Backend,
+    Client,
+    answer,
+    chunk,
+    event,
+    fetch,
+    mapping,
+    request,
+    settled,
+    stream_head,
+)
 
 from oaiproxy.app import Running
 
@@ -69,8 +83,9 @@ async def test_it_is_answered_at_once_and_found_later(proxy: Proxy) -> None:
             assert done.usage.total_tokens == 5
             await settled(lambda: not running.state.background)
             assert await client.responses.cancel(begun.id) == done
-            await client.responses.create(model="m", input="two", previous_response_id=begun.id)
-    assert "said" in backend.requests[1].json["prompt"]
+            on = await client.responses.create(model="m", input="two", previous_response_id=begun.id)
+            items = await client.responses.input_items.list(on.id)
+            assert [item.content[0].text for item in items.data] == ["two", "said", "one"]  # type: ignore[union-attr]
 
 
 async def test_a_running_response_is_not_pushed_out(proxy: Proxy) -> None:
@@ -137,7 +152,7 @@ async def test_a_failure_is_told_by_the_response(proxy: Proxy, fields: Any) -> N
         running = await proxy(mapping(backend.url))
         async with client_of(running) as client:
             if fields:
-                _, events, _ = await ask(f"{running.url}/v1", {**ASKED, **fields})
+                events = told((await fetch(running.url, request({**ASKED, **fields}, "/v1/responses"))).body)
                 assert [event["type"] for event in events[-2:]] == ["response.failed", "error"]
                 name = events[0]["response"]["id"]
             else:
@@ -145,6 +160,12 @@ async def test_a_failure_is_told_by_the_response(proxy: Proxy, fields: Any) -> N
             failed = await until(client, name, over)
             assert (failed.status, failed.error.code) == ("failed", "server_error")
             assert failed.error.message
+            if fields:
+                with pytest.raises(openai.APIError):
+                    [each async for each in await client.responses.retrieve(name, stream=True)]
+                number = events[-1]["sequence_number"]
+                rest = await client.responses.retrieve(name, stream=True, starting_after=number)
+                assert [each async for each in rest] == []
             await settled(lambda: not running.state.background)
             with pytest.raises(openai.BadRequestError):
                 await client.responses.create(model="m", input="two", previous_response_id=name)

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oaiproxy.eventlog import EventLog
 from oaiproxy.responses_store import ResponseStore
 
 
@@ -55,6 +56,19 @@ def test_what_is_too_large_is_not_kept() -> None:
     put(store, "b", text="x" * 1000)
     assert store.get("a") is not None
     assert store.get("b") is None
+
+
+async def test_events_that_are_too_many_are_left_out() -> None:
+    """The response itself is kept."""
+    store = ResponseStore(10, 1000, 60)
+    for count, found in ((10, True), (500, False)):
+        log = EventLog()
+        log.add(b"data: x\n\n" * count, last=True)
+        store.put({"id": "a", "output": []}, [], [], log)
+        kept = store.get("a")
+        assert kept is not None
+        assert (kept.events is log) == found
+        assert store.bytes == kept.size <= 1000
 
 
 def test_nothing_can_be_kept() -> None:

@@ -1,0 +1,57 @@
+"""Promises of `oaiproxy.outlets`: an answer leaves whole or as a stream; one that broke off has no clean end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+from scripted import Client, request
+from support import listening
+
+from oaiproxy.config import Server
+from oaiproxy.middleware import RECORD, Record
+from oaiproxy.outlets import SMALL, ClientOutlet, stream_headers
+
+EVENT = b"data: 1\n\n"
+
+
+async def sent(answer: Any, headers: dict[str, str]) -> Any:
+    """What a client gets of an answer."""
+
+    async def handle(asked: web.Request) -> web.StreamResponse:
+        asked[RECORD] = Record()
+        made: web.StreamResponse = await answer(ClientOutlet(asked, Server(), headers))
+        return made
+
+    app = web.Application()
+    app.router.add_get("/", handle)
+    async with listening(app) as url, await Client.connect(url) as client:
+        await client.send(request(None, "/", method="GET"))
+        return await client.answer()
+
+
+@pytest.mark.parametrize("size", [0, 5, SMALL, SMALL + 1])
+async def test_a_whole_answer(size: int) -> None:
+    """It says how long it is."""
+
+    async def answer(outlet: ClientOutlet) -> web.StreamResponse:
+        assert not outlet.begun
+        return await outlet.whole(b"x" * size)
+
+    wire = await sent(answer, {"Content-Type": "application/json"})
+    assert (wire.status, wire.body, wire.headers["content-length"]) == (200, b"x" * size, str(size))
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_stream(breaks: bool) -> None:
+    """Only one that did not break off has an end."""
+
+    async def answer(outlet: ClientOutlet) -> web.StreamResponse:
+        await outlet.write(EVENT)
+        assert outlet.begun
+        return await (outlet.break_off(EVENT) if breaks else outlet.end(EVENT))
+
+    wire = await sent(answer, stream_headers("req_1"))
+    assert (wire.body, wire.complete) == (2 * EVENT, not breaks)
+    assert wire.headers["x-request-id"] == "req_1"
