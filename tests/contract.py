@@ -189,6 +189,8 @@ def _stream(sent: Sent, place: Place | None) -> Iterator[str]:
         if not data.endswith(b"\n\n"):
             yield f"a write ends within an event: {data[-100:]!r}"
     text = sent.body.decode()
+    if not text and place.stream is _resumed:
+        return  # nothing followed the event that was named
     if sent.size > LARGEST:
         text = text[: text.rfind("\n\n") + 2]
     payloads: list[Any] = []
