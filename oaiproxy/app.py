@@ -24,7 +24,7 @@ from oaiproxy.handlers import routes
 from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
-from oaiproxy.middleware import boundary
+from oaiproxy.middleware import boundary, unreadable
 from oaiproxy.mock import answers, mock_app
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
@@ -35,6 +35,41 @@ MAX_SHOWN = 100
 """Models that are logged at the start."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
+
+
+class Connection(web.RequestHandler):
+    """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The library's answer, in our words."""
+        refused = super().handle_error(request, status, exc, message)
+        answer = unreadable(status, request.headers)
+        for name in refused.headers.keys() - {"Content-Type", "Content-Length"}:
+            answer.headers[name] = refused.headers[name]
+        answer.force_close()
+        return answer
+
+
+class Server(web.Server):
+    """A server of such connections."""
+
+    def __call__(self) -> web.RequestHandler:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """The library's runner, for that server."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = Server
+        return server
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +121,7 @@ async def serve(
         created = int(time.time())
         state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
         await _discover(ready, state, stack, created)
-        runner = web.AppRunner(
+        runner = Runner(
             create_app(state, middlewares),
             handler_cancellation=True,
             access_log=None,

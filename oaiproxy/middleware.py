@@ -98,6 +98,13 @@ def too_large() -> ClientError:
     return ClientError("The request body is too large.", status=413, code="request_too_large")
 
 
+def unreadable(status: int, headers: Mapping[str, str]) -> web.Response:
+    """What is told of a request that is no HTTP, or whose body is encoded in a way that nobody here knows."""
+    message = "The request could not be read." if status < 500 else "The proxy failed to handle the request."
+    error = ClientError(message, status=status, code="invalid_request") if status < 500 else ProxyError(message)
+    return error_response(error, request_id(headers))
+
+
 def report_bug(log: Log, identity: str, error: Exception) -> ProxyError:
     """Log an exception that nobody expected, without its text, which may be a client's; what the client is told."""
     log.write("error", "bug", request_id=identity, exception=type(error).__name__, where=_where(error))

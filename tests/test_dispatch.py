@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -211,6 +212,22 @@ async def test_a_bomb_is_refused_before_it_is_whole(proxy: Any) -> None:
     assert len(bomb) < 1 << 16
     wire = await fetch(running.url, request(bomb, "/chat/completions", headers={"Content-Encoding": "gzip"}))
     assert (wire.status, wire.error["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20000 + b"\r\n\r\n",
+        request(zlib.compress(b'{"model": "m"}')[:-6], headers={"Content-Encoding": "deflate"}),
+    ],
+)
+async def test_what_cannot_be_read_is_an_error_like_others(proxy: Any, sent: bytes) -> None:
+    """In JSON, with an id, and the connection is closed."""
+    wire = await fetch((await proxy(mapping("http://backend.test"))).url, sent)
+    assert (wire.status, wire.error["code"]) == (400, "invalid_request")
+    assert wire.headers["x-request-id"].startswith("req_")
 
 
 # OpenAI's own client for such paths
