@@ -60,6 +60,12 @@ def invalid_type(param: str, value: Json, wanted: str) -> ClientError:
     )
 
 
+def no_object(body: Json) -> ClientError:
+    """OpenAI's error for a body that is no object, which has no name of its own."""
+    message = f"Invalid type for the request body: expected an object, but got {kind(body)} instead."
+    return ClientError(message, code="invalid_type")
+
+
 def invalid_value(param: str, message: str) -> ClientError:
     """OpenAI's error for a value that the field does not take."""
     return ClientError(f"Invalid value for '{param}': {message}.", param=param, code="invalid_value")

@@ -28,7 +28,7 @@ from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import RECORD, REQUEST_ID, Record
 from oaiproxy.outlets import ClientOutlet, headers_of, stream_headers
-from oaiproxy.parameters import invalid_type, invalid_value, string
+from oaiproxy.parameters import invalid_value, no_object, string
 from oaiproxy.responses_store import Kept, ResponseStore
 from oaiproxy.state import State
 
@@ -217,7 +217,7 @@ class Responses:
     def _history(self, body: Json) -> Sequence[Item]:
         """What `previous_response_id` stands for."""
         if not isinstance(body, dict):
-            raise invalid_type("body", body, "an object")
+            raise no_object(body)
         name = body.get("previous_response_id")
         if name is None:
             return ()

@@ -11,13 +11,13 @@ from oaiproxy.endpoints.encoding import JSON, Encoder
 from oaiproxy.events import Event, Head, Result, Usage
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
-from oaiproxy.parameters import invalid_type, missing, read_fields, unknown_fields
+from oaiproxy.parameters import missing, no_object, read_fields, unknown_fields
 
 
 def read_call(endpoint: str, body: Json, required: str, default_model: str = "") -> Call:
     """A request as a call, its fields checked. Raises ClientError that names the field at fault."""
     if not isinstance(body, dict):
-        raise invalid_type("body", body, "an object")
+        raise no_object(body)
     table = INPUTS[endpoint]
     fields = read_fields(body, table)
     model = fields.get("model") or default_model

@@ -38,9 +38,11 @@ def boolean(value: Json, place: str) -> Json:
 
 
 def integer(value: Json, place: str) -> Json:
-    """An integer."""
+    """An integer, also written as `100.0`."""
     if isinstance(value, bool):
         raise fault(place, "Input should be a valid integer", "invalid_type")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return _of(int, value, place, "a valid integer")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from oaiproxy.jsontext import Json
-from oaiproxy.parameters import Field, invalid_type, missing, read_fields
+from oaiproxy.parameters import Field, missing, no_object, read_fields
 
 
 def read_body(body: Json, known: Mapping[str, Field]) -> tuple[dict[str, Json], dict[str, Json], str, bool, bool]:
@@ -14,7 +14,7 @@ def read_body(body: Json, known: Mapping[str, Field]) -> tuple[dict[str, Json], 
     Raises ClientError that names the field at fault.
     """
     if not isinstance(body, dict):
-        raise invalid_type("body", body, "an object")
+        raise no_object(body)
     fields = read_fields(body, known)
     model = fields.get("model")
     if not model:

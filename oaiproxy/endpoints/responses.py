@@ -23,6 +23,7 @@ from oaiproxy.parameters import (
     invalid_value,
     mapping,
     missing,
+    no_object,
     optional,
     required,
     string,
@@ -117,7 +118,7 @@ def parse(body: Json, history: Sequence[Item] = (), find: Find = lambda item_id:
     `history` is what `previous_response_id` stands for, `find` gives an item that is kept.
     """
     if not isinstance(body, dict):
-        raise invalid_type("body", body, "an object")
+        raise no_object(body)
     body = {key: value for key, value in body.items() if value is not None}
     _check(body)
     talk = Conversation(find)
