@@ -20,6 +20,7 @@ from oaiproxy.config import Config
 from oaiproxy.cors import Cors
 from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
+from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.handlers import routes
 from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
@@ -88,7 +89,8 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     cors = Cors(**server.cors)
     around = [*middlewares, boundary(state.log, cors)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
-    install(app, routes(state), cors, server.max_body)
+    errors = {door.path: door.error for door in DOORS.values()} | message_routes.ERRORS
+    install(app, routes(state), cors, server.max_body, errors)
     app.on_response_prepare.append(message_routes.name_request)
     return app
 

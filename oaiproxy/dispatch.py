@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 from aiohttp import HttpVersion11, hdrs, web
 
 from oaiproxy.cors import Cors
-from oaiproxy.middleware import RECORD, REQUEST_ID
+from oaiproxy.middleware import ERROR_BODY, RECORD, REQUEST_ID, ErrorBody
 from oaiproxy.paths import Table
 
 PROCESSING = "openai-processing-ms"
@@ -18,8 +19,17 @@ DEPLOYMENT = web.RequestKey("deployment", str)
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def install(app: web.Application, routes: Sequence[web.RouteDef], cors: Cors, max_body: int) -> None:
-    """Add the routes, and behind them one for all other paths, so that those cost the usual ones nothing."""
+def install(
+    app: web.Application,
+    routes: Sequence[web.RouteDef],
+    cors: Cors,
+    max_body: int,
+    errors: Mapping[str, ErrorBody] = MappingProxyType({}),
+) -> None:
+    """Add the routes, and behind them one for all other paths, so that those cost the usual ones nothing.
+
+    `errors` tells, by the paths of routes, how a method that they do not serve is refused.
+    """
     handlers: dict[str, dict[str, Handle]] = {}
     for route in routes:
         methods = handlers.setdefault(route.path, {})
@@ -50,6 +60,8 @@ def install(app: web.Application, routes: Sequence[web.RouteDef], cors: Cors, ma
             return web.Response(status=204, headers={"Allow": told, **cors.preflight(request.headers, told)})
         handler = methods.get(request.method)
         if handler is None:
+            if found.pattern in errors:
+                request[ERROR_BODY] = errors[found.pattern]
             raise web.HTTPMethodNotAllowed(request.method, allowed)
         request.match_info.clear()
         request.match_info.update(found.fields)

@@ -20,7 +20,7 @@ from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_large
-from oaiproxy.outlets import ClientOutlet, headers_of
+from oaiproxy.outlets import to_client
 from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
@@ -143,7 +143,7 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call, r
 
 async def _to_client(request: web.Request, state: State, exchange: Exchange) -> web.StreamResponse:
     """Ask the backend while the client waits."""
-    outlet = ClientOutlet(request, state.server, headers_of(exchange))
+    outlet = to_client(request, state.server, exchange)
     return await Relay(outlet, request[RECORD], state, exchange).run()
 
 

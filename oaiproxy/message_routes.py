@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from aiohttp import web
@@ -11,11 +11,13 @@ from oaiproxy import jsontext
 from oaiproxy.config import Server
 from oaiproxy.endpoints import messages
 from oaiproxy.jsontext import Json
-from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID
+from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, ErrorBody
 from oaiproxy.state import State
 
 COUNT = f"{messages.PATH}/count_tokens"
 THEIR_ID = "request-id"
+ERRORS: Mapping[str, ErrorBody] = {COUNT: messages.error}
+"""How this is told of errors."""
 Read: TypeAlias = Callable[[web.Request, Server], Awaitable[Json]]
 """What reads the body of a request."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 from aiohttp import web
@@ -59,14 +59,19 @@ class HeldResponse(web.StreamResponse):
 
 
 class ClientOutlet:
-    """The connection of the client that asked. Who writes waits for a slow client, though not for ever."""
+    """The connection of the client that asked. Who writes waits for a slow client, though not for ever.
 
-    def __init__(self, request: web.Request, server: Server, headers: Mapping[str, str]) -> None:
+    `headers` gives those of the answer once it begins: what a sound is, its backend says. `commented` is a stream of
+    events, where comments can stand.
+    """
+
+    def __init__(
+        self, request: web.Request, server: Server, headers: Callable[[], Mapping[str, str]], *, commented: bool
+    ) -> None:
         self._request = request
         self._write_timeout = server.write_timeout
         self._headers = headers
         self._response: HeldResponse | None = None
-        commented = headers["Content-Type"].startswith(EVENTS)
         self._heartbeat = Heartbeat(server.keepalive_comments if commented else 0, self._comment)
 
     @property
@@ -79,7 +84,7 @@ class ClientOutlet:
         self._heartbeat.event()
         response = self._response
         if response is None:
-            response = self._response = HeldResponse(headers=self._headers)
+            response = self._response = HeldResponse(headers=self._headers())
             await response.prepare(self._request)
         transport = self._request.transport
         if transport is None or (len(data) <= SMALL and transport.get_write_buffer_size() == 0):
@@ -101,7 +106,7 @@ class ClientOutlet:
 
     async def whole(self, data: bytes) -> web.StreamResponse:
         """The whole response, which the server sends where it is small."""
-        response = web.Response(body=data, headers=self._headers)
+        response = web.Response(body=data, headers=self._headers())
         if len(data) > SMALL:
             await response.prepare(self._request)
             await self._patiently(response.write_eof())
@@ -139,7 +144,13 @@ class ClientOutlet:
             raise ConnectionResetError("the client does not read") from None
 
 
-def headers_of(exchange: Exchange) -> dict[str, str]:
+def to_client(request: web.Request, server: Server, exchange: Exchange) -> ClientOutlet:
+    """The outlet of an exchange to the client that asked for it."""
+    commented = exchange.encoder.content_type.startswith(EVENTS)
+    return ClientOutlet(request, server, lambda: _headers(exchange), commented=commented)
+
+
+def _headers(exchange: Exchange) -> dict[str, str]:
     """The headers of an answer."""
     encoder, identity = exchange.encoder, exchange.identity.request_id
     headers = {"Content-Type": encoder.content_type, REQUEST_ID: identity}

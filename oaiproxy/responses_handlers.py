@@ -27,7 +27,7 @@ from oaiproxy.events import Usage
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import RECORD, REQUEST_ID, Record
-from oaiproxy.outlets import ClientOutlet, headers_of, stream_headers
+from oaiproxy.outlets import ClientOutlet, stream_headers, to_client
 from oaiproxy.parameters import invalid_value, no_object, string
 from oaiproxy.responses_store import Kept, ResponseStore
 from oaiproxy.state import State
@@ -103,7 +103,7 @@ class Responses:
             record: Record = request[RECORD]
             run = Run(encoders[0], asked.history, own, Record(record))
             self._background.start(run, exchange)
-            outlet = ClientOutlet(request, state.server, headers_of(exchange))
+            outlet = to_client(request, state.server, exchange)
             return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
 
         door = Door(
@@ -138,7 +138,8 @@ class Responses:
         if number > log.following:
             raise invalid_value("starting_after", f"the last event so far is {log.following - 1}")
         identity = str(request[RECORD]["request_id"])
-        return await log.follow(number, ClientOutlet(request, self._state.server, stream_headers(identity)))
+        outlet = ClientOutlet(request, self._state.server, lambda: stream_headers(identity), commented=True)
+        return await log.follow(number, outlet)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a response; one that is being made is broken off."""

@@ -53,3 +53,11 @@ async def test_answers_have_the_header(proxy: Any, streams: bool) -> None:
     assert b"Rome." in wire.body
     assert wire.body.endswith(b'event: message_stop\ndata: {"type":"message_stop"}\n\n') is streams
     assert (other.status, "request-id" in other.headers) == (200, False)
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens", "/messages/"])
+async def test_a_method_that_is_not_served(proxy: Any, path: str) -> None:
+    """Is refused in this API's shape, however the path is written."""
+    running = await proxy(mapping("http://backend.test"))
+    wire = await fetch(running.url, request(None, path, method="PUT"))
+    assert (wire.status, wire.json["type"], "request-id" in wire.headers) == (405, "error", True)

@@ -21,7 +21,7 @@ async def sent(answer: Any, headers: dict[str, str]) -> Any:
 
     async def handle(asked: web.Request) -> web.StreamResponse:
         asked[RECORD] = Record()
-        made: web.StreamResponse = await answer(ClientOutlet(asked, Server(), headers))
+        made: web.StreamResponse = await answer(ClientOutlet(asked, Server(), lambda: headers, commented=False))
         return made
 
     app = web.Application()
