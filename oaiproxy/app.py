@@ -89,7 +89,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     cors = Cors(**server.cors)
     around = [*middlewares, boundary(state.log, cors)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
-    errors = {door.path: door.error for door in DOORS.values()} | message_routes.ERRORS
+    errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
     install(app, routes(state), cors, server.max_body, errors)
     app.on_response_prepare.append(message_routes.name_request)
     return app

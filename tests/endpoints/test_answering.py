@@ -15,7 +15,7 @@ from oaiproxy.events import Head, Result, Usage
 @pytest.mark.parametrize(
     ("body", "param", "code"),
     [
-        ([], "body", "invalid_type"),
+        ([], None, "invalid_type"),
         ({"input": "a"}, "model", "missing_required_parameter"),
         ({"model": "", "input": "a"}, "model", "missing_required_parameter"),
         ({"model": "m", "input": None}, "input", "missing_required_parameter"),

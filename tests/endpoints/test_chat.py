@@ -60,9 +60,9 @@ ALLOWED = {
 }
 UNKNOWN = "invalid_value"
 MISTAKES: list[tuple[Any, str, str]] = [
-    ([], "body", "invalid_type"),
-    ("x", "body", "invalid_type"),
-    (None, "body", "invalid_type"),
+    ([], None, "invalid_type"),
+    ("x", None, "invalid_type"),
+    (None, None, "invalid_type"),
     ({}, "model", "missing_required_parameter"),
     (HI | {"model": ""}, "model", "missing_required_parameter"),
     (HI | {"model": 5}, "model", "invalid_type"),

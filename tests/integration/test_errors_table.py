@@ -82,7 +82,7 @@ TABLE: dict[str, Row] = {
     # 400, of the client's own making
     "bad JSON": Row(400, BAD, None, b"{oops}", says=UNREADABLE),
     "no JSON": Row(400, BAD, None, b"", says=UNREADABLE),
-    "a list": Row(400, BAD, "invalid_type", [], param="body"),
+    "a list": Row(400, BAD, "invalid_type", []),
     "model of a wrong type": wrong("model", model=5),
     "messages of a wrong type": wrong("messages", messages="hi"),
     "a message of a wrong type": wrong("messages[0]", messages=["hi"]),
