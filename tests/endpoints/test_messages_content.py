@@ -187,8 +187,8 @@ MISTAKES: list[tuple[Any, str]] = [
     ([user(document({"type": "url", "url": "x"}))], "messages.0.content.0.source.type: Input should be one of"),
     ([user({"type": "tool_result"})], "messages.0.content.0.tool_use_id: Field required"),
     (
-        [user({"type": "tool_result", "tool_use_id": "x", "content": [{"type": "tool_reference"}]})],
-        "messages.0.content.0.content.0.type: 'tool_reference' blocks",
+        [user({"type": "tool_result", "tool_use_id": "x", "content": [{"type": "server_tool_use"}]})],
+        "messages.0.content.0.content.0.type: 'server_tool_use' blocks",
     ),
     ([{"role": "assistant", "content": [PNG]}], "messages.0.content.0.type: 'image' blocks"),
     (
