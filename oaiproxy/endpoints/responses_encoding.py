@@ -80,9 +80,9 @@ class ResponseEncoder(Encoder):
             "parallel_tool_calls": body.get("parallel_tool_calls", True),
             "previous_response_id": body.get("previous_response_id"),
             "prompt_cache_key": body.get("prompt_cache_key"),
-            "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+            "reasoning": {key: _known(key, reasoning.get(key)) for key in ("effort", "summary")},
             "safety_identifier": body.get("safety_identifier"),
-            "service_tier": _TIERS.get(body.get("service_tier", "auto"), body.get("service_tier")),
+            "service_tier": _known("service_tier", body.get("service_tier")) or "default",
             "store": asked.store,
             "temperature": body.get("temperature", 1.0),
             "text": {"format": _told_format(text.get("format"))},
@@ -95,8 +95,8 @@ class ResponseEncoder(Encoder):
             "frequency_penalty": body.get("frequency_penalty", 0),
             "metadata": body.get("metadata", {}),
         }
-        if text.get("verbosity") is not None:
-            made["text"]["verbosity"] = text["verbosity"]
+        if verbosity := _known("verbosity", text.get("verbosity")):
+            made["text"]["verbosity"] = verbosity
         if "user" in body:
             made["user"] = body["user"]
         if usage is not None:
@@ -195,8 +195,17 @@ class StreamEncoder(ResponseEncoder):
         return b"event: " + str(told["type"]).encode() + b"\ndata: " + data + b"\n\n"
 
 
-_TIERS = {"auto": "default"}
-"""What becomes of a tier that leaves the choice."""
+_WORDS = {
+    "effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+    "summary": ("auto", "concise", "detailed"),
+    "verbosity": ("low", "medium", "high"),
+    "service_tier": ("default", "flex", "scale", "priority", "fast", "ultrafast"),
+}
+"""The words that a response can tell of: backends may take others, and a tier may leave the choice."""
+
+
+def _known(key: str, value: Json) -> Json:
+    return value if value in _WORDS[key] else None
 
 
 def usage_object(usage: Usage) -> dict[str, Json]:

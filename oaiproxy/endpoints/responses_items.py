@@ -334,6 +334,7 @@ def listed(items: Sequence[Item], token: str) -> list[Item]:
 
 
 def _listed(item: Item, name: str) -> Item:
+    item = _sent(item)
     kind = item.get("type") or "message"
     given = item.get("id")
     made = {**item, "type": kind, "id": given if isinstance(given, str) and given else f"{_PREFIXES[kind]}_{name}"}
@@ -348,9 +349,25 @@ def _listed(item: Item, name: str) -> Item:
         if item["role"] == "assistant":
             text = {"type": "output_text", "text": item["content"], "annotations": [], "logprobs": []}
         made["content"] = [text]
+    elif kind == "message":
+        made["content"] = [_listed_part(part) for part in item["content"]]
     return made
 
 
+def _listed_part(part: Item) -> Item:
+    """A part with what clients may leave out of it."""
+    return _LEFT_OUT.get(part["type"], {}) | _sent(part)
+
+
+def _sent(item: Item) -> Item:
+    """The item without nulls, which are what was not sent."""
+    return {key: value for key, value in item.items() if value is not None}
+
+
+_LEFT_OUT: dict[str, Item] = {
+    "output_text": {"annotations": [], "logprobs": []},
+    "input_image": {"detail": "auto"},
+}
 _EMPTY = {"function_call": ("arguments",), "custom_tool_call": ("input",)}
 _PREFIXES = {
     "message": "msg",

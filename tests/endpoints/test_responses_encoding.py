@@ -55,6 +55,13 @@ def test_the_format_is_told_with_its_schema() -> None:
     assert made["text"] == {"format": format_, "verbosity": "low"}
 
 
+def test_words_that_a_response_cannot_tell_of_are_left_out() -> None:
+    """Backends may take others than OpenAI."""
+    made = whole(text={"verbosity": "terse"}, reasoning={"effort": "huge", "summary": "x"}, service_tier="gold")
+    assert (made["reasoning"], made["service_tier"]) == ({"effort": None, "summary": None}, "default")
+    assert "verbosity" not in made["text"]
+
+
 def test_usage_has_all_of_its_details() -> None:
     """Zeros where nobody counted; none where there is none."""
     assert whole(Usage(1, 2, None, 1, 2))["usage"] == {

@@ -225,3 +225,15 @@ def test_a_list_of_items_has_ids_and_parts() -> None:
     assert made[0]["content"] == [{"type": "input_text", "text": "a"}]
     assert made[1]["content"] == [{"type": "output_text", "text": "b", "annotations": [], "logprobs": []}]
     assert (made[2]["arguments"], made[2]["status"], made[3]["summary"]) == ("", "completed", [])
+
+
+def test_parts_in_a_list_of_items_have_what_may_be_left_out() -> None:
+    """And no nulls, which are what was not sent."""
+    part = {"type": "output_text", "text": "b", "annotations": None, "x": 1}
+    image = {"type": "input_image", "image_url": "data:image/png;base64,aQ==", "file_id": None}
+    [made] = listed([{"role": "user", "content": [part, image], "phase": None}], "t")
+    assert made["content"] == [
+        {"type": "output_text", "text": "b", "annotations": [], "logprobs": [], "x": 1},
+        {"type": "input_image", "image_url": image["image_url"], "detail": "auto"},
+    ]
+    assert "phase" not in made
