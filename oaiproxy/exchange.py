@@ -116,8 +116,7 @@ class Exchange:
         """The replies of the calls so far, as the templates of later ones see them."""
         self._endpoint: Endpoint = endpoint
         self._terms: dict[tuple[Render | None, Render | None], Terms] = {}
-        emulated_stop = "stop" in here or cuts(call.endpoint, endpoint.reads)
-        self._cuts = emulated_stop and "stop" in self.call.fields
+        self._cuts = "stop" in self.call.fields and ("stop" in here or cuts(call.endpoint, endpoint.reads))
         self._custom = custom_tools(self.call) if "tools" in self.call.fields else frozenset()
         self._single = self.call.fields.get("parallel_tool_calls") is False
         self._operation, self.backend_streams = endpoint.operation(call.stream, self._variant.stream)

@@ -147,7 +147,7 @@ def unread_field(endpoint: str, name: str, reads: frozenset[str], overrides: Ove
     name = FORMER.get(name, name)
     key = _ON_THE_WIRE.get(name, name)
     found = _FIELDS[endpoint][key]
-    if is_read(reads, name, found) or _raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):
+    if is_read(reads, name, found) or is_raw(reads, key) or (endpoint not in INPUTS and key in NEVER_UNREAD):
         return None
     if endpoint in INPUTS and key in _DONE_HERE and found.unread is Unread.IGNORE:
         return overrides.named.get(key, found.unread)
@@ -166,7 +166,7 @@ def known_fields() -> dict[str, Field]:
 
 def is_read(reads: frozenset[str], key: str, found: Field) -> bool:
     """Whether templates read a field, by its name or from the raw body."""
-    return (found.name or key) in reads or _raw(reads, key)
+    return (found.name or key) in reads or is_raw(reads, key)
 
 
 def emulated(endpoint: str, reads: frozenset[str], emulates: frozenset[str]) -> frozenset[str]:
@@ -178,11 +178,6 @@ def emulated(endpoint: str, reads: frozenset[str], emulates: frozenset[str]) -> 
         for key in emulates & _FOR_INPUTS
         if key in INPUTS[endpoint] and not is_read(reads, key, INPUTS[endpoint][key])
     )
-
-
-def is_raw(reads: frozenset[str], key: str) -> bool:
-    """Whether templates read a field from the raw body."""
-    return _raw(reads, key)
 
 
 def leave_out_named(call: Call, names: Collection[str]) -> tuple[Call, tuple[str, ...]]:
@@ -216,7 +211,7 @@ def _with_messages(call: Call, messages: list[Message | None]) -> Call:
     return replace(call, messages=kept, request={**call.request, "messages": kept})
 
 
-def _raw(reads: frozenset[str], key: str) -> bool:
+def is_raw(reads: frozenset[str], key: str) -> bool:
     """Whether a field is read from the request's body as it came."""
     stripped = {f"request.!{key}", f"request.!{PICKED}"}
     return f"request.{key}" in reads or ("request.*" in reads and not reads & stripped)
@@ -225,10 +220,10 @@ def _raw(reads: frozenset[str], key: str) -> bool:
 def _check_forms(call: Call, reads: frozenset[str]) -> None:
     """Forms of fields that only the raw body holds: tools and choices that are no functions."""
     for index, tool in enumerate(call.fields.get("tools") or ()):
-        if tool["type"] != "function" and not _raw(reads, "tools"):
+        if tool["type"] != "function" and not is_raw(reads, "tools"):
             raise unsupported(f"tools[{index}].type", call.model)
     choice = call.fields.get("tool_choice")
-    if isinstance(choice, dict) and not _raw(reads, "tool_choice"):
+    if isinstance(choice, dict) and not is_raw(reads, "tool_choice"):
         custom = choice["type"] == "custom"
         if custom or (choice["type"] == "allowed_tools" and "tools" not in reads):
             raise unsupported("tool_choice.type", call.model)

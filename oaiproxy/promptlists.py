@@ -134,16 +134,13 @@ def as_chat_asks(call: Call, reads: frozenset[str], overrides: Overrides) -> tup
         return call, ()
     fields = {**call.fields, "logprobs": True}
     left: tuple[str, ...] = ()
-    if wanted:
+    if wanted and is_read(reads, _TOP, CHAT[_TOP]):
+        fields[_TOP] = wanted
+    elif wanted and not is_raw(reads, "logprobs"):
         unread = overrides.of(_TOP, CHAT[_TOP].unread)
-        if is_read(reads, _TOP, CHAT[_TOP]):
-            fields[_TOP] = wanted
-        elif is_raw(reads, "logprobs"):
-            pass
-        elif unread is Unread.REFUSE:
+        if unread is Unread.REFUSE:
             raise unsupported("logprobs", call.model, "it tells no likeliest tokens; 0 is what it can")
-        elif unread is Unread.DROP:
-            left = ("logprobs",)
+        left = ("logprobs",) if unread is Unread.DROP else ()
     return replace(call, fields=fields), left
 
 
