@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TypeAlias
 
 from oaiproxy.backends import Backend
+from oaiproxy.catalog import CATALOG
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
@@ -105,27 +106,6 @@ def check_mapping(
     return Checked(None if broken else mapping, tuple(findings))
 
 
-FIXES = {
-    "E201": "a template is text with `{{ expression }}` and `{% if ... %} ... {% endif %}` in it; close what is opened",
-    "E202": "the filters are those of the language's list, such as `default`, `join` and `json`",
-    "E203": "the names are those of the request, such as `prompt` and `messages`, and those of `$for` and `$let`",
-    "E204": "leave the attribute out, or read it from what has it",
-    "E205": "see the directives: `$for`, `$if`, `$match`, `$value`, `$merge` and `$let`",
-    "E206": "give it the arguments that it takes",
-    "E207": "use a filter instead: `{{ value | filter }}`",
-    "E208": "a literal key that begins with `$` is written `$$key`",
-    "E209": "the tests are such as `defined`, `none`, `string` and `number`",
-    "E210": "write one of the values that it can have, or leave the case out",
-    "E211": "templates and `${...}` stand in values only",
-    "E212": "write a number, or `~`",
-    "E213": "give the mapping the key that the name needs",
-    "E214": "name a chat template that there is",
-    "E301": "a selector is a path into the answer, such as `choices[0].text`",
-    "E302": "the functions are those of JMESPath, `concat`, `parse_json`, `from_base64` and those of the frame",
-}
-"""What helps against a finding that says nothing itself, by its code."""
-
-
 def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
     """The finding without what the environment brought into the template or selector: not even a part of it."""
     told = found.span is not None and found.code[1] in "23"
@@ -148,7 +128,7 @@ def _missing(fault: Fault, backend: Source) -> Diagnostic:
 
 
 def _helpful(found: Diagnostic) -> Diagnostic:
-    return found if found.label or found.help else replace(found, help=FIXES.get(found.code, ""))
+    return found if found.label or found.help else replace(found, help=CATALOG[found.code].fix)
 
 
 def _can_run(findings: Iterable[Diagnostic], unresolved: Iterable[Path]) -> bool:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 from oaiproxy import __version__
 from oaiproxy.cli.output import complain, discard_output
@@ -24,23 +25,28 @@ COMMANDS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands; of the others than `only`, if that is given, it knows the names alone.
+
+    So that no command's libraries are loaded for another.
+    """
     made = argparse.ArgumentParser(prog="oaiproxy", description="Let any OpenAI client talk to any LLM HTTP API.")
     made.add_argument("--version", action="version", version=f"oaiproxy {__version__}")
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        _arguments(name, command)
+        if only in (None, name):
+            _module(name).add_arguments(command)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     _secure_streams()
-    given = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        code = int(import_module(f"oaiproxy.cli.{given.command}").run(given))
+        given = parser(arguments[0] if arguments else "").parse_args(arguments)
+        code = int(_module(given.command).run(given))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -50,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complain(f"cannot print: {error.strerror}")
         return 1
     return code
+
+
+def _module(name: str) -> ModuleType:
+    return import_module(f"oaiproxy.cli.{name}")
 
 
 def _secure_streams() -> None:
@@ -65,45 +75,3 @@ def _secure_streams() -> None:
             setattr(sys, name, open(opened, "w" if number else "r"))  # noqa: SIM115 - for the life of the process
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _arguments(name: str, command: argparse.ArgumentParser) -> None:
-    """The arguments of a command; here, so that no command's libraries are loaded for another's help."""
-    if name == "serve":
-        command.add_argument("--config", default="config.yaml", help="configuration file (default: %(default)s)")
-        command.add_argument("--host", type=_host, help="address to listen on, over the configuration's")
-        command.add_argument(
-            "--port", type=_port, help="port to listen on, over the configuration's; 0 is any free one"
-        )
-    elif name == "check":
-        command.add_argument(
-            "paths", nargs="*", metavar="PATH", help="files, folders, or names of shipped mappings (default: mappings)"
-        )
-        command.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
-        command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
-    elif name == "describe":
-        command.add_argument("mapping", metavar="MAPPING", help="a mapping file, or the name of a shipped mapping")
-        command.add_argument(
-            "--model", default="", help="one of its models (default: those without words of their own)"
-        )
-        command.add_argument("--format", choices=("text", "json"), default="text", help="form of the table")
-    elif name == "mock":
-        command.add_argument("mapping", metavar="MAPPING", help="a mapping file, or the name of a shipped mapping")
-        command.add_argument(
-            "--host", type=_host, default="127.0.0.1", help="address to listen on (default: %(default)s)"
-        )
-        command.add_argument("--port", type=_port, default=8001, help="port to listen on (default: %(default)s)")
-    elif name == "healthcheck":
-        command.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="what to ask (default: %(default)s)")
-
-
-def _host(text: str) -> str:
-    if not text:  # which sockets take for all addresses
-        raise argparse.ArgumentTypeError("the address is empty (all are 0.0.0.0 or ::)")
-    return text
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a port (0 to 65535)")
-    return int(text)

@@ -17,6 +17,15 @@ from oaiproxy.reporters import summary
 DEFAULT_FOLDER = "mappings"
 
 
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    command.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files, folders, or names of shipped mappings (default: mappings)"
+    )
+    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
+    command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check or to read."""
     try:

@@ -6,11 +6,19 @@ import argparse
 import json
 import textwrap
 
+from oaiproxy.cli.arguments import add_mapping
 from oaiproxy.cli.loading import load_shown
 from oaiproxy.cli.output import complain
 from oaiproxy.features import features
 
 WIDTH = 100
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    add_mapping(command)
+    command.add_argument("--model", default="", help="one of its models (default: those without words of their own)")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the table")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from oaiproxy import __version__
 from oaiproxy.app import Running, serve
+from oaiproxy.cli.arguments import host, port
 from oaiproxy.cli.output import announce, cannot_listen, complain, refuse, report
 from oaiproxy.config import Config, read_config
 from oaiproxy.errors import MappingError
@@ -24,6 +25,13 @@ from oaiproxy.mapping import Mapping
 
 MAX_SHOWN = 20
 """Models that are named at the start."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    command.add_argument("--config", default="config.yaml", help="configuration file (default: %(default)s)")
+    command.add_argument("--host", type=host, help="address to listen on, over the configuration's")
+    command.add_argument("--port", type=port, help="port to listen on, over the configuration's; 0 is any free one")
 
 
 def run(arguments: argparse.Namespace) -> int:
