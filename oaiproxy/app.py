@@ -20,6 +20,7 @@ from oaiproxy.config import Config
 from oaiproxy.cors import Cors
 from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
+from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.handlers import routes
 from oaiproxy.loader import file_reader
@@ -90,8 +91,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     around = [*middlewares, boundary(state.log, cors)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
-    install(app, routes(state), cors, server.max_body, errors)
-    app.on_response_prepare.append(message_routes.name_request)
+    install(app, routes(state), cors, server.max_body, errors, {messages.error: messages.REQUEST_ID})
     return app
 
 

@@ -25,10 +25,12 @@ def install(
     cors: Cors,
     max_body: int,
     errors: Mapping[str, ErrorBody] = MappingProxyType({}),
+    ids: Mapping[ErrorBody, str] = MappingProxyType({}),
 ) -> None:
     """Add the routes, and behind them one for all other paths, so that those cost the usual ones nothing.
 
-    `errors` tells, by the paths of routes, how a method that they do not serve is refused.
+    `errors` tells, by the paths of routes, how a method that they do not serve is refused; `ids`, by how errors are
+    told, the further header in which those clients look for the request's id.
     """
     handlers: dict[str, dict[str, Handle]] = {}
     for route in routes:
@@ -71,11 +73,15 @@ def install(
 
     async def mark(request: web.Request, response: web.StreamResponse) -> None:
         """Give an answer that begins what every answer has."""
-        record = request.get(RECORD)
+        record, headers = request.get(RECORD), response.headers
         if record is not None:
-            response.headers[REQUEST_ID] = str(record["request_id"])
-            response.headers[PROCESSING] = str(round((time.perf_counter() - record.started) * 1000))
-        response.headers.update(cors.granted(request.headers.get("Origin")))
+            headers[REQUEST_ID] = identity = str(record["request_id"])
+            headers[PROCESSING] = str(round((time.perf_counter() - record.started) * 1000))
+            body = request.get(ERROR_BODY)
+            if body is not None and body in ids:
+                headers[ids[body]] = identity
+        if granted := cors.granted(request.headers.get("Origin")):
+            headers.update(granted)
 
     for path, methods in handlers.items():
         for method, handler in methods.items():

@@ -19,7 +19,7 @@ from oaiproxy.endpoints.models import encode_list
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
-from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, too_large
+from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, json_response, too_large
 from oaiproxy.outlets import to_client
 from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
@@ -40,7 +40,7 @@ def routes(state: State) -> list[web.RouteDef]:
     places = (*((route.method, route.path) for route in found), ("GET", "/openapi.json"))
 
     async def describe(request: web.Request) -> web.Response:
-        return _json(openapi.document(places), request)
+        return json_response(openapi.document(places))
 
     return [*found, web.get("/openapi.json", describe)]
 
@@ -68,20 +68,20 @@ def _endpoints(state: State) -> list[web.RouteDef]:
         return counted(lambda request: generate(request, state, door))
 
     async def list_models(request: web.Request) -> web.Response:
-        return _json(encode_list(state.routes.models()), request)
+        return json_response(encode_list(state.routes.models()))
 
     async def get_model(request: web.Request) -> web.Response:
         name = request.match_info["model"].rstrip("/")
-        return _json(jsontext.dump(state.routes.model(name)), request)
+        return json_response(jsontext.dump(state.routes.model(name)))
 
     async def live(request: web.Request) -> web.Response:
         request[RECORD].level = "debug"
-        return _json(b'{"status":"ok"}', request)
+        return json_response(b'{"status":"ok"}')
 
     async def ready(request: web.Request) -> web.Response:
         if state.ready:
             return await live(request)
-        response = _json(b'{"status":"unavailable"}', request)
+        response = json_response(b'{"status":"unavailable"}')
         response.set_status(503)
         return response
 
@@ -208,8 +208,3 @@ def _check_shape(body: Json) -> None:
         if not level:
             return
     raise ClientError(f"The JSON body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
-
-
-def _json(data: bytes, request: web.Request) -> web.Response:
-    identity = str(request[RECORD]["request_id"])
-    return web.Response(body=data, headers={"Content-Type": "application/json", REQUEST_ID: identity})

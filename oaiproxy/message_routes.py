@@ -1,4 +1,4 @@
-"""What the clients of `POST /v1/messages` expect beside it: a count of tokens, their header with the request's id."""
+"""What the clients of `POST /v1/messages` expect beside it: a count of tokens."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from oaiproxy import jsontext
 from oaiproxy.config import Server
 from oaiproxy.endpoints import messages
 from oaiproxy.jsontext import Json
-from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, REQUEST_ID, ErrorBody
+from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, ErrorBody, json_response
 from oaiproxy.state import State
 
 COUNT = f"{messages.PATH}/count_tokens"
-THEIR_ID = "request-id"
 ERRORS: Mapping[str, ErrorBody] = {COUNT: messages.error}
 """How this is told of errors."""
 Read: TypeAlias = Callable[[web.Request, Server], Awaitable[Json]]
@@ -33,13 +32,6 @@ def routes(state: State, read: Read) -> list[web.RouteDef]:
         await state.resolve(call.model)
         texts, rest = messages.estimated(call)
         counted = {"input_tokens": sum(await state.tokenizer.count(texts)) + rest}
-        headers = {"Content-Type": "application/json", REQUEST_ID: str(request[RECORD]["request_id"])}
-        return web.Response(body=jsontext.dump(counted), headers=headers)
+        return json_response(jsontext.dump(counted))
 
     return [web.post(COUNT, count_tokens)]
-
-
-async def name_request(request: web.Request, response: web.StreamResponse) -> None:
-    """Give an answer of the endpoint its clients' header of the request's id."""
-    if request.get(ERROR_BODY) is messages.error and REQUEST_ID in response.headers:
-        response.headers[THEIR_ID] = response.headers[REQUEST_ID]

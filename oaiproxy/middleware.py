@@ -54,6 +54,11 @@ def request_id(headers: Mapping[str, str]) -> str:
     return "req_" + os.urandom(16).hex()
 
 
+def json_response(data: bytes) -> web.Response:
+    """A whole answer that is JSON."""
+    return web.Response(body=data, headers={"Content-Type": "application/json"})
+
+
 def _openai_body(error: ApiError, identity: str) -> Json:
     return error.body()
 

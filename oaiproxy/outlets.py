@@ -13,7 +13,7 @@ from oaiproxy.config import Server
 from oaiproxy.endpoints.encoding import EVENT_STREAM
 from oaiproxy.exchange import Exchange
 from oaiproxy.heartbeat import Heartbeat
-from oaiproxy.middleware import RECORD, REQUEST_ID
+from oaiproxy.middleware import RECORD
 
 DROPPED = "x-oaiproxy-dropped"
 EVENTS = "text/event-stream"
@@ -151,17 +151,14 @@ def to_client(request: web.Request, server: Server, exchange: Exchange) -> Clien
 
 
 def _headers(exchange: Exchange) -> dict[str, str]:
-    """The headers of an answer."""
-    encoder, identity = exchange.encoder, exchange.identity.request_id
-    headers = {"Content-Type": encoder.content_type, REQUEST_ID: identity}
-    if encoder.streams:
-        headers = stream_headers(identity, encoder.content_type)
+    """The headers of an answer, beside those that every one has."""
+    encoder = exchange.encoder
+    headers = stream_headers(encoder.content_type) if encoder.streams else {"Content-Type": encoder.content_type}
     if exchange.dropped:
         headers[DROPPED] = ", ".join(exchange.dropped)
     return headers
 
 
-def stream_headers(identity: str, content_type: str = EVENT_STREAM) -> dict[str, str]:
-    """The headers of a stream, given the request's id."""
-    made = {"Content-Type": content_type, REQUEST_ID: identity}
-    return made | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+def stream_headers(content_type: str = EVENT_STREAM) -> dict[str, str]:
+    """The headers of a stream."""
+    return {"Content-Type": content_type, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

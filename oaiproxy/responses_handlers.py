@@ -26,7 +26,7 @@ from oaiproxy.eventlog import EventLog
 from oaiproxy.events import Usage
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsontext import Json
-from oaiproxy.middleware import RECORD, REQUEST_ID, Record
+from oaiproxy.middleware import RECORD, Record, json_response
 from oaiproxy.outlets import ClientOutlet, stream_headers, to_client
 from oaiproxy.parameters import invalid_value, no_object, string
 from oaiproxy.responses_store import Kept, ResponseStore
@@ -122,7 +122,7 @@ class Responses:
         log = self._kept(request).events if run is None else run.log
         if request.query.get("stream", "").lower() == "true":
             return await self._replay(request, log)
-        return _json(request, self._kept(request).response if run is None else jsontext.dump(run.response))
+        return json_response(self._kept(request).response if run is None else jsontext.dump(run.response))
 
     async def _replay(self, request: web.Request, log: EventLog | None) -> web.StreamResponse:
         """The events after one, those to come among them."""
@@ -137,8 +137,7 @@ class Responses:
             raise invalid_value("starting_after", f"events before {log.first} are not kept any more")
         if number > log.following:
             raise invalid_value("starting_after", f"the last event so far is {log.following - 1}")
-        identity = str(request[RECORD]["request_id"])
-        outlet = ClientOutlet(request, self._state.server, lambda: stream_headers(identity), commented=True)
+        outlet = ClientOutlet(request, self._state.server, stream_headers, commented=True)
         return await log.follow(number, outlet)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -151,7 +150,7 @@ class Responses:
         else:
             run.forgotten = True
             await run.cancel()
-        return _json(request, jsontext.dump({"id": name, "object": "response", "deleted": True}))
+        return json_response(jsontext.dump({"id": name, "object": "response", "deleted": True}))
 
     async def input_items(self, request: web.Request) -> web.Response:
         """What a response answered, the latest first, in pages."""
@@ -174,25 +173,25 @@ class Responses:
         page = items[: int(limit)]
         ends = [page[0]["id"], page[-1]["id"]] if page else ["", ""]
         made = {"object": "list", "data": page, "has_more": len(page) < len(items)}
-        return _json(request, jsontext.dump(made | {"first_id": ends[0], "last_id": ends[1]}))
+        return json_response(jsontext.dump(made | {"first_id": ends[0], "last_id": ends[1]}))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Break off what is made in the background; what has ended stays as it is."""
         run = self._background.runs.get(request.match_info["id"])
         if run is not None:
             await run.cancel()
-            return _json(request, jsontext.dump(run.response))
+            return json_response(jsontext.dump(run.response))
         kept = self._kept(request)
         if not kept.background:
             raise ClientError("Cannot cancel a synchronous response.")
-        return _json(request, kept.response)
+        return json_response(kept.response)
 
     async def count(self, request: web.Request) -> web.Response:
         """How many tokens a request would take."""
         asked = self._asked(await self._read(request, self._state.server))
         await self._state.resolve(asked.call.model)
         made = {"object": "response.input_tokens", "input_tokens": await self._tokens(asked)}
-        return _json(request, jsontext.dump(made))
+        return json_response(jsontext.dump(made))
 
     async def compact(self, request: web.Request) -> web.Response:
         """The user's messages as they are, and all else packed into one opaque item, from which it comes back whole."""
@@ -210,7 +209,7 @@ class Responses:
             "output": [*users, item],
             "usage": usage_object(Usage(await self._tokens(asked), 0)),
         }
-        return _json(request, jsontext.dump(made))
+        return json_response(jsontext.dump(made))
 
     def _asked(self, body: Json) -> Asked:
         return parse(body, self._history(body), self.store.item)
@@ -250,8 +249,3 @@ class Responses:
         if kept is None:
             raise ClientError(f"Response with id '{name[:80]}' not found.", status=404)
         return kept
-
-
-def _json(request: web.Request, data: bytes) -> web.Response:
-    headers = {"Content-Type": "application/json", REQUEST_ID: str(request[RECORD]["request_id"])}
-    return web.Response(body=data, headers=headers)

@@ -109,6 +109,8 @@ class Sender:
                     continue
                 if is_refused:
                     return incoming
+            if incoming.status < 400:
+                return incoming
             after = waiting_time(incoming.headers, time.time())
             wait = backend.retry.after_status(tries, incoming.status, after, random.random())
             if wait is None or _too_late(wait, deadline):

@@ -36,6 +36,8 @@ from oaiproxy.parameters import CHAT
 
 ENDPOINT = "messages"
 PATH = "/v1/messages"
+REQUEST_ID = "request-id"
+"""The header by which clients of this endpoint know a request."""
 MEDIA_TOKENS = 1600
 """What an image or a document is taken to cost where tokens are only estimated: about what the largest image does."""
 
