@@ -14,8 +14,8 @@ from oaiproxy.middleware import ERROR_BODY, RECORD, REQUEST_ID, ErrorBody
 from oaiproxy.paths import Table
 
 PROCESSING = "openai-processing-ms"
-DEPLOYMENT = web.RequestKey("deployment", str)
-"""The model that the path of a request names."""
+DEPLOYMENT = "deployment"
+"""In what a path matched: the model that it names."""
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -68,7 +68,7 @@ def install(
         request.match_info.clear()
         request.match_info.update(found.fields)
         if found.deployment is not None:
-            request[DEPLOYMENT] = found.deployment
+            request.match_info[DEPLOYMENT] = found.deployment
         return await handler(request)
 
     async def mark(request: web.Request, response: web.StreamResponse) -> None:

@@ -104,7 +104,7 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     request[ERROR_BODY] = door.error
     read = read_form if door.reads == "form" else read_json
     body = await read(request, state.server)
-    deployment = request.get(DEPLOYMENT)
+    deployment = request.match_info.get(DEPLOYMENT)
     if deployment is not None and isinstance(body, dict):
         body["model"] = deployment
     return await answer(request, state, door, door.parse(body))
