@@ -147,7 +147,7 @@ async def test_a_warning_is_printed_with_its_place_and_does_not_keep_from_servin
         service.signal(signal.SIGTERM)
         _, _, err = await service.end()
     assert err.startswith("warning[W301]: ")
-    assert "--> my.yaml:6:" in err
+    assert f"--> {tmp_path}/my.yaml:6:" in err
 
 
 @pytest.mark.parametrize("redirect", [">&-", pytest.param(">/dev/full", marks=needs_full_disk)])
@@ -291,7 +291,7 @@ def test_a_broken_mapping_is_refused_with_its_place_and_a_frame(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "error[E203]: unknown name `promt`",
-        "  --> my.yaml:14:19",
+        f"  --> {tmp_path}/my.yaml:14:19",
         "   |",
         '14 |       prompt: "{{ promt }}"                  # the text of the last message',
         "   |                   ^^^^^ did you mean `prompt`?",
