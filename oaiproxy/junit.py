@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape, quoteattr
 
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.reporters import text
@@ -122,15 +121,18 @@ def _element(case: _Case, file: str) -> str:
 _INVALID = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 does not have, not even escaped: https://www.w3.org/TR/xml/#charsets."""
 
+_TEXT = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
+_ATTRIBUTE = {**_TEXT, '"': "&quot;", "\n": "&#10;", "\t": "&#9;"}
+
 
 def _valid(text: str) -> str:
     return _INVALID.sub("\ufffd", text)
 
 
 def _text(shown: str) -> str:
-    return escape(_valid(shown), {"\r": "&#13;"})
+    return "".join(_TEXT.get(character, character) for character in _valid(shown))
 
 
 def _attribute(shown: str) -> str:
     """In quotes; line breaks escaped, or readers would take them for blanks."""
-    return quoteattr(_valid(shown), {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"})
+    return '"' + "".join(_ATTRIBUTE.get(character, character) for character in _valid(shown)) + '"'

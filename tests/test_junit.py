@@ -1,4 +1,4 @@
-"""Promises of `oaiproxy.junit`: XML that any reader takes, a suite for a file, a case for an example and for a stage."""
+"""Promises of `oaiproxy.junit`: XML that any reader takes, a suite for a file, a case for each stage and example."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from oaiproxy.catalog import CATALOG
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.junit import STAGES, Suite, junit
 
@@ -21,9 +22,7 @@ def read(*suites: Suite, strict: bool = False) -> ElementTree.Element:
         cases = each.findall(".//testcase")
         outcomes = {"tests": cases, **{f"{name}s": each.findall(f".//{name}") for name in ("failure", "error")}}
         outcomes["skipped"] = each.findall(".//skipped")
-        assert {name: each.get(name) for name in outcomes} == {
-            name: str(len(found)) for name, found in outcomes.items()
-        }
+        assert {name: each.get(name) for name in outcomes} == {name: str(len(each)) for name, each in outcomes.items()}
     return root
 
 
@@ -37,7 +36,9 @@ def finding(code: str, line: int, message: str = "m", severity: Severity = Sever
 
 def test_a_sound_file_has_passing_cases() -> None:
     """Of each stage that every file has, and of each example."""
-    assert outcomes(read(Suite("x.yaml", (), EXAMPLES))) == dict.fromkeys([*ALWAYS, "example: one", "example: two"], [])
+    made = outcomes(read(Suite("x.yaml", (), EXAMPLES)))
+    assert list(made) == [*ALWAYS, "example: one", "example: two"]
+    assert not any(made.values())
 
 
 def test_a_finding_fails_its_example_or_its_stage() -> None:
@@ -104,6 +105,4 @@ def test_all_else_comes_back(odd: str) -> None:
 
 def test_every_digit_of_the_catalog_is_a_stage() -> None:
     """No finding is lost."""
-    from oaiproxy.catalog import CATALOG
-
     assert {code[1] for code in CATALOG} <= STAGES.keys()

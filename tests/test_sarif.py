@@ -147,16 +147,14 @@ def test_a_warning_is_one() -> None:
     assert "locations" not in result
 
 
-@pytest.mark.parametrize(
-    "file", ["a b/ü#1.yaml", "100%.yaml", "a:b?.yaml", "<stdin>", "/tmp/x y.yaml", "caf\udce9.yaml"]
-)
+@pytest.mark.parametrize("file", ["a b/ü#1.yaml", "100%.yaml", "a:b?.yaml", "<stdin>", "/x y.yaml", "caf\udce9.yaml"])
 def test_a_file_is_a_reference_from_which_its_name_comes_back(file: str) -> None:
     """Relative, or absolute with its scheme; the first step of a relative one is never taken for a scheme."""
     [result] = run(Diagnostic("E101", "m", Span(file, 1, 1, 1, 2)))["results"]
     uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     parts = urlsplit(uri)
     assert parts.scheme == ("file" if file.startswith("/") else "")
-    assert not (parts.query or parts.fragment)
+    assert parts.query == parts.fragment == ""
     assert unquote(parts.path, errors="surrogateescape") == file
 
 
