@@ -14,6 +14,7 @@ from oaiproxy.catalog import CATALOG
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
+from oaiproxy.jsontext import Json
 from oaiproxy.layers import NO_BASES, Bases, attributed
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
@@ -111,8 +112,13 @@ def check_mapping(
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
     ]
-    models = tuple(mapping.models) if mapping is not None else ()
-    return Checked(None if broken else mapping, tuple(findings), models, tuple(_examples(document)), tried)
+    models, examples = _models(document.data.get("models")), tuple(_examples(document))
+    return Checked(None if broken else mapping, tuple(findings), models, examples, tried)
+
+
+def _models(given: Json) -> tuple[str, ...]:
+    """The names of models, as far as they can be told where something is wrong."""
+    return tuple(name for name in given if isinstance(name, str) and name) if isinstance(given, list | dict) else ()
 
 
 def _examples(document: Document) -> Iterator[tuple[str, Span]]:

@@ -323,6 +323,16 @@ def test_all_broken_mappings_are_told_in_one_run(tmp_path: Path, refused: Callab
     assert "--> two.yaml:" in err
 
 
+def test_a_broken_configuration_keeps_no_fault_of_its_mappings_back(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    """Both are told before anybody mends one."""
+    files(tmp_path, "mappings: [my.yaml]\nserver: {prot: 1}\n", my="oaiproxy: 1\n")
+    err = refused()
+    assert "--> config.yaml:2:10" in err
+    assert "--> my.yaml:1:1" in err
+
+
 def test_a_mapping_that_is_not_there_is_refused_at_its_place(tmp_path: Path, refused: Callable[..., str]) -> None:
     """The fault is the configuration's."""
     files(tmp_path, "mappings: [my.yaml, nowhere]\n")
