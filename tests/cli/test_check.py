@@ -340,9 +340,7 @@ def test_a_configuration_beside_its_mappings_tells_nothing_twice(
 # ---- standard input
 
 
-@pytest.mark.parametrize(
-    ("text", "code"), [(EXAMPLE, 0), (broken("unknown name"), 1), ("mappings: [nowhere.yaml]\n", 1)]
-)
+@pytest.mark.parametrize(("text", "code"), [(EXAMPLE, 0), (broken("unknown name"), 1), ("mappings: [no.yaml]\n", 1)])
 def test_a_mapping_is_read_from_standard_input(
     text: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -403,7 +401,7 @@ def test_the_report_for_junit(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["check", "--format", "junit", str(tmp_path)]) == 1
     printed = capsys.readouterr().out
     cases = {case.get("name"): case for case in ElementTree.fromstring(printed)[1]}
-    assert [name for name, case in cases.items() if len(case)] == ["example: one answer"]
+    assert [name for name, case in cases.items() if len(case)] == ["example: a whole answer"]
     assert "example: an error" in cases
     assert main(["check", "--junit", str(tmp_path / "out.xml"), str(tmp_path)]) == 1
     assert (tmp_path / "out.xml").read_text() == printed
