@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 from oaiproxy.backends import Backend
 from oaiproxy.catalog import CATALOG
-from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
+from oaiproxy.jsontext import Json
 from oaiproxy.layers import NO_BASES, Bases, attributed
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
@@ -60,6 +61,12 @@ class Checked:
 
     mapping: Mapping | None
     diagnostics: tuple[Diagnostic, ...]
+    models: tuple[str, ...] = ()
+    """Those of the mapping, also where something else in it is wrong."""
+    examples: tuple[tuple[str, Span], ...] = ()
+    """The names and places of its examples."""
+    tried: bool = False
+    """Whether these were run."""
 
 
 def check_mapping(
@@ -86,6 +93,7 @@ def check_mapping(
     invalid = validate(document, surroundings.schema)
     findings.extend(invalid)
     data = salvage(document, surroundings.schema) if invalid or document.unresolved else document.data
+    mapping, tried = None, False
     if data is not None:
         root = Source(document, (), data)
         mapping, more = compile_mapping(root, PurePath(file).stem)
@@ -96,14 +104,30 @@ def check_mapping(
             )
             mapping = replace(mapping, backend=backend)
             findings.extend(_missing(fault, root["backend"]) for fault in faults if environment)
-        if mapping is not None and _can_run(findings, document.unresolved):
+        tried = mapping is not None and _can_run(findings, document.unresolved)
+        if mapping is not None and tried:
             findings.extend(probe(mapping, root, thorough=thorough))
             findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
     ]
-    return Checked(None if broken else mapping, tuple(findings))
+    models, examples = _models(document.data.get("models")), tuple(_examples(document))
+    return Checked(None if broken else mapping, tuple(findings), models, examples, tried)
+
+
+def _models(given: Json) -> tuple[str, ...]:
+    """The names of models, as far as they can be told where something is wrong."""
+    return tuple(name for name in given if isinstance(name, str) and name) if isinstance(given, list | dict) else ()
+
+
+def _examples(document: Document) -> Iterator[tuple[str, Span]]:
+    """The names that a report has for examples, be they sound or not, and where they stand."""
+    listed = document.data.get("examples")
+    for index, example in enumerate(listed if isinstance(listed, list) else ()):
+        name = example.get("name") if isinstance(example, dict) else None
+        shown = name if isinstance(name, str) and name else f"example {index + 1}"
+        yield shown, document.span(("examples", index))
 
 
 def _discreet(found: Diagnostic, document: Document) -> Diagnostic:

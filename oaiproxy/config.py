@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from oaiproxy.bundled import bundled, mapping_path, shipped_mappings
-from oaiproxy.diagnostics import Diagnostic
-from oaiproxy.document import load_document
+from oaiproxy.composer import compose
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
+from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
-from oaiproxy.jsontext import parse
+from oaiproxy.jsontext import Json, parse
 from oaiproxy.loader import file_reader, read_text
-from oaiproxy.source import Source
-from oaiproxy.validation import validate
+from oaiproxy.nodes import MappingNode, SourceText
+from oaiproxy.validation import Schema, validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +57,99 @@ class Config:
     log_level: str = "info"
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of `mappings`: the name that it gives, the file, which exists, and where it stands."""
+
+    name: str
+    path: Path
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedConfig:
+    """The findings, the mappings that can be found, and the data if it is sound."""
+
+    data: Mapping[str, Any] | None
+    entries: Sequence[Entry]
+    diagnostics: Sequence[Diagnostic]
+
+
 def read_config(path: Path, environment: Mapping[str, str], *, host: str | None, port: int | None) -> Config:
     """Read a configuration file. Raises MappingError when it is not usable, OSError when it cannot be read."""
     text = read_text(path)
+    checked = check_config(text, path, environment)
+    if checked.data is None:
+        raise MappingError(checked.diagnostics, {str(path): text})
+    return make_config(checked.data, checked.entries, host=host, port=port)
+
+
+def check_config(
+    text: str, path: Path, environment: Mapping[str, str], *, name: str | None = None, asked: bool = True
+) -> CheckedConfig:
+    """Check a configuration, but not the mappings that it names; `name` is what findings call it.
+
+    Unless `asked`, variables and files that are not there are no findings.
+    """
     document, findings = load_document(
-        text, file=str(path), environment=environment, read_file=file_reader(path.parent)
+        text, file=name or str(path), environment=environment, read_file=file_reader(path.parent)
     )
-    if document is not None:
-        schema = parse(bundled("schemas").joinpath("config.schema.json").read_bytes())
-        findings.extend(validate(document, schema))
-    if document is None or findings:
-        raise MappingError(findings, {str(path): text})
-    root = Source(document, (), document.data)
-    mappings = [_mapping_file(child, path.parent, findings) for child in root["mappings"]]
-    if findings:
-        raise MappingError(findings, {str(path): text})
+    if not asked:
+        findings = [found for found in findings if not found.code.startswith("E6")]
+    if document is None:
+        return CheckedConfig(None, (), findings)
+    findings.extend(validate(document, config_schema()))
+    listed = document.data.get("mappings")
+    entries = []
+    for index, each in enumerate(listed if isinstance(listed, list) else ()):
+        if isinstance(each, str) and each and ("mappings", index) not in document.unresolved:
+            entry = Entry(each, mapping_path(each, path.parent), document.span(("mappings", index)))
+            if entry.path.is_file():
+                entries.append(entry)
+            else:
+                findings.append(_not_there(entry))
+    findings.sort(key=lambda found: position(found, document.file))
+    broken = any(found.severity is Severity.ERROR for found in findings)
+    return CheckedConfig(None if broken else document.data, entries, findings)
+
+
+def make_config(
+    data: Mapping[str, Any], entries: Sequence[Entry], *, host: str | None = None, port: int | None = None
+) -> Config:
+    """The configuration of sound data; the command line's host and port go over it."""
     return Config(
-        mappings=mappings,
-        server=_override(Server(**_plain(document.data.get("server"))), host, port),
-        limits=Limits(**_plain(document.data.get("limits"))),
-        log_level=(document.data.get("log") or {}).get("level", "info"),
+        mappings=[(entry.name, entry.path) for entry in entries],
+        server=_override(Server(**_plain(data.get("server"))), host, port),
+        limits=Limits(**_plain(data.get("limits"))),
+        log_level=(data.get("log") or {}).get("level", "info"),
     )
+
+
+def config_schema() -> Json:
+    """The JSON Schema of configurations."""
+    return parse(bundled("schemas").joinpath("config.schema.json").read_bytes())
+
+
+def is_config(text: str, name: str, schema: Schema) -> bool:
+    """Whether a file is meant for a configuration and not for a mapping, whose schema is given.
+
+    It is told by its keys, some of which may be misspelled; where they tell nothing, by the file's name.
+    """
+    if _VERSION.search(text):
+        return False
+    root, _ = compose(SourceText(name, text.removeprefix("\ufeff")))
+    keys = set(root.entries) if isinstance(root, MappingNode) else {found[1] for found in _KEY.finditer(text)}
+    if keys & {"oaiproxy", "mappings"}:
+        return "oaiproxy" not in keys
+    own, others = config_schema()["properties"], schema["properties"]
+    meant = [key if key in others else closest(key, {*own, *others}) for key in keys]
+    score = sum(key in own for key in meant) - sum(key in others for key in meant)
+    return score > 0 or (score == 0 and Path(name).name in CONFIG_NAMES)
+
+
+CONFIG_NAMES = ("config.yaml", "config.yml")
+_VERSION = re.compile(r"^\ufeff?[\"']?oaiproxy[\"']?[ \t]*:", re.MULTILINE)
+_KEY = re.compile(r"^\ufeff?[\"']?([A-Za-z_-]+)[\"']?[ \t]*:", re.MULTILINE)
 
 
 def _plain(block: dict[str, Any] | None) -> dict[str, Any]:
@@ -95,12 +169,7 @@ def _override(server: Server, host: str | None, port: int | None) -> Server:
     return Server(**given)
 
 
-def _mapping_file(source: Source, folder: Path, findings: list[Diagnostic]) -> tuple[str, Path]:
-    """The file that an entry of `mappings` names: beside the configuration, or one of those shipped."""
-    name = source.value
-    path = mapping_path(name, folder)
-    if not path.is_file():
-        known = ", ".join(shipped_mappings())
-        help_ = f"paths are relative to the configuration file; shipped mappings: {known}"
-        findings.append(Diagnostic("E603", f"there is no mapping file `{name}`", source.span(), help=help_))
-    return name, path
+def _not_there(entry: Entry) -> Diagnostic:
+    known = ", ".join(shipped_mappings())
+    help_ = f"paths are relative to the configuration file; shipped mappings: {known}"
+    return Diagnostic("E603", f"there is no mapping file `{entry.name}`", entry.span, help=help_)

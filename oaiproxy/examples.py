@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from difflib import get_close_matches
 from urllib.parse import quote
 
+from oaiproxy.answers import Answer as Answered
 from oaiproxy.bodies import content_type, decoded
 from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, did_you_mean
@@ -23,7 +24,7 @@ from oaiproxy.fan import split
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
-from oaiproxy.outcomes import Outcome, drive, from_error
+from oaiproxy.outcomes import Outcome, delivered, drive, from_error, told
 from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
 from oaiproxy.received import RECEIVED, plain
@@ -60,6 +61,11 @@ class _Run:
         self._answers: list[Answer] = []
         self._refusals: dict[bool, ApiError | None] = {}
         """Why nothing is sent for a client that streams, or not: the same however the answer comes."""
+        self._asked: dict[bool, Call] = {}
+        self._exchanges: dict[bool, Exchange] = {}
+        """One of each, of which the others are made."""
+        self._outcomes: dict[bytes, Outcome] = {}
+        """What is told by answers that went well."""
 
     def findings(self, read_file: Callable[[str], str], thorough: bool) -> Iterator[Diagnostic]:
         """All that is wrong with the example."""
@@ -210,8 +216,14 @@ class _Run:
             yield f"cut after byte {at}", call.stream, [data[:at], data[at:]]
 
     def _exchange(self, call: Call, streams: bool) -> Exchange:
-        encoder = DOORS[self._example.endpoint].encoder(replace(call, stream=streams), IDENTITY)
-        return Exchange(self._mapping, call, encoder, IDENTITY, self._example.headers)
+        if streams not in self._asked:
+            self._asked[streams] = replace(call, stream=streams)
+        encoder = DOORS[self._example.endpoint].encoder(self._asked[streams], IDENTITY)
+        if streams in self._exchanges:
+            return self._exchanges[streams].again(encoder)
+        made = Exchange(self._mapping, call, encoder, IDENTITY, self._example.headers)
+        self._exchanges[streams] = made
+        return made
 
     def _played(self, call: Call) -> Rehearsal:
         try:
@@ -239,7 +251,15 @@ class _Run:
         if exchange.flow is not None or split(exchange) is not None or draft_of(exchange) is not None:
             return rehearse(exchange, self._answers, pieces).outcome
         answer = self._answers[0]
-        return drive(exchange.reply(answer.status, answer.headers), pieces)
+        reply = exchange.reply(answer.status, answer.headers)
+        if isinstance(reply, Answered):
+            return drive(reply, pieces)
+        sent = delivered(reply, pieces)
+        if reply.fault is not None:
+            return told(sent, reply.fault, "", "")
+        if sent not in self._outcomes:
+            self._outcomes[sent] = told(sent, None, "", "")
+        return self._outcomes[sent]
 
     def _differs(self, code: str, what: str, found: Difference, *place: str | int, help_: str = "") -> Diagnostic:
         names = (*(step for step in place[1:] if isinstance(step, str)), *found.path)

@@ -153,6 +153,13 @@ class Exchange:
         made.replies, made._terms = EMPTY, {}
         return made
 
+    def again(self, encoder: Encoder) -> Exchange:
+        """The same exchange once more, for another answer, which the encoder writes."""
+        made = copy(self)
+        made.encoder = self.encoder.over(encoder) if isinstance(self.encoder, Echo) else encoder
+        made.replies, made._terms = EMPTY, {}
+        return made
+
     def backend_request(self) -> BackendRequest:
         """Render the request for the backend. Raises ClientError or ProxyError when it cannot be rendered."""
         return self.render(self._operation.request)

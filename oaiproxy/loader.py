@@ -36,7 +36,7 @@ def file_reader(folder: Path) -> Callable[[str], str]:
     return lambda name: read_text(folder / name)
 
 
-def _key(path: Path) -> str:
+def file_key(path: Path) -> str:
     """What tells a file from others, however it is named."""
     return str(path.resolve())
 
@@ -46,16 +46,27 @@ class Loader:
 
     def __init__(self, environment: Dict[str, str]) -> None:
         self.sources: dict[str, str] = {}
-        self._schema = mapping_schema()
-        self._environment = environment
+        self.schema = mapping_schema()
+        self.environment = environment
 
-    def check(self, path: Path, *, name: str | None = None, environment: bool = True, thorough: bool = True) -> Checked:
-        """Check a file; `name` is what findings call it. Raises OSError when it cannot be read."""
+    def check(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        text: str | None = None,
+        environment: bool = True,
+        thorough: bool = True,
+    ) -> Checked:
+        """Check a file; `name` is what findings call it, `text` what it holds where that is known.
+
+        Raises OSError when it cannot be read.
+        """
         shown = name or str(path)
-        text = read_text(path)
+        text = read_text(path) if text is None else text
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
-        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path), provide)
+        surroundings = Surroundings(self.schema, self.environment, reader, bases, file_key(path), provide)
         return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
 
     def _bases(self, folder: Path, shown: str) -> Bases:
@@ -66,7 +77,7 @@ class Loader:
             text = read_text(path)
             file = normpath(PurePath(shown).parent / name) if path == folder / name else str(path)
             self.sources[file] = text
-            return Base(file, _key(path), text, file_reader(path.parent), self._bases(path.parent, file))
+            return Base(file, file_key(path), text, file_reader(path.parent), self._bases(path.parent, file))
 
         return Bases(open_, shipped_mappings())
 
@@ -76,18 +87,11 @@ class Loader:
         """The mappings of these files, and the warnings. Raises MappingError when any of them is broken."""
         findings: list[Diagnostic] = []
         mappings: list[tuple[Mapping, Path]] = []
-        owners: dict[str, str] = {}
         for name, path in files:
             checked = self.check(path, name=name, environment=environment, thorough=False)
             findings.extend(checked.diagnostics)
-            if checked.mapping is None:
-                continue
-            mappings.append((checked.mapping, path))
-            for model in checked.mapping.models:
-                if model in owners:
-                    message = f"the model `{model}` of `{name}` is also one of `{owners[model]}`"
-                    findings.append(Diagnostic("E604", message, help="give it another name in one of them"))
-                owners.setdefault(model, name)
+            if checked.mapping is not None:
+                mappings.append((checked.mapping, path))
         if any(found.severity == "error" for found in findings):
             raise MappingError(findings, self.sources)
         return mappings, findings

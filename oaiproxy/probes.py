@@ -306,7 +306,7 @@ def _arrives(text: str, request: BackendRequest, *, blanks: bool = True) -> bool
     """
     if request.body is not None:
         leaves = list(texts(decoded(request.body, content_type(request.headers))))
-        if any(text in leaf for leaf in leaves):
+        if text in leaves or any(text in leaf for leaf in leaves):  # equal is fast, and usual
             return True
         if not blanks and any("".join(text.split()) in "".join(leaf.split()) for leaf in leaves):
             return True

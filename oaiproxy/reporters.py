@@ -1,4 +1,4 @@
-"""Diagnostics to a report: text for people, JSON for programs."""
+"""Diagnostics to a report: text for people, and other forms for programs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from oaiproxy import jsontext
+from oaiproxy.annotations import github
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.jsontext import Json
+from oaiproxy.sarif import sarif
 
 Reporter: TypeAlias = Callable[[Sequence[Diagnostic], Mapping[str, str], bool], str]
 """From diagnostics, the sources' texts by file name, and whether to colour, to a report without a final line break."""
@@ -49,7 +51,7 @@ def json(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], colour: 
     return jsontext.dump([_object(found) for found in diagnostics]).decode()
 
 
-REPORTERS: dict[str, Reporter] = {"text": text, "json": json}
+REPORTERS: dict[str, Reporter] = {"text": text, "json": json, "github": github, "sarif": sarif}
 
 
 def _object(found: Diagnostic) -> dict[str, Json]:

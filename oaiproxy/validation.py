@@ -10,10 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from jsonschema import Draft202012Validator
-from referencing import Registry
-
 from oaiproxy import jsontext
+from oaiproxy.acceptance import accepts
 from oaiproxy.diagnostics import Diagnostic, closest, did_you_mean
 from oaiproxy.document import Document, Path
 from oaiproxy.jsontext import Json
@@ -26,6 +24,8 @@ ValidationError: TypeAlias = Any
 
 def validate(document: Document, schema: Schema) -> list[Diagnostic]:
     """All findings. What follows from another finding is left out, as is what `${...}` could not resolve."""
+    if accepts(document.data, schema):
+        return []
     errors = [error for error in schema_errors(document.data, schema) if _path(error) not in document.unresolved]
     explain = _Explanation(document, schema, _misspelled(errors))
     findings: dict[tuple[object, ...], Diagnostic] = {}
@@ -41,6 +41,10 @@ _LEADING = re.compile(r"`(?:[^`\s]*[.\]])(?=[\w-]+`)")
 
 def schema_errors(data: Json, schema: Schema) -> Iterable[ValidationError]:
     """jsonschema's own errors. References in the schema are never fetched: there is an empty registry behind it."""
+    # Only what is broken needs it, and loading it takes longer than checking a mapping.
+    from jsonschema import Draft202012Validator
+    from referencing import Registry
+
     return Draft202012Validator(schema, registry=Registry()).iter_errors(data)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from support import ROOT
 
-from oaiproxy.config import Config, Limits, Server, read_config
+from oaiproxy.config import Config, Limits, Server, is_config, read_config
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
+from oaiproxy.loader import mapping_schema
 
 SCHEMA = json.loads((ROOT / "schemas/config.schema.json").read_text())
 
@@ -280,3 +281,30 @@ def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> N
     """The command says what to do."""
     with pytest.raises(FileNotFoundError):
         read_config(tmp_path / "config.yaml", {}, host=None, port=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "wanted"),
+    [
+        ("mappings: [a.yaml]\n", "my.yaml", True),
+        ("{mappings: [a.yaml]}\n", "my.yaml", True),
+        ("mapings: [a.yaml]\n", "my.yaml", True),
+        ("sever: {port: 1}\nlog: {level: info}\n", "my.yaml", True),
+        ("mappings: [a.yaml\n", "my.yaml", True),
+        ("mappings: [a.yaml]\noaiproxy: 1\n", "my.yaml", False),
+        ("\ufeffoaiproxy: 1\nmodels: [m]\n", "config.yaml", False),
+        ('{"oaiproxy": 1}\n', "config.yaml", False),
+        ("models: [m]\nbackend: {}\nchat: {}\n", "my.yaml", False),
+        ("models: [m]\nbackend: {}\nchat: {}\n", "config.yaml", False),
+        ("oaiprxy: 1\nmodles: [m]\n", "my.yaml", False),
+        ("x-note: 1\n", "my.yaml", False),
+        ("x-note: 1\n", "config.yml", True),
+        ("", "config.yaml", True),
+        ("", "my.yaml", False),
+        ("- a\n", "my.yaml", False),
+        ("\t", "my.yaml", False),
+    ],
+)
+def test_a_configuration_is_told_from_a_mapping(text: str, name: str, wanted: bool) -> None:
+    """By its keys, misspelled or not; by its name where these tell nothing."""
+    assert is_config(text, name, mapping_schema()) is wanted

@@ -59,15 +59,6 @@ def test_the_errors_of_all_files_come_together(tmp_path: Path) -> None:
     assert error.sources["three.yaml"] == broken
 
 
-def test_a_model_of_two_mappings_is_refused(tmp_path: Path) -> None:
-    """Both files are named; requests would go to either."""
-    files = write(tmp_path, one=SMALL % ("a, b", "k"), two=SMALL % ("c, b", "k"))
-    [found] = refused(Loader({}), files).diagnostics
-    assert found.code == "E604"
-    assert found.message == "the model `b` of `two.yaml` is also one of `one.yaml`"
-    assert found.help
-
-
 def test_the_environment_is_the_one_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not that of the process."""
     monkeypatch.setenv("KEY", "of-the-process")

@@ -5,64 +5,107 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from oaiproxy.bundled import mapping_path
+from oaiproxy.catalog import CATALOG
+from oaiproxy.checkup import CheckedFile, Checkup
 from oaiproxy.cli.output import complain, report, ships
-from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.cli.progress import Progress
+from oaiproxy.config import CONFIG_NAMES
+from oaiproxy.diagnostics import Diagnostic, Severity, did_you_mean
+from oaiproxy.junit import Suite, junit
 from oaiproxy.loader import Loader
-from oaiproxy.reporters import summary
+from oaiproxy.reporters import REPORTERS, summary
 
 DEFAULT_FOLDER = "mappings"
+STDIN = "-"
+FORMS = (*REPORTERS, "junit")
+SUMMED = {"text", "github"}
+"""Forms that people read, after which the summary stands."""
+RELATIVE = {"github", "sarif"}
+"""Forms whose readers know files by their paths in a repository."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     command.add_argument(
-        "paths", nargs="*", metavar="PATH", help="files, folders, or names of shipped mappings (default: mappings)"
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="files, folders, names of shipped mappings, or - for standard input (default: config.yaml and mappings)",
     )
-    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
+    command.add_argument("--format", choices=FORMS, default="text", help="form of the report")
+    command.add_argument("--junit", metavar="FILE", help="write a JUnit report to a file besides")
+    command.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
+    command.add_argument("--explain", metavar="CODE", help="say what a code of a finding means, and check nothing")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check or to read."""
-    try:
-        files = [file for name in arguments.paths or [DEFAULT_FOLDER] for file in _files(name)]
-    except FileNotFoundError as error:
-        complain(f"there is no file or folder `{error.filename}`{ships(error.filename) if arguments.paths else ''}")
+    if arguments.explain is not None:
+        return _explain(arguments)
+    checkup = Checkup(Loader(os.environ), environment=not arguments.no_env)
+    if not _gather(checkup, arguments.paths):
         return 2
-    except OSError as error:
-        complain(f"`{error.filename}` cannot be read: {error.strerror}")
-        return 2
-    if not files:
-        complain("there are no mapping files (*.yaml, *.yml) to check")
-        return 2
-    loader = Loader(os.environ)
-    findings: list[Diagnostic] = []
-    untried = unread = 0
+    with Progress(len(checkup.files), sys.stderr) as progress:
+        files = checkup.run(progress.step)
     for file in files:
-        try:
-            checked = loader.check(file, environment=not arguments.no_env)
-        except OSError as error:
-            complain(f"`{file}` cannot be read: {error.strerror}")
-            unread += 1
-        else:
-            findings.extend(checked.diagnostics)
-            untried += checked.mapping is not None and not checked.mapping.examples
-    report(findings, loader.sources, sys.stdout, arguments.format)
-    if arguments.format == "text":
-        count = len(files) - unread
-        plural = "" if count == 1 else "s"
-        told = f"{count} file{plural} checked: {summary(findings)}"
-        if untried:
-            which = "it has" if count == 1 else f"{untried} of them {'has' if untried == 1 else 'have'}"
-            told += f"; {which} no `examples`, so that no answer was tried"
-        print(told, file=sys.stderr if findings else sys.stdout)
-    if unread:
+        if file.unread:
+            complain(f"`{file.file}` cannot be read: {file.unread}")
+    findings = [found for file in files for found in file.diagnostics]
+    _print(arguments, files, findings, checkup.loader.sources)
+    if arguments.junit is not None and not _write(arguments, files, checkup.loader.sources):
         return 2
-    return 1 if any(found.severity is Severity.ERROR for found in findings) else 0
+    if any(file.unread for file in files):
+        return 2
+    return 1 if any(arguments.strict or found.severity is Severity.ERROR for found in findings) else 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    """Print what the catalog has of a code; 2 where there is no such code."""
+    if arguments.paths:
+        complain("`--explain` takes a code alone, and no files")
+        return 2
+    code = arguments.explain.upper()
+    kind = CATALOG.get(code)
+    if kind is None:
+        hint = did_you_mean(code, CATALOG) or "codes stand in findings, such as `error[E203]`"
+        complain(f"no finding has the code `{arguments.explain}`; {hint}")
+        return 2
+    severity = Severity.WARNING if code.startswith("W") else Severity.ERROR
+    print("\n".join([f"{severity}[{code}]: {kind.title}", *([f"help: {kind.fix}"] if kind.fix else [])]))
+    return 0
+
+
+def _gather(checkup: Checkup, names: Sequence[str]) -> bool:
+    """Take what is to be checked; whether there is something, which is complained of otherwise."""
+    try:
+        for name in names or _defaults():
+            if name == STDIN:
+                text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+                checkup.add(Path("<stdin>"), text=text)
+            else:
+                for path in _files(name):
+                    checkup.add(path)
+    except FileNotFoundError as error:
+        complain(f"there is no file or folder `{error.filename}`{ships(error.filename) if names else ''}")
+        return False
+    except OSError as error:
+        complain(f"`{error.filename or 'standard input'}` cannot be read: {error.strerror}")
+        return False
+    if not checkup.files:
+        complain("there are no mapping files (*.yaml, *.yml) to check")
+    return bool(checkup.files)
+
+
+def _defaults() -> list[str]:
+    """What is checked where nothing is named: the configuration that is here, and the folder of mappings."""
+    configs = [name for name in CONFIG_NAMES if Path(name).is_file()][:1]
+    return configs if configs and not Path(DEFAULT_FOLDER).is_dir() else [*configs, DEFAULT_FOLDER]
 
 
 def _files(name: str) -> Iterator[Path]:
@@ -76,3 +119,60 @@ def _files(name: str) -> Iterator[Path]:
         yield shipped
     else:
         raise FileNotFoundError(2, "no such file", name)
+
+
+def _print(
+    arguments: argparse.Namespace,
+    files: Sequence[CheckedFile],
+    findings: Sequence[Diagnostic],
+    sources: dict[str, str],
+) -> None:
+    """Print the report, and behind it the summary."""
+    if arguments.format == "junit":
+        sys.stdout.write(_junit(arguments, files, sources))
+    elif arguments.format in RELATIVE:
+        report(
+            [_relative(found) for found in findings],
+            {_inside(file): text for file, text in sources.items()},
+            sys.stdout,
+            arguments.format,
+        )
+    else:
+        report(findings, sources, sys.stdout, arguments.format)
+    if arguments.format in SUMMED:
+        print(_summed(files, findings), file=sys.stderr if findings else sys.stdout)
+
+
+def _summed(files: Sequence[CheckedFile], findings: Sequence[Diagnostic]) -> str:
+    count = sum(not file.unread for file in files)
+    untried = sum(file.mapping is not None and not file.mapping.examples for file in files)
+    told = f"{count} file{'' if count == 1 else 's'} checked: {summary(findings)}"
+    if untried:
+        which = "it has" if count == 1 else f"{untried} of them {'has' if untried == 1 else 'have'}"
+        told += f"; {which} no `examples`, so that no answer was tried"
+    return told
+
+
+def _relative(found: Diagnostic) -> Diagnostic:
+    return replace(found, span=replace(found.span, file=_inside(found.span.file))) if found.span else found
+
+
+def _inside(file: str) -> str:
+    """A file in the current folder by its path from there."""
+    path = Path(os.path.normpath(file))
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _junit(arguments: argparse.Namespace, files: Sequence[CheckedFile], sources: dict[str, str]) -> str:
+    suites = [Suite(file.file, file.diagnostics, file.examples, file.tried, file.unread) for file in files]
+    return junit(suites, sources, strict=arguments.strict)
+
+
+def _write(arguments: argparse.Namespace, files: Sequence[CheckedFile], sources: dict[str, str]) -> bool:
+    """Write the JUnit report; whether that could be done, which is complained of otherwise."""
+    try:
+        Path(arguments.junit).write_text(_junit(arguments, files, sources), encoding="utf-8")
+    except OSError as error:
+        complain(f"`{arguments.junit}` cannot be written: {error.strerror}")
+        return False
+    return True

@@ -24,8 +24,8 @@ def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
 
 
 def report(findings: Sequence[Diagnostic], sources: Mapping[str, str], stream: TextIO, form: str = "text") -> None:
-    """Print findings, if there are any; JSON is printed also when there are none."""
-    if findings or form == "json":
+    """Print findings, if there are any; what programs parse is printed also when there are none."""
+    if findings or form in ("json", "sarif"):
         print(REPORTERS[form](findings, sources, wants_colour(stream, os.environ)), file=stream)
 
 

@@ -12,16 +12,21 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from oaiproxy import __version__
 from oaiproxy.app import Running, serve
+from oaiproxy.checkup import Checkup
 from oaiproxy.cli.arguments import host, port
-from oaiproxy.cli.output import announce, cannot_listen, complain, refuse, report
-from oaiproxy.config import Config, read_config
-from oaiproxy.errors import MappingError
+from oaiproxy.cli.output import announce, cannot_listen, complain, report
+from oaiproxy.config import Config, make_config
+from oaiproxy.diagnostics import Severity
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
+from oaiproxy.reporters import summary
+
+Mappings: TypeAlias = Sequence[tuple[Mapping, Path]]
 
 MAX_SHOWN = 20
 """Models that are named at the start."""
@@ -36,25 +41,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve; 0 after a signal, 1 when the configuration, a mapping or the port is not usable."""
-    path = Path(arguments.config)
+    loaded = _load(Path(arguments.config), arguments.host, arguments.port)
+    if isinstance(loaded, int):
+        return loaded
+    config, mappings = loaded
     try:
-        config = read_config(path, os.environ, host=arguments.host, port=arguments.port)
-        loader = Loader(os.environ)
-        mappings, warnings = loader.load(config.mappings)
         factory = loop_factory(config.server.loop)
-    except MappingError as error:
-        refuse(error)
-        return 1
     except LoopError as error:
         complain(f"not started: {error}")
         return 1
-    except OSError as error:
-        if error.filename is not None and Path(error.filename) != path:
-            complain(f"not started: `{error.filename}` cannot be read: {error.strerror}")
-            return 1
-        complain(f"`{path}` cannot be read: {error.strerror}; name a file with `--config`")
-        return 2
-    report(warnings, loader.sources, sys.stderr)
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_serve(config, mappings))
@@ -63,7 +58,29 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
 
 
-async def _serve(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> int:
+def _load(path: Path, host: str | None, port: int | None) -> tuple[Config, Mappings] | int:
+    """The configuration and its mappings; an exit code where they are not usable, all that is wrong in any told."""
+    checkup = Checkup(Loader(os.environ), thorough=False)
+    checkup.add(path, config=True)
+    first, *named = checkup.run()
+    if first.config is None:
+        complain(f"`{path}` cannot be read: {first.unread}; name a file with `--config`")
+        return 2
+    findings = [found for file in (first, *named) for found in file.diagnostics]
+    unread = [file for file in named if file.unread]
+    broken = any(found.severity is Severity.ERROR for found in findings)
+    report(findings, checkup.loader.sources, sys.stderr)
+    for file in unread:
+        complain(f"not started: `{file.file}` cannot be read: {file.unread}")
+    if broken:
+        complain(f"not started: {summary(findings)}")
+    if broken or unread or first.config.data is None:
+        return 1
+    config = make_config(first.config.data, first.config.entries, host=host, port=port)
+    return config, [(file.mapping, file.path) for file in named if file.mapping is not None]
+
+
+async def _serve(config: Config, mappings: Mappings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

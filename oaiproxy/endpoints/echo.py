@@ -22,6 +22,10 @@ class Echo(Encoder):
         self._spoke: set[int] = set()
         self._refusals: dict[int, list[str]] = {}
 
+    def over(self, encoder: Encoder) -> Echo:
+        """Puts the same prompts before what another encoder writes."""
+        return Echo(encoder, self._prompts, self._width)
+
     @property
     def content_type(self) -> str:  # type: ignore[override]
         """That of the encoder, which may learn it late."""

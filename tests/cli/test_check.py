@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from commands import run
 from support import ROOT
 
+from oaiproxy.catalog import CATALOG
 from oaiproxy.cli import main
 
 EXAMPLE = (ROOT / "mappings/example.yaml").read_text()
@@ -187,13 +190,33 @@ def test_nothing_to_check_is_wrong_use(
     assert capsys.readouterr() == ("", f"oaiproxy: {complaint}\n")
 
 
-def test_without_a_path_there_must_be_a_folder_of_mappings(
+def test_without_a_path_there_must_be_something_to_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its name is told."""
+    """The name of what is missing is told."""
     monkeypatch.chdir(tmp_path)
     assert main(["check"]) == 2
     assert capsys.readouterr().err == "oaiproxy: there is no file or folder `mappings`\n"
+
+
+def test_without_a_path_the_configuration_and_the_folder_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whichever there is; what both name is checked once."""
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("mappings: [mappings/a.yaml, own.yaml]\n")
+    Path("own.yaml").write_text(SOUND.replace("your-model", "own"))
+    Path("mappings").mkdir()
+    for name in ("a", "b"):
+        Path(f"mappings/{name}.yaml").write_text(EXAMPLE)
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("4 files checked: no findings; 1 of them has no `examples`")
+    for path in Path("mappings").iterdir():
+        path.unlink()
+    Path("mappings").rmdir()
+    Path("config.yaml").write_text("mappings: [own.yaml]\n")
+    assert main(["check"]) == 0
+    assert capsys.readouterr().out.startswith("2 files checked: no findings; 1 of them has no `examples`")
 
 
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(
@@ -284,3 +307,158 @@ def test_a_report_is_printed_in_any_encoding(encoding: str, tmp_path: Path) -> N
     assert done.returncode == 1
     assert '"\\u65e5\\u672c {{ promt }}"' in done.stdout
     assert "Traceback" not in done.stderr
+
+
+# ---- configurations
+
+
+def test_a_configuration_is_checked_with_all_that_it_names(tmp_path: Path) -> None:
+    """Its findings first; files are named so that they are found from here."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/my.yaml").write_text(broken("unknown name"))
+    (tmp_path / "in/config.yaml").write_text("mappings:\n  - my.yaml\n  - example\nserver:\n  prot: 1\n")
+    done = run("check", "in/config.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    places = [line.partition("--> ")[2] for line in done.stdout.splitlines() if "-->" in line]
+    assert places == ["in/config.yaml:3:5", "in/config.yaml:5:3", "in/my.yaml:14:19"]
+    assert done.stderr == "3 files checked: 3 errors\n"
+
+
+def test_a_configuration_beside_its_mappings_tells_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder has both."""
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text("mappings: [my.yaml]\n")
+    Path("my.yaml").write_text(broken("unknown name"))
+    assert main(["check", ".", "my.yaml", "config.yaml"]) == 1
+    out, err = capsys.readouterr()
+    assert out.count("error[") == 1
+    assert err == "2 files checked: 1 error\n"
+
+
+# ---- standard input
+
+
+@pytest.mark.parametrize(("text", "code"), [(EXAMPLE, 0), (broken("unknown name"), 1), ("mappings: [no.yaml]\n", 1)])
+def test_a_mapping_is_read_from_standard_input(
+    text: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Or a configuration; findings call it `<stdin>`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert main(["check", "-", "-"]) == code
+    out, err = capsys.readouterr()
+    assert ("--> <stdin>:" in out) is bool(code)
+    assert (out + err).endswith(f"1 file checked: {'1 error' if code else 'no findings'}\n")
+
+
+def test_what_standard_input_names_is_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    Path("key.txt").write_text("k")
+    text = EXAMPLE.replace("${YOUR_API_KEY:-}", "${file:key.txt}")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert main(["check", "-"]) == 0
+
+
+# ---- reports for other programs
+
+
+def test_the_report_for_github(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On standard output, files by their paths from here however they were named; the summary is beside it."""
+    monkeypatch.chdir(tmp_path)
+    Path("my.yaml").write_text(broken("unknown name"))
+    assert main(["check", "--format", "github", str(tmp_path / "my.yaml")]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("::error file=my.yaml,line=14,endLine=14,col=19,endColumn=24,title=E203%3A ")
+    assert err == "1 file checked: 1 error\n"
+
+
+@pytest.mark.parametrize("name", ["wrong key", ""])
+def test_the_report_in_sarif(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One document, also of nothing."""
+    monkeypatch.chdir(tmp_path)
+    Path("my file.yaml").write_text(broken(name) if name else EXAMPLE)
+    assert main(["check", "--format", "sarif", str(tmp_path)]) == bool(name)
+    out, err = capsys.readouterr()
+    results = json.loads(out)["runs"][0]["results"]
+    uris = [result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for result in results]
+    assert uris == (["my%20file.yaml"] if name else [])
+    assert err == ""
+
+
+def test_the_report_for_junit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed, or written beside another report; a case fails, and the code is that of any report."""
+    (tmp_path / "a.yaml").write_text(EXAMPLE)
+    (tmp_path / "b.yaml").write_text(broken("example that fails"))
+    assert main(["check", "--format", "junit", str(tmp_path)]) == 1
+    printed = capsys.readouterr().out
+    cases = {case.get("name"): case for case in ElementTree.fromstring(printed)[1]}
+    assert [name for name, case in cases.items() if len(case)] == ["example: a whole answer"]
+    assert "example: an error" in cases
+    assert main(["check", "--junit", str(tmp_path / "out.xml"), str(tmp_path)]) == 1
+    assert (tmp_path / "out.xml").read_text() == printed
+    assert "error[E502]" in capsys.readouterr().out
+
+
+def test_a_report_that_cannot_be_written_is_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was found is printed all the same."""
+    (tmp_path / "a.yaml").write_text(broken("wrong key"))
+    assert main(["check", "--junit", str(tmp_path), str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "error[E101]" in out
+    assert f"oaiproxy: `{tmp_path}` cannot be written: Is a directory\n" in err
+
+
+# ---- other options
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1), (["--strict", "--format", "json"], 1)])
+def test_warnings_count_when_told_so(options: list[str], code: int, tmp_path: Path) -> None:
+    """For the exit code alone: they stay warnings."""
+    path = tmp_path / "my.yaml"
+    path.write_text(
+        SOUND.replace("    done: finished", "    done: finished\n    finish_reason: \"a == true && 'stop'\"")
+    )
+    assert main(["check", *options, str(path)]) == code
+    path.write_text(SOUND)
+    assert main(["check", *options, str(path)]) == 0
+
+
+@pytest.mark.parametrize("code", ["E203", "e203"])
+def test_a_code_is_explained(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what the catalog has of it."""
+    assert main(["check", "--explain", code]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("error[E203]: An unknown name\n")
+    assert CATALOG["E203"].fix in out
+    assert err == ""
+
+
+def test_a_warnings_code_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """As a warning."""
+    assert main(["check", "--explain", "W301"]) == 0
+    assert capsys.readouterr().out.startswith("warning[W301]: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["E2O3"], "no finding has the code `E2O3`; did you mean `E2"),
+        (["nonsense"], "no finding has the code `nonsense`; codes stand in findings, such as `error[E203]`"),
+        (["E203", "my.yaml"], "`--explain` takes a code alone, and no files"),
+    ],
+)
+def test_a_code_that_is_none_is_wrong_use(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one that is near."""
+    assert main(["check", "--explain", *arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"oaiproxy: {complaint}")

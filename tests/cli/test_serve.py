@@ -147,7 +147,7 @@ async def test_a_warning_is_printed_with_its_place_and_does_not_keep_from_servin
         service.signal(signal.SIGTERM)
         _, _, err = await service.end()
     assert err.startswith("warning[W301]: ")
-    assert "--> my.yaml:6:" in err
+    assert f"--> {tmp_path}/my.yaml:6:" in err
 
 
 @pytest.mark.parametrize("redirect", [">&-", pytest.param(">/dev/full", marks=needs_full_disk)])
@@ -291,7 +291,7 @@ def test_a_broken_mapping_is_refused_with_its_place_and_a_frame(tmp_path: Path) 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == [
         "error[E203]: unknown name `promt`",
-        "  --> my.yaml:14:19",
+        f"  --> {tmp_path}/my.yaml:14:19",
         "   |",
         '14 |       prompt: "{{ promt }}"                  # the text of the last message',
         "   |                   ^^^^^ did you mean `prompt`?",
@@ -321,6 +321,16 @@ def test_all_broken_mappings_are_told_in_one_run(tmp_path: Path, refused: Callab
     err = refused()
     assert "--> my.yaml:" in err
     assert "--> two.yaml:" in err
+
+
+def test_a_broken_configuration_keeps_no_fault_of_its_mappings_back(
+    tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    """Both are told before anybody mends one."""
+    files(tmp_path, "mappings: [my.yaml]\nserver: {prot: 1}\n", my="oaiproxy: 1\n")
+    err = refused()
+    assert "--> config.yaml:2:10" in err
+    assert "--> my.yaml:1:1" in err
 
 
 def test_a_mapping_that_is_not_there_is_refused_at_its_place(tmp_path: Path, refused: Callable[..., str]) -> None:

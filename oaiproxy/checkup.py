@@ -1,0 +1,106 @@
+"""Files to all that is wrong in them: configurations, the mappings that these name, and mappings by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os.path import normpath
+from pathlib import Path
+
+from oaiproxy.config import CheckedConfig, Entry, check_config, is_config
+from oaiproxy.diagnostics import Diagnostic, Span
+from oaiproxy.document import position
+from oaiproxy.loader import Loader, file_key, read_text
+from oaiproxy.mapping import Mapping
+
+
+@dataclass(slots=True)
+class CheckedFile:
+    """A file, as far as it has been checked."""
+
+    file: str
+    """What findings call it."""
+    path: Path
+    text: str = ""
+    unread: str = ""
+    """Why it could not be read, if that is so."""
+    config: CheckedConfig | None = None
+    mapping: Mapping | None = None
+    diagnostics: Sequence[Diagnostic] = ()
+    models: Sequence[str] = ()
+    examples: Sequence[tuple[str, Span]] = ()
+    tried: bool = False
+
+
+@dataclass(slots=True)
+class Checkup:
+    """Files by what tells them from others, in the order in which they were named: each is there once."""
+
+    loader: Loader
+    environment: bool = True
+    """Whether variables and files that are not there are findings."""
+    thorough: bool = True
+    """Whether examples are run in all ways in which their answers could come."""
+    files: dict[str, CheckedFile] = field(default_factory=dict)
+
+    def add(self, path: Path, *, shown: str = "", text: str | None = None, config: bool | None = None) -> None:
+        """Take a file, and what it names where it is a configuration; by default its text tells whether it is one."""
+        key = file_key(path)
+        if key in self.files:
+            return
+        file = self.files[key] = CheckedFile(shown or str(path), path)
+        try:
+            file.text = read_text(path) if text is None else text
+        except OSError as error:
+            file.unread = error.strerror or str(error)
+            return
+        if not (is_config(file.text, path.name, self.loader.schema) if config is None else config):
+            return
+        self.loader.sources[file.file] = file.text
+        file.config = check_config(file.text, path, self.loader.environment, name=file.file, asked=self.environment)
+        for entry in file.config.entries:
+            self.add(entry.path, shown=str(entry.path) if Path(entry.name).is_absolute() else normpath(entry.path))
+
+    def run(self, step: Callable[[str], None] = lambda _: None) -> list[CheckedFile]:
+        """Check all; `step` is told of each file before that."""
+        for file in self.files.values():
+            if file.unread:
+                continue
+            step(file.file)
+            if file.config is None:
+                self._check(file)
+        for file in self.files.values():
+            if file.config is not None:
+                findings = [*file.config.diagnostics, *self._conflicts(file.config.entries)]
+                file.diagnostics = sorted(findings, key=lambda found: position(found, file.file))
+        return list(self.files.values())
+
+    def _check(self, file: CheckedFile) -> None:
+        checked = self.loader.check(
+            file.path, name=file.file, text=file.text, environment=self.environment, thorough=self.thorough
+        )
+        file.mapping, file.diagnostics = checked.mapping, checked.diagnostics
+        file.models, file.examples, file.tried = checked.models, checked.examples, checked.tried
+
+    def _conflicts(self, entries: Sequence[Entry]) -> list[Diagnostic]:
+        """What is wrong with the mappings of one configuration together."""
+        findings: list[Diagnostic] = []
+        names: dict[str, str] = {}
+        owners: dict[str, str] = {}
+        for entry in entries:
+            key, name = file_key(entry.path), entry.name
+            file = self.files[key]
+            if file.config is not None:
+                message = f"`{name}` is a configuration, not a mapping"
+                findings.append(Diagnostic("E004", message, entry.span, "name the mappings that it names"))
+            elif key in names:
+                message = f"`{name}` is here twice" if names[key] == name else f"`{name}` is the same as `{names[key]}`"
+                findings.append(Diagnostic("E604", message, entry.span, "take it out: its models are known"))
+                continue
+            names[key] = name
+            for model in file.models:
+                if model in owners:
+                    message = f"the model `{model}` of `{name}` is also one of `{owners[model]}`"
+                    findings.append(Diagnostic("E604", message, entry.span, help="give it another name in one of them"))
+                owners.setdefault(model, name)
+        return findings
