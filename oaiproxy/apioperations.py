@@ -65,7 +65,7 @@ def choose(spec: Spec, wanted: str | None) -> Operation:
     if wanted is not None:
         return _wanted(known, wanted.strip())
     likely = [each for each in known if each.score >= LIKELY]
-    whole = [each for each in likely if not any(streams(other, each) for other in likely)]
+    whole = [each for each in likely if not any(streams(each, other) for other in likely)]
     if len(whole) == 1:
         return whole[0]
     if not likely:

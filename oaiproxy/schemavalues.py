@@ -207,7 +207,7 @@ class Values:
         kind = _kind(flat)
         if names and apiwords.PARAMETERS.get(plain(names[-1]), (0, None))[1] == ["END"]:
             return 2 if kind == "array" else 1
-        score = 2 if kind == "string" else 1
+        score = 4 if kind == "string" else 1
         for name, schema in mapping(flat.get("properties")).items():
             words = [each.lower() for each in _stated(schema) if isinstance(each, str)]
             if plain(name) in apiwords.ROLES:
@@ -215,7 +215,9 @@ class Values:
             elif name == "type":
                 score += 2 * any("text" in each for each in words)
             elif self.purpose is Purpose.ANSWER:
-                score += 1 if apiwords.text_score((*names, name)) else 0
+                score += bool(apiwords.text_score((*names, name)))
+            else:
+                score += plain(name) in apiwords.PROMPTS
         return score - 8 * bool(flat.get("deprecated"))
 
     def _roles(self) -> tuple[str, ...]:
@@ -365,7 +367,7 @@ class Values:
                 value = apiwords.PARAMETERS[name][1]
                 return value[0] if isinstance(value, list) else str(value)
             return _named(name)
-        if apiwords.FINISH.search(name):
+        if apiwords.FINISH.search(plain("".join(names[-2:]))):
             return "stop" if self.final else LEFT_OUT
         return Candidate.of(_named(name), _score(names, flat), given=False)
 
