@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from oaiproxy import apiwords, jsontext
 from oaiproxy.apioperations import Operation, parameters
 from oaiproxy.apispecs import Spec, SpecError, items, mapping, pointer
 from oaiproxy.apiwords import plain
+from oaiproxy.flatschemas import Purpose
 from oaiproxy.jsontext import Json
 from oaiproxy.nodes import short
 from oaiproxy.samples import Sample
-from oaiproxy.schemavalues import LEFT_OUT, Purpose, Values
+from oaiproxy.schemavalues import LEFT_OUT, Values
 
 LOCAL = "http://localhost:8000"
 """The server of a document that names none, which is what frameworks on one's own machine write."""
@@ -44,7 +45,7 @@ def call(spec: Spec, operation: Operation, server: str | None, notes: list[str])
 
     What a person should know is added to `notes`. Raises SpecError.
     """
-    values = Values(spec, Purpose.REQUEST, notes)
+    values = Values.of_document(spec, Purpose.REQUEST, notes)
     parts = _Parts(operation.path)
     key = "$" + key_name(spec)
     for parameter, place in parameters(spec, operation):
@@ -74,8 +75,8 @@ def streaming(sample: Json, spec: Spec, operation: Operation) -> Json:
 
 def _flag(spec: Spec, operation: Operation) -> str | None:
     """The property of the body that asks for the stream."""
-    schema, place = _body_schema(Values(spec, Purpose.REQUEST), operation)
-    properties = mapping(Values(spec, Purpose.REQUEST).flat(schema, place).get("properties"))
+    schema, place = _body_schema(Values.of_document(spec, Purpose.REQUEST), operation)
+    properties = mapping(Values.of_document(spec, Purpose.REQUEST).flat(schema, place).get("properties"))
     return next((name for name in properties if plain(name) in apiwords.STREAMS), None)
 
 
@@ -92,7 +93,7 @@ def _quoted(text: str) -> str:
 
 
 def _server(values: Values, operation: Operation, given: str | None) -> str:
-    spec = values.spec
+    spec = values.schemas.spec
     if spec.swagger:
         address = _swagger_server(spec, operation)
     else:
@@ -106,7 +107,9 @@ def _server(values: Values, operation: Operation, given: str | None) -> str:
         return address
     if address.startswith("//"):
         return "https:" + address
-    values.note(f"the document does not say where the API is: `{LOCAL}` is taken; change it, or give `--server`")
+    values.schemas.note(
+        f"the document does not say where the API is: `{LOCAL}` is taken; change it, or give `--server`"
+    )
     return urljoin(LOCAL, address if address.startswith("/") else "/")
 
 
@@ -202,7 +205,8 @@ def _credentials(spec: Spec, operation: Operation, parts: _Parts, key: str, note
                 _api_key(scheme, value, parts)
             case "http" | "basic":
                 kind = str(scheme.get("scheme", "basic")).lower()
-                parts.headers.setdefault("authorization", f"{kind.capitalize()} {value}")
+                shown = f"{value.removesuffix('_API_KEY')}_USER:{value.removesuffix('_API_KEY')}_PASSWORD"
+                parts.headers.setdefault("authorization", f"{kind.capitalize()} {shown if kind == 'basic' else value}")
                 if kind not in ("basic", "bearer"):
                     notes.append(f"the security scheme `{short(name)}` is `{short(kind)}`: it needs a mapping's `auth`")
             case "oauth2" | "openIdConnect":
@@ -230,7 +234,7 @@ def _api_key(scheme: dict[str, Json], value: str, parts: _Parts) -> None:
 
 def _body_schema(values: Values, operation: Operation) -> tuple[Json, str]:
     """The schema of the request's body."""
-    spec = values.spec
+    spec = values.schemas.spec
     if spec.swagger:
         for parameter, place in parameters(spec, operation):
             if parameter["in"] == "body":
@@ -259,7 +263,7 @@ def _preference(media: str) -> int:
 
 def _body(values: Values, operation: Operation, parts: _Parts) -> tuple[str, Json]:
     """The media type and the body."""
-    spec = values.spec
+    spec = values.schemas.spec
     if spec.swagger:
         consumes = items(operation.node.get("consumes")) or items(spec.data.get("consumes"))
         if parts.form:
@@ -275,7 +279,7 @@ def _body(values: Values, operation: Operation, parts: _Parts) -> tuple[str, Jso
     if isinstance(given, dict):
         body = _completed(values, given, schema, where)
     if body is LEFT_OUT:
-        raise SpecError("the request's body could not be made from its schema", where, "; ".join(values.notes))
+        raise SpecError("the request's body could not be made from its schema", where, "; ".join(values.schemas.notes))
     if media in ("*/*", "application/*"):
         media = "application/json"
     if media == FORM and isinstance(body, dict):
@@ -285,7 +289,9 @@ def _body(values: Values, operation: Operation, parts: _Parts) -> tuple[str, Jso
 
 def _completed(values: Values, given: dict[str, Json], schema: Json, place: str) -> dict[str, Json]:
     """The document's example with the parameters of generation that it leaves out."""
-    made = replace(values, notes=[]).of({**values.flat(schema, place), "example": None}, place)
+    made = Values.of_document(values.schemas.spec, Purpose.REQUEST).of(
+        {**values.flat(schema, place), "example": None}, place
+    )
     if not isinstance(made, dict):
         return given
     had = {apiwords.PARAMETERS[plain(name)][0] for name in given if plain(name) in apiwords.PARAMETERS}

@@ -25,7 +25,7 @@ _SAYS_TEXT = re.compile(
 )
 _SAYS_OTHER = re.compile(
     r"embed|image|audio|speech|transcri|translat|moderat|rerank|file|fine.?tun|batch|tokeni|token_count|count.?tokens|"
-    r"health|upload|login|feedback|train|classif|vector|assistant|thread|video|delete|list|cancel|status"
+    r"health|upload|login|feedback|train|classif|vector|assistant|thread|video|delete|list|cancel|status|realtime|session|compact|input_tokens|edit|eval|skill|key"
 )
 
 

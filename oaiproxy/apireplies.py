@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from oaiproxy import jsontext
+from oaiproxy import apiwords, jsontext
 from oaiproxy.apioperations import Operation
 from oaiproxy.apispecs import Spec, items, mapping, pointer
+from oaiproxy.flatschemas import Purpose
+from oaiproxy.generatedtext import SENTENCE, best_score, settled
 from oaiproxy.jsontext import Json
 from oaiproxy.samples import Received
-from oaiproxy.schemavalues import LEFT_OUT, SENTENCE, Purpose, Values, best_score, settled
+from oaiproxy.schemavalues import LEFT_OUT, Values
 
 PIECES = ("Hello! ", "How can I help", " you today?")
-MAX_EVENTS = 24
+MAX_KINDS = 64
+"""Of a stream's frames."""
 SSE = "text/event-stream"
 LINES = (
     "application/x-ndjson",
@@ -39,7 +42,7 @@ class Replies:
 
 def replies(spec: Spec, operation: Operation, notes: list[str]) -> Replies:
     """The successful answers. What a person should know is added to `notes`. Raises SpecError."""
-    values = Values(spec, Purpose.ANSWER, notes)
+    values = Values.of_document(spec, Purpose.ANSWER, notes)
     found = mapping(operation.node.get("responses"))
     status = _success(found)
     if not status:
@@ -105,8 +108,10 @@ def _answer(values: Values, media: str, content: dict[str, Json], place: str, st
     made = values.of(content["schema"], pointer(place, "schema"))
     if made is LEFT_OUT or made in ({}, []):
         return None
-    if not best_score(made) and SENTENCE not in jsontext.dump(made).decode() and not textual:
-        values.note("no text of the answer's schema looks like the generated one: say which with `response.text`")
+    if not best_score(made) and not textual and b" " not in jsontext.dump(made):
+        values.schemas.note(
+            "no text of the answer's schema looks like the generated one: say which with `response.text`"
+        )
     value = settled(made)
     return Received(value.encode() if textual and isinstance(value, str) else jsontext.dump(value), media, status)
 
@@ -133,7 +138,9 @@ def _stream(values: Values, media: str, content: dict[str, Json], place: str, de
     if flat.get("type") == "array" and "items" in flat:
         schema = flat["items"]
     if not mapping(schema):
-        values.note(f"the document does not say what the frames of the {media} stream are: give one with `--stream`")
+        values.schemas.note(
+            f"the document does not say what the frames of the {media} stream are: give one with `--stream`"
+        )
         return None
     data = b"".join(_frame(media, event, value) for event, value in _frames(values, schema, where))
     if not data:
@@ -146,15 +153,22 @@ def _stream(values: Values, media: str, content: dict[str, Json], place: str, de
 def _frames(values: Values, schema: Json, place: str) -> list[tuple[str, Json]]:
     """The frames of a stream, each with its event's name: of kinds of events one each, the text's in pieces."""
     inside, event = _payload(values, schema, place)
-    kinds = [_payload(values, each, place) for each in values.alternatives(inside, place)[:MAX_EVENTS]]
+    kinds = [_payload(values, each, place) for each in values.schemas.alternatives(inside, place)[:MAX_KINDS]]
     kinds = [(each, name or event) for each, name in kinds] or [(inside, event)]
     drafts = [
         (name, _draft(values, each, place, final=number == len(kinds) - 1)) for number, (each, name) in enumerate(kinds)
     ]
-    usable = [(number, name, made) for number, (name, made) in enumerate(drafts) if made is not LEFT_OUT]
+    usable = [
+        (number, name, made)
+        for number, (name, made) in enumerate(drafts)
+        if made is not LEFT_OUT and not _failure(name, made)
+    ]
     if not usable:
         return []
-    best = max(usable, key=lambda each: best_score(each[2]))
+    best = max(
+        usable,
+        key=lambda each: best_score(each[2]) and best_score(each[2]) + apiwords.kind_score(_kind(each[1], each[2])),
+    )
     frames: list[tuple[str, Json]] = []
     for number, name, made in usable:
         if number != best[0]:
@@ -165,6 +179,17 @@ def _frames(values: Values, schema: Json, place: str) -> list[tuple[str, Json]]:
             again = _draft(values, kinds[number][0], place, final=final)
             frames.append((name, settled(again, piece)))
     return frames
+
+
+def _kind(name: str, value: Json) -> str:
+    """What a frame calls its kind."""
+    return " ".join(
+        [name, *(str(mapping(value).get(key, "")) for key in ("type", "event", "event_type", "kind", "object"))]
+    )
+
+
+def _failure(name: str, value: Json) -> bool:
+    return "error" in _kind(name, value).lower()
 
 
 def _draft(values: Values, schema: Json, place: str, *, final: bool) -> Json:

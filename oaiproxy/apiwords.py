@@ -66,7 +66,9 @@ DONE = re.compile("^(is)?(done|finished|final|finish|complete|completed|eos|end|
 FINISH = re.compile("(finish|stop|done|end|completion|termination)reason$")
 FINISHED = ("stop", "end_turn", "eos", "eos_token", "complete", "completed", "finished", "end", "done", "success")
 FAILED = re.compile("^(error|errors|err|errmsg|errormessage|errorcode|failure|failed|exception|refusal|blockreason)$")
-UNSAID = re.compile("toolcalls?$|functioncalls?$|logprobs?$|refusal|audio|images?$|embedding|annotation|citation")
+UNSAID = re.compile(
+    "toolcalls?$|functioncalls?$|logprobs?$|refusal|audio|images?$|embedding|annotation|citation|moderation|obfuscation"
+)
 """Parts of an answer that are there only where something else than text was asked for."""
 
 
@@ -90,6 +92,18 @@ def text_score(names: tuple[str, ...], description: str = "") -> int:
     elif score and any(plain(each) in _TEXTS for each in names[:-1]):
         score += 1
     return score
+
+
+_KIND_SAYS = re.compile("text|content|message|chunk|token|generation|answer|delta|piece")
+_KIND_ASIDE = re.compile(
+    "error|fail|audio|tool|function|code|file|search|shell|reason|think|image|citation|refusal|input"
+)
+
+
+def kind_score(kind: str) -> int:
+    """How likely a kind of a stream's frames, by its name, is the one with the text; negative where it is not."""
+    own = kind.lower()
+    return (5 if _KIND_SAYS.search(own) else 0) + (2 if "delta" in own else 0) - 20 * bool(_KIND_ASIDE.search(own))
 
 
 def count_value(name: str) -> int:

@@ -41,6 +41,8 @@ _VARIABLE = re.compile(
     r"\$\{?([A-Za-z_]\w*)(?::-[^}]*)?\}?|<([A-Za-z][\w -]*)>|\{\{?\s*([A-Za-z_]\w*)\s*\}?\}|([A-Z]+(?:_[A-Z]+)+)"
 )
 """What stands for a secret: `$NAME`, `<your key>`, `{{NAME}}`, `YOUR_KEY`."""
+_ALONE = re.compile(r"\$\{?[A-Za-z_]\w*\}?")
+"""A variable as the whole value, which is what a secret is in the sample of a person who takes care."""
 _SCHEME = re.compile(r"(bearer|basic)\s+(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -65,14 +67,14 @@ def access(headers: tuple[tuple[str, str], ...], query: str, prefix: str) -> Acc
         elif name == "cookie":
             made.secrets.append(value)
             made.missing.append("the cookie was left out: it is a browser's, and ends; use a key of the API")
-        elif is_secret(name) and made.auth is None:
+        elif (is_secret(name) or _ALONE.fullmatch(value)) and made.auth is None:
             made.auth = {"header": name, "value": reference(value, prefix, made.secrets)}
-        elif is_secret(name):
+        elif is_secret(name) or _ALONE.fullmatch(value):
             made.headers[name] = reference(value, _variable(prefix, name), made.secrets, suffix="")
         elif name not in LEFT_OUT and not name.startswith(("sec-", ":")):
             made.headers[name] = value
     for name, value in parse_qsl(query, keep_blank_values=True):
-        if is_secret(name) and made.auth is None:
+        if (is_secret(name) or _ALONE.fullmatch(value)) and made.auth is None:
             made.auth = {"query": name, "value": reference(value, prefix, made.secrets)}
         elif name in made.query:
             before = made.query[name]

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from oaiproxy.guesses_answer import Answered, answered
 from oaiproxy.guesses_auth import Access, access, reference, secret_leaves
@@ -295,7 +295,7 @@ class _Proposer:
             )
         path = call.path
         if sample["query"]:
-            path += "?" + urlencode(sample["query"], doseq=True)
+            path += "?" + urlencode(sample["query"], doseq=True, quote_via=quote)
         made: dict[str, Json] = {"path": literal(path)}
         if sample["body"] is not None:
             made["body"] = literal(sample["body"])
