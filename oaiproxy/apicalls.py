@@ -11,6 +11,7 @@ from oaiproxy.apioperations import Operation, parameters
 from oaiproxy.apispecs import Spec, SpecError, items, mapping, pointer
 from oaiproxy.apiwords import plain
 from oaiproxy.flatschemas import Purpose
+from oaiproxy.initial import name_of
 from oaiproxy.jsontext import Json
 from oaiproxy.nodes import short
 from oaiproxy.samples import Sample
@@ -47,7 +48,9 @@ def call(spec: Spec, operation: Operation, server: str | None, notes: list[str])
     """
     values = Values.of_document(spec, Purpose.REQUEST, notes)
     parts = _Parts(operation.path)
-    key = "$" + key_name(spec)
+    base = _server(values, operation, server).rstrip("/")
+    variable = re.sub("[^A-Z0-9]+", "_", api_name(spec, base).upper()).strip("_")
+    key = f"${'API_' * variable[:1].isdigit()}{variable}_API_KEY"
     for parameter, place in parameters(spec, operation):
         _add(values, parameter, place, parts, key, operation)
     for name in re.findall(r"\{([^{}/]+)\}", parts.path):
@@ -59,7 +62,7 @@ def call(spec: Spec, operation: Operation, server: str | None, notes: list[str])
         parts.headers["content-type"] = media
     if parts.cookies:
         parts.headers["cookie"] = "; ".join(parts.cookies)
-    url = _server(values, operation, server).rstrip("/") + parts.path
+    url = base + parts.path
     if parts.query:
         url += ("&" if "?" in url else "?") + "&".join(f"{_quoted(name)}={_quoted(text)}" for name, text in parts.query)
     return Sample(operation.method, url, tuple(parts.headers.items()), None if body is LEFT_OUT else body)
@@ -80,11 +83,11 @@ def _flag(spec: Spec, operation: Operation) -> str | None:
     return next((name for name in properties if plain(name) in apiwords.STREAMS), None)
 
 
-def key_name(spec: Spec) -> str:
-    """The environment variable for the API's key, by its title: `ACME_API_KEY`."""
-    words = re.sub("[^A-Z0-9]+", "_", spec.title.upper()).strip("_")
-    words = re.sub("(_?(REST|HTTP|PUBLIC|OPENAPI|API|SPEC|SPECIFICATION|V?[0-9]+))+$", "", words)[:40].strip("_")
-    return f"{words}_API_KEY" if words and words[0].isalpha() else "YOUR_API_KEY"
+def api_name(spec: Spec, url: str) -> str:
+    """What to call the API: by its host, or by its title where that is one's own machine."""
+    named = name_of(url)
+    words = [word for word in re.findall("[a-z0-9]+", spec.title.lower()) if word not in ("api", "rest", "http")]
+    return "-".join(words)[:40].strip("-") or named if named == name_of("") else named
 
 
 def _quoted(text: str) -> str:

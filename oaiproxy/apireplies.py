@@ -156,7 +156,8 @@ def _frames(values: Values, schema: Json, place: str) -> list[tuple[str, Json]]:
     kinds = [_payload(values, each, place) for each in values.schemas.alternatives(inside, place)[:MAX_KINDS]]
     kinds = [(each, name or event) for each, name in kinds] or [(inside, event)]
     drafts = [
-        (name, _draft(values, each, place, final=number == len(kinds) - 1)) for number, (each, name) in enumerate(kinds)
+        (name, _draft(values, each, place, final=number == len(kinds) - 1 > 0))
+        for number, (each, name) in enumerate(kinds)
     ]
     usable = [
         (number, name, made)
@@ -165,10 +166,7 @@ def _frames(values: Values, schema: Json, place: str) -> list[tuple[str, Json]]:
     ]
     if not usable:
         return []
-    best = max(
-        usable,
-        key=lambda each: best_score(each[2]) and best_score(each[2]) + apiwords.kind_score(_kind(each[1], each[2])),
-    )
+    best = max(usable, key=lambda each: _likely(each[1], each[2]))
     frames: list[tuple[str, Json]] = []
     for number, name, made in usable:
         if number != best[0]:
@@ -177,7 +175,7 @@ def _frames(values: Values, schema: Json, place: str) -> list[tuple[str, Json]]:
         for count, piece in enumerate(PIECES, 1):
             final = count == len(PIECES) and number == usable[-1][0]
             again = _draft(values, kinds[number][0], place, final=final)
-            frames.append((name, settled(again, piece)))
+            frames.append((name, settled(again, piece, piece=True)))
     return frames
 
 
@@ -186,6 +184,12 @@ def _kind(name: str, value: Json) -> str:
     return " ".join(
         [name, *(str(mapping(value).get(key, "")) for key in ("type", "event", "event_type", "kind", "object"))]
     )
+
+
+def _likely(name: str, value: Json) -> int:
+    """How likely a kind of frames is the one with the text."""
+    score = best_score(value)
+    return score + 32 * apiwords.kind_score(_kind(name, value)) if score else -1000
 
 
 def _failure(name: str, value: Json) -> bool:

@@ -18,7 +18,8 @@ class Described:
 
     sample: Sample
     operation: Operation
-    title: str
+    name: str
+    """What to call the API."""
     notes: Sequence[str]
 
 
@@ -56,7 +57,7 @@ def _described(spec: Spec, chosen: Operation, server: str | None) -> Described:
         sample = _beside(sample, spec, other, server, notes)
     if sample.answer is None and sample.stream is None:
         notes.append(f"the document does not say what {chosen.named} answers: give an answer as a sample")
-    return Described(sample, chosen, spec.title, tuple(dict.fromkeys(notes)))
+    return Described(sample, chosen, apicalls.api_name(spec, sample.url), tuple(dict.fromkeys(notes)))
 
 
 def _beside(sample: Sample, spec: Spec, other: Operation, server: str | None, notes: list[str]) -> Sample:

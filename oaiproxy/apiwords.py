@@ -38,6 +38,8 @@ PARAMETERS: dict[str, tuple[int, Json]] = {
 
 MODELS = ("model", "modelid", "modelname", "engine", "deployment")
 STREAMS = ("stream", "streaming", "isstream", "enablestream", "streamresponse")
+ANSWERING = ("assistant", "model", "ai", "bot", "chatbot", "agent")
+"""What the role of the model is called."""
 ROLES = ("role", "author", "sender", "speaker")
 
 CONTAINERS = re.compile(

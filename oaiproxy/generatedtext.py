@@ -24,11 +24,15 @@ class Candidate(str):
         return made
 
 
-def settled(value: Json, text: str = SENTENCE) -> Json:
-    """The value with the one string that is most likely the generated text as `text`, unless the document says it."""
+def settled(value: Json, text: str = SENTENCE, *, piece: bool = False) -> Json:
+    """The value with the one string that is most likely the generated text as `text`.
+
+    An example of it in the document stays, if it is a text of several words and not to be a `piece` of one.
+    """
     found = [each for each in _candidates(value) if each.score > 0]
     best = max(found, key=lambda each: each.score, default=None)
-    return _settle(value, best, text)
+    kept = best is not None and best.given and " " in best and not piece
+    return _settle(value, None if kept else best, text)
 
 
 def best_score(value: Json) -> int:
@@ -39,7 +43,7 @@ def best_score(value: Json) -> int:
 def _settle(value: Json, best: Candidate | None, text: str) -> Json:
     match value:
         case Candidate():
-            return text if value is best and not value.given else str(value)
+            return text if value is best else str(value)
         case dict():
             return {key: _settle(each, best, text) for key, each in value.items()}
         case list():

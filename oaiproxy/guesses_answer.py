@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import jmespath
@@ -41,8 +41,14 @@ def answered(body: Json, *, prompt: str = "") -> Answered:
     """What a whole answer holds; `text` is absent where it was not found. `prompt` is what was asked."""
     made = Answered()
     text = _best(body, prompt)
+    if text is None and isinstance(body, dict):
+        state = next((f"{key}: {body[key]}" for key in ("status", "state") if isinstance(body.get(key), str)), "")
+        made.replies |= {"state": state} if state else {}
     if text is not None:
         made.sinks["text"], made.replies["text"] = text, search(text, body)
+        if echoes(made.replies["text"], prompt):
+            made.sinks["strip"] = {"prefix": "{{ prompt }}"}
+            made.replies["text"] = made.replies["text"].removeprefix(prompt)
     thought = next((general(path, body) for path, value in leaves(body) if value and _is_reasoning(path, body)), None)
     if thought is not None and thought != text:
         made.sinks["reasoning"], made.replies["reasoning"] = thought, search(thought, body)
@@ -64,23 +70,27 @@ def answered(body: Json, *, prompt: str = "") -> Answered:
     usage = counts_of(body)
     if usage:
         made.sinks["usage"] = {part: selector(path) for part, path in usage.items()}
-        made.replies["usage"] = {
-            f"{part}_tokens": int(at(body, path)) for part, path in usage.items() if part in _PLAIN
-        }
+        made.replies["usage"] = {f"{part}_tokens": int(at(body, path)) for part, path in usage.items() if part in PARTS}
     if isinstance(body, dict):
         _named(body, "id", ID, made)
         _named(body, "model", ANSWERED, made)
     return made
 
 
-_PLAIN = ("prompt", "completion", "total")
+PARTS = ("prompt", "completion", "total")
+"""The parts of `usage` that are counts of their own."""
 
 
-def _named(body: dict[str, Json], sink: str, names: frozenset[str], made: Answered) -> None:
-    for key, value in body.items():
-        if plain(key) in names and isinstance(value, str) and value:
-            made.sinks[sink], made.replies[sink] = selector((key,)), value
-            return
+def _named(body: dict[str, Json], sink: str, names: Sequence[str] | frozenset[str], made: Answered) -> None:
+    found = {plain(key): key for key, value in reversed(body.items()) if isinstance(value, str) and value}
+    name = next((name for name in names if name in found), None)
+    if name is not None:
+        made.sinks[sink], made.replies[sink] = selector((found[name],)), body[found[name]]
+
+
+def echoes(text: Json, prompt: str) -> bool:
+    """Whether an answer begins with what was asked."""
+    return isinstance(text, str) and len(prompt) > 3 and text.startswith(prompt) and text != prompt
 
 
 def search(expression: str, body: Json) -> Json:
@@ -95,8 +105,17 @@ def means(word: str, unknown: dict[str, str | None]) -> str:
     """OpenAI's word for a finish reason; one that is not known is noted, as `stop`."""
     known = FINISH_REASONS.get(word.lower())
     if known is None:
-        unknown.setdefault(word, "stop")
+        lower = word.lower()
+        unknown.setdefault(word, next((ours for part, ours in _HINTS.items() if part in lower), "stop"))
     return known or unknown[word] or "stop"
+
+
+_HINTS = {
+    **dict.fromkeys(("length", "limit", "max", "truncat"), "length"),
+    **dict.fromkeys(("filter", "safety", "block", "policy", "moderat"), "content_filter"),
+    **dict.fromkeys(("tool", "function"), "tool_calls"),
+}
+"""What a part of a finish reason makes one think of."""
 
 
 def general(path: Path, body: Json) -> str:
@@ -200,8 +219,8 @@ def counts_of(body: Json) -> dict[str, Path]:
 
 
 def _counts(body: Json) -> Iterator[tuple[Path, str]]:
-    for path, value in leaves(body):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0 or not path:
+    for path, value in sorted(leaves(body), key=lambda each: "billed" in str(each[0])):
+        if not path or isinstance(value, bool) or not isinstance(value, int | str) or not str(value).isdecimal():
             continue
         names = keys(path)
         last = plain(str(path[-1]))

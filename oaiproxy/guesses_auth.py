@@ -93,6 +93,16 @@ def secret_leaves(body: Json) -> list[tuple[Path, str]]:
     ]
 
 
+def variables(text: str) -> str:
+    """Text with references in place of what are variables of the shell in it, such as `$NAME`."""
+    return re.sub(r"\$(?:\{([A-Z_][A-Z0-9_]*)\}|([A-Z_][A-Z0-9_]*))", _referred, text)
+
+
+def _referred(found: re.Match[str]) -> str:
+    name = found[1] or found[2]
+    return f"${{{name}:-{name.lower().replace('_', '-')}}}"
+
+
 def is_secret(name: str) -> bool:
     """Whether what has this name is a credential."""
     known = plain(name)
@@ -107,6 +117,8 @@ def reference(value: str, prefix: str, secrets: list[str], suffix: str = "_API_K
     if found:
         told = next(part for part in found.groups() if part)
         name = re.sub(r"\W+", "_", told).upper().strip("_")
+        if not found[1] and plain(told).removeprefix("your").removeprefix("my") in SECRETS:
+            name = prefix + suffix
     else:
         name = prefix + suffix
         secrets.append(value)

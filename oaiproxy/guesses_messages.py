@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oaiproxy.guesses_names import CONTENT, HISTORY, ROLE, ROLES
 from oaiproxy.jsontext import Json
@@ -25,6 +25,13 @@ class Conversation:
     """OpenAI's roles, as far as the sample shows how the API calls them."""
     history: bool = False
     """Whether the last message stands elsewhere."""
+
+    def like(self, others: Sequence[Mapping[str, str]]) -> Conversation:
+        """The same, with the roles that other samples of the API show."""
+        known = dict(self.spelled)
+        for each in others:
+            known = dict(each) | known
+        return replace(self, spelled=known)
 
     @property
     def messages(self) -> list[Json]:

@@ -29,7 +29,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
 """By OpenAI's name."""
 
 STREAM = frozenset({"stream", "streaming", "isstream", "streamed", "usestream", "enablestreaming"})
-MODEL = frozenset({"model", "modelid", "modelname", "engine", "engineid", "deployment", "llm"})
+MODEL = frozenset({"model", "modelid", "modelname", "modeluri", "engine", "engineid", "deployment", "llm"})
 MODEL_SEGMENTS = frozenset({"models", "model", "engines", "deployments"})
 """The segment of a path behind which a model stands."""
 
@@ -108,7 +108,7 @@ COUNTS: Mapping[str, frozenset[str]] = {
 }
 """Token counts, by the part of `usage`."""
 
-ID = frozenset({"id", "messageid", "responseid", "requestid", "generationid", "completionid", "taskid"})
+ID = ("id", "responseid", "messageid", "completionid", "generationid", "requestid")
 ANSWERED = frozenset({"model", "modelversion", "modelid", "modelname"})
 """Where an answer names the model."""
 DONE = frozenset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from oaiproxy.guesses_messages import Conversation, conversation
@@ -29,8 +29,12 @@ class Asked:
     missing: list[str] = field(default_factory=list)
 
 
-def asked(sample: Json, *, prompt: str = "") -> Asked:
-    """What a request holds: `sample` is any tree, such as its query and its body. `prompt` is the prompt, if known."""
+def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Asked:
+    """What a request holds: `sample` is any tree, such as its query and its body.
+
+    `prompt` is the prompt, where it is known. `others` are more requests of the API, that show what roles are called
+    and whether system text stands by itself.
+    """
     edits: dict[Path, Json] = {}
     made = Asked(None)
     messages: list[Json] = []
@@ -45,7 +49,7 @@ def asked(sample: Json, *, prompt: str = "") -> Asked:
         if prompt and prompt != text:
             before, _, after = text.partition(prompt)
             shown, written = prompt, escaped(before) + "{{ prompt }}" + escaped(after)
-        edits[path] = written
+        edits[path] = written if found is not None else Note(written, "the text of the last message")
         messages.append({"role": "user", "content": shown})
     elif found is None:
         made.missing.append("which text of the request is the prompt: write `{{ prompt }}` in its place")
@@ -53,7 +57,9 @@ def asked(sample: Json, *, prompt: str = "") -> Asked:
     if system:
         messages.insert(0, {"role": "system", "content": system})
     if found is not None:
-        edits[found.path], unknown = found.tree(separate=bool(system))
+        spelled = [other.spelled for each in others if (other := conversation(each)) is not None]
+        separate = bool(system) or any(_system(each, {}, found.path) for each in others)
+        edits[found.path], unknown = found.like(spelled).tree(separate=separate)
         made.missing += unknown
     if messages:
         made.request = {"messages": messages, **made.request}
@@ -136,7 +142,8 @@ def _parameter(path: Path, name: str, value: Json, edits: dict[Path, Json], made
                     edits[path], made.request[known] = f"{{{{ {known} }}}}", number
             case (("temperature" | "top_p" | "presence_penalty" | "frequency_penalty"), int() | float() as number):
                 if not isinstance(number, bool):
-                    edits[path], made.request[known] = f"{{{{ {known} }}}}", number
+                    written = f"{{{{ {known} | string }}}}" if isinstance(value, str) else f"{{{{ {known} }}}}"
+                    edits[path], made.request[known] = written, number
         return
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from oaiproxy.errors import BackendError
 from oaiproxy.formats import make_format
 from oaiproxy.framing import Frame
-from oaiproxy.guesses_answer import counts_of, finish_of, general, likely, means, search
+from oaiproxy.guesses_answer import PARTS, counts_of, echoes, finish_of, general, likely, means, search
 from oaiproxy.guesses_names import ANSWERED, DONE, ID, REASONING, TYPE
 from oaiproxy.jsontext import Json, JsonError, parse_lenient
 from oaiproxy.leaves import at, leaves, plain, selector
@@ -60,7 +60,7 @@ def framing_of(data: bytes, media_type: str) -> str:
     if media_type == "application/vnd.amazon.eventstream" or data[:1] == b"\0":
         return "aws-eventstream"
     text = data.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
-    if media_type == "text/event-stream" or re.match(r"(data|event|id|retry|):", text):
+    if media_type == "text/event-stream" or (text[:1] not in "{[" and re.search(r"^(data|event):", text, re.MULTILINE)):
         return "sse"
     if text.startswith("["):
         return "json-array"
@@ -99,6 +99,9 @@ def streamed(data: bytes, media_type: str = "", *, prompt: str = "", answer: str
         _simple(made, [each.body for each in told], text)
     said = text.texts[-1] if text.cumulative else "".join(text.texts)
     made.replies["text"] = said
+    if echoes(said, prompt):
+        made.keys["strip"] = {"prefix": "{{ prompt }}"}
+        made.replies["text"] = said.removeprefix(prompt)
     _special(made, text, told, answer)
     _told(made, [each.body for each in told])
     return made
@@ -222,7 +225,7 @@ def _sinks(bodies: Sequence[Json], made: Streamed) -> dict[str, Json]:
         for path, value in leaves(body):
             if len(path) <= 2 and isinstance(value, str) and value and path:
                 name = plain(str(path[-1]))
-                if name in ID and all(isinstance(step, str) for step in path) and name != "taskid":
+                if name in ID and all(isinstance(step, str) for step in path):
                     sinks.setdefault("id", selector(path))
                 if name in ANSWERED and "id" in name + "id":
                     sinks.setdefault("model", selector(path))
@@ -244,12 +247,9 @@ def _done(made: Streamed, bodies: Sequence[Json]) -> tuple[tuple[str | int, ...]
         for path, value in leaves(last)
         if value is True and path and not any(at(each, path) is True for each in before)
     ]
-    named = [path for path in flags if plain(str(path[-1])) in DONE]
-    if named or (flags and len(before) > 1):
-        path = (named or flags)[0]
-        if not named:
-            made.comments["done"] = "guessed: it is true in the last frame alone"
-        return path, selector(path)
+    for path in flags:
+        if plain(str(path[-1])) in DONE:
+            return path, selector(path)
     reason = finish_of(last)
     if reason is not None:
         path, word = reason
@@ -270,6 +270,9 @@ def _done(made: Streamed, bodies: Sequence[Json]) -> tuple[tuple[str | int, ...]
         ):
             made.comments["done"] = "guessed: it differs in the last frame alone"
             return path, f"{selector(path)} == '{value}'"
+    if flags and len(before) > 1:
+        made.comments["done"] = "guessed: it is true in the last frame alone"
+        return flags[0], selector(flags[0])
     return None
 
 
@@ -337,11 +340,10 @@ def _told(made: Streamed, bodies: Sequence[Json]) -> None:
                 made.finish_reasons[word] = None
     usage: dict[str, int] = {}
     for body in bodies:
-        usage |= {f"{part}_tokens": int(at(body, path)) for part, path in counts_of(body).items() if part in _PARTS}
+        for part, path in counts_of(body).items():
+            if part in PARTS and (count := int(at(body, path))):  # a 0 in a later frame is no count
+                usage[f"{part}_tokens"] = count
     if usage:
         if {"prompt_tokens", "completion_tokens"} <= usage.keys():
             usage.pop("total_tokens", None)
         made.replies["usage"] = usage
-
-
-_PARTS = ("prompt", "completion", "total")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from oaiproxy.guesses_address import Address, address
 from oaiproxy.guesses_answer import Answered, answered
-from oaiproxy.guesses_auth import Access, access, reference, secret_leaves
-from oaiproxy.guesses_names import MODEL_SEGMENTS
+from oaiproxy.guesses_auth import Access, access, reference, secret_leaves, variables
+from oaiproxy.guesses_names import ANSWERED
 from oaiproxy.guesses_request import Asked, asked
 from oaiproxy.guesses_stream import Streamed, streamed
 from oaiproxy.jsontext import Json, JsonError, parse_lenient
-from oaiproxy.leaves import Path, at, rebuilt
+from oaiproxy.leaves import at, leaves, plain, rebuilt
 from oaiproxy.samples import Received, Sample
-from oaiproxy.yamlwriter import Block, Literal, Note, Remark, escaped, literal, to_yaml
+from oaiproxy.yamlwriter import Block, Literal, Note, Remark, literal, to_yaml
 
 HIDDEN = "REDACTED"
 """What stands in examples for a secret of the sample."""
@@ -54,15 +54,13 @@ def propose(sample: Sample, name: str, *, model: str = "", prompt: str = "") -> 
 class _Call:
     """One of the two calls: its body and its address, as templates and as they are."""
 
-    path: str
-    path_template: str
+    address: Address
     query: dict[str, Json]
     body: Json
     form: str
     """The key of the body in a request: `body`, `body_form`, `body_multipart` or `body_text`."""
     asked: Asked
     access: Access
-    body_secrets: list[tuple[Path, str]] = field(default_factory=list)
 
 
 class _Proposer:
@@ -74,16 +72,18 @@ class _Proposer:
         if self._prefix[0].isdigit():
             self._prefix = f"API_{self._prefix}"
         self._model = model
+        self._models = _models(sample.answer)
         self._missing: list[str] = []
         self._secrets: list[str] = []
 
     def propose(self) -> Proposal:
         sample = self._sample
-        whole = self._call(sample.url, sample.body)
+        whole = self._call(sample.url, sample.body, [sample.stream_body])
         other = None
         if sample.stream is not None and (sample.stream_body is not None or sample.stream_url):
             body = sample.body if sample.stream_body is None else sample.stream_body
-            other = self._call(sample.stream_url or sample.url, body)
+            other = self._call(sample.stream_url or sample.url, body, [sample.body])
+            self._secrets += access(sample.stream_headers, "", self._prefix).secrets
         said = _last(whole.asked)
         response = self._response(sample.answer, said)
         spoken = response.replies.get("text") if response is not None else ""
@@ -124,32 +124,29 @@ class _Proposer:
 
     def _headline(self, whole: _Call) -> str:
         host = urlsplit(self._sample.url).hostname or "an API"
-        return f"{self._name}: {self._sample.method} {escaped(whole.path)} of {host}, as one call of it showed."
+        return f"{self._name}: {self._sample.method} {whole.address.path} of {host}, as one call of it showed."
 
-    def _call(self, url: str, body: Json) -> _Call:
+    def _call(self, url: str, body: Json, others: list[Json]) -> _Call:
         sample = self._sample
         parts = urlsplit(_bare(url))
         told = access(sample.headers, parts.query, self._prefix)
         self._secrets += told.secrets
         form, body = _form(body, dict(sample.headers).get("content-type", ""))
         hidden = secret_leaves(body)
-        found = asked({"query": told.query, "body": body}, prompt=self._prompt)
-        self._missing += [each for each in (*found.missing, *told.missing) if each not in self._missing]
-        path, template = parts.path or "/", escaped(parts.path or "/")
-        segments = path.split("/")
-        for before, segment in pairwise(segments):
-            if before in MODEL_SEGMENTS and segment and not found.model:
-                found.model = segment.partition(":")[0]
-                template = path.replace(
-                    f"/{before}/{segment}", f"/{before}/{{{{ model }}}}{segment[len(found.model) :]}", 1
-                )
-                if "%" in found.model:
-                    found.model = unquote(found.model)
-        for place, value in hidden:
+        found = asked(
+            {"query": told.query, "body": body},
+            prompt=self._prompt,
+            others=[{"query": {}, "body": each} for each in others],
+        )
+        place = address(parts.path, [*self._models, self._model], named=bool(found.model))
+        found.model = found.model or place.model
+        for each in (*found.missing, *told.missing, *place.missing):
+            self._missing += [each] if each not in self._missing else []
+        for at_, value in hidden:
             written = reference(value, self._prefix, self._secrets)
-            found.tree["body"] = rebuilt(found.tree["body"], {place: written}, lambda leaf: leaf)
-            body = rebuilt(body, {place: _Raw(written)}, lambda leaf: leaf)
-        return _Call(path, template, told.query, body, form, found, told, hidden)
+            found.tree["body"] = rebuilt(found.tree["body"], {at_: written}, lambda leaf: leaf)
+            body = rebuilt(body, {at_: _Raw(written)}, lambda leaf: leaf)
+        return _Call(place, told.query, body, form, found, told)
 
     def _backend(self, whole: _Call) -> dict[str, Json]:
         parts = urlsplit(self._sample.url)
@@ -161,7 +158,7 @@ class _Proposer:
         if whole.access.auth is not None:
             made["auth"] = whole.access.auth
         headers = {
-            name: value if value.startswith("${") else escaped(value)
+            name: value if value.startswith("${") else variables(value)
             for name, value in whole.access.headers.items()
             if not (name == "accept" or (name == "content-type" and whole.form != "body_text"))
         }
@@ -185,8 +182,10 @@ class _Proposer:
         if response is not None:
             told = Block(response.sinks)
             if "text" not in told:
-                remark = self._todo("which text of the answer is the generated one: write its selector as `text`")
-                told = Block({Remark(remark): None, **told})
+                state = response.replies.pop("state", None)
+                later = f"the answer seems to come later (`{state}`): say how to wait for it as `poll`" if state else ""
+                what = "which text of the answer is the generated one: write its selector as `text`"
+                told = Block({Remark(self._todo(later or what)): None, **told})
             chat["response"] = told
         if stream is not None:
             chat["stream"] = self._stream(whole, other, response, stream)
@@ -196,14 +195,13 @@ class _Proposer:
         made = Block()
         if self._sample.method != "POST":
             made["method"] = self._sample.method
-        made["path"] = whole.path_template
+        made["path"] = whole.address.template
         tree = whole.asked.tree
         if tree["query"]:
             made["query"] = tree["query"]
         body = self._body(whole, streams)
-        unfound = [each for each in whole.asked.missing if "prompt" in each]
-        if unfound:
-            made[Remark(f"TODO: {unfound[0]}")] = None
+        for told in (*whole.address.missing, *(each for each in whole.asked.missing if "prompt" in each)):
+            made[Remark(f"TODO: {told}")] = None
         if body is not None:
             made[whole.form] = Block(body) if isinstance(body, dict) and body else body
         return made
@@ -240,8 +238,8 @@ class _Proposer:
         """What the request for the stream has otherwise."""
         made: dict[str, Json] = {}
         if other is not None:
-            if other.path_template != whole.path_template:
-                made["path"] = other.path_template
+            if other.address.template != whole.address.template:
+                made["path"] = other.address.template
             query = _laid(whole.asked.tree["query"], other.asked.tree["query"])
             if query:
                 made["query"] = query
@@ -252,9 +250,10 @@ class _Proposer:
             body = _laid(whole.asked.tree["body"], theirs)
             if body:
                 made[whole.form] = body
-        accept = dict(self._sample.stream_headers).get("accept", "")
-        if accept and accept not in ("*/*", "application/json"):
-            made["headers"] = {"accept": accept}
+        headers = access(self._sample.stream_headers, "", self._prefix).headers
+        headers = {name: variables(value) for name, value in headers.items() if name != "content-type"}
+        if headers and headers.get("accept") not in ("*/*", "application/json"):
+            made["headers"] = headers
         return made
 
     def _examples(
@@ -293,10 +292,10 @@ class _Proposer:
             sample = rebuilt(
                 sample, {call.asked.stream: asks if isinstance(before, bool) else str(asks).lower()}, lambda leaf: leaf
             )
-        path = call.path
+        path = call.address.path
         if sample["query"]:
             path += "?" + urlencode(sample["query"], doseq=True, quote_via=quote)
-        made: dict[str, Json] = {"path": literal(path)}
+        made: dict[str, Json] = {"path": path}
         if sample["body"] is not None:
             made["body"] = literal(sample["body"])
         return made
@@ -306,6 +305,16 @@ class _Proposer:
             return {"json": literal(parse_lenient(answer.data))}
         except JsonError:
             return {"text": _text(answer.data.decode("utf-8", "replace"))}
+
+
+def _models(answer: Received | None) -> list[str]:
+    """The models that an answer names."""
+    try:
+        body = parse_lenient(answer.data) if answer is not None else None
+    except JsonError:
+        return []
+    found = [value for path, value in leaves(body) if path and plain(str(path[-1])) in ANSWERED]
+    return [each for each in found if isinstance(each, str) and each]
 
 
 class _Raw(str):
@@ -350,10 +359,21 @@ def _laid(whole: Json, other: Json) -> Json:
             if laid or not isinstance(laid, dict):
                 made[key] = laid
     for key, value in whole.items():
-        plain = value.value if isinstance(value, Note) else value
-        if key not in other and not (isinstance(plain, str) and plain.startswith("{{") and plain != "{{ stream }}"):
+        if key not in other and not _may_lack(value):
             made[key] = None
     return made
+
+
+def _may_lack(tree: Json) -> bool:
+    """Whether all of a tree goes where the client does not send what it is made of."""
+    match tree:
+        case Note(value=value):
+            return _may_lack(value)
+        case dict():
+            return "$if" in tree or all(map(_may_lack, tree.values()))
+        case list():
+            return all(map(_may_lack, tree))
+    return isinstance(tree, str) and tree.startswith("{{") and tree != "{{ stream }}"
 
 
 def _stream_sample(stream: Streamed, data: bytes) -> Json:

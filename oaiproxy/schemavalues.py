@@ -95,7 +95,7 @@ class Values:
         given = self._given(flat, type_, place, names)
         if given is not LEFT_OUT and not (known and type_ == "object"):
             if self.schemas.purpose is Purpose.ANSWER and isinstance(given, str) and "const" not in flat:
-                return Candidate.of(given, _score(names, flat), given=True)
+                return Candidate.of(given, _score(names, flat, final=self.final), given=True)
             return given
         match type_:
             case "object":
@@ -116,19 +116,22 @@ class Values:
             return flat["const"]
         name = plain(names[-1]) if names else ""
         role = name in apiwords.ROLES
-        if role or (self.schemas.purpose is Purpose.ANSWER and _finishes(names)):
+        answer = self.schemas.purpose is Purpose.ANSWER
+        if role or (answer and _finishes(names)):
             words = {str(each).lower(): each for each in items(flat.get("enum"))[:100]}
             if found := next(
                 (words[each] for each in (self.schemas.roles() if role else apiwords.FINISHED) if each in words), None
             ):
                 return found
         example = _typed(self.example(flat, place), type_)
+        if role and answer and "enum" not in flat:
+            return self.schemas.roles()[0]
         if example is not LEFT_OUT:
             return example
         if self.schemas.purpose is Purpose.REQUEST and name in apiwords.PARAMETERS:
             return LEFT_OUT
         default = _typed(flat.get("default", LEFT_OUT), type_)
-        counted = self.schemas.purpose is Purpose.ANSWER and type_ in ("boolean", "integer", "number")
+        counted = answer and type_ in ("boolean", "integer", "number")
         if default is not LEFT_OUT and default not in ("", [], {}) and not counted:
             return self._bounded(default, place)
         return self._bounded(next((each for each in items(flat.get("enum")) if each is not None), LEFT_OUT), place)
@@ -205,6 +208,20 @@ class Values:
                 chosen[name] = True
         return chosen
 
+    def _turns(self, member: Json, last: Json) -> list[Json]:
+        """A conversation that shows what the roles are called, where that is not what OpenAI calls them."""
+        role = next((name for name in mapping(last) if plain(name) in apiwords.ROLES), None)
+        schema = mapping(self.flat(member, "").get("properties")).get(role) if role else None
+        words = [each for each in items(self.flat(schema, "").get("enum"))[:20] if isinstance(each, str)]
+        if role is None or {"system", "user", "assistant"} <= {*words}:
+            return []
+        answers = [each for each in words if plain(each) in apiwords.ANSWERING]
+        if not answers:
+            return []
+        systems = [each for each in words if plain(each) in ("system", "developer")]
+        before = [(each, SYSTEM) for each in systems[:1]] + [(last[role], "Hi!"), (answers[0], "Hello.")]
+        return [*(_said({**last, role: word}, text) for word, text in before), last]
+
     def _speaks(self, schema: Json) -> bool:
         """Whether a value of the schema can be text, or a list, as a prompt is."""
         return kind(self.flat(schema, "")) in ("string", "array")
@@ -226,6 +243,12 @@ class Values:
         value = self._value(member, place, (*names, "0"), seen, known=False)
         if value is LEFT_OUT:
             return []
+        if (
+            self.schemas.purpose is Purpose.REQUEST
+            and isinstance(value, dict)
+            and (turns := self._turns(member, value))
+        ):
+            return turns
         least = flat.get("minItems")
         return [value] * (min(least, 3) if isinstance(least, int) and least > 1 else 1)
 
@@ -270,7 +293,7 @@ class Values:
             return _named(name)
         if _finishes(names):
             return "stop"
-        return Candidate.of(_named(name), _score(names, flat), given=False)
+        return Candidate.of(_named(name), _score(names, flat, final=self.final), given=False)
 
 
 _FORMATS = {
@@ -289,14 +312,30 @@ _FORMATS = {
 }
 
 
+def _said(turn: Json, text: str) -> Json:
+    """A turn with another text for the prompt in it."""
+    match turn:
+        case dict():
+            return {key: _said(each, text) for key, each in turn.items()}
+        case list():
+            return [_said(each, text) for each in turn]
+    return text if turn == PROMPT else turn
+
+
 def _named(name: str) -> str:
     return "model-1" if name in apiwords.MODELS else f"{name}-1" if name.endswith("id") else name or "text"
 
 
-def _score(names: tuple[str, ...], flat: dict[str, Json]) -> int:
+def _score(names: tuple[str, ...], flat: dict[str, Json], *, final: bool) -> int:
+    """How likely a string is the generated text; what is nearer to the top before what is as likely.
+
+    In a frame before the last one, what may be null is hardly the piece that each frame has.
+    """
     description = flat.get("description")
     shown = tuple(each for each in names if each != "0")
-    return apiwords.text_score(shown, description[:500] if isinstance(description, str) else "")
+    score = apiwords.text_score(shown, description[:500] if isinstance(description, str) else "")
+    score -= 5 * (not final and nullable(flat))
+    return max(score * 32 - len(names), 1) if score > 0 else 0
 
 
 def _finishes(names: tuple[str, ...]) -> bool:

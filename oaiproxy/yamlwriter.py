@@ -73,7 +73,9 @@ def _mapping(tree: Mapping[Json, Json], indent: str) -> Iterator[str]:
 
 
 def _list(items: list[Json], indent: str) -> Iterator[str]:
-    for item in items:
+    for index, item in enumerate(items):
+        if index and isinstance(item, Block):
+            yield ""
         plain = item.value if isinstance(item, Note) else item
         if isinstance(plain, dict) and plain and _short(plain, len(indent) + 2) is None:
             if isinstance(item, Note):
@@ -119,7 +121,7 @@ def _kept(text: str) -> str:
 def _short(value: Json, room_taken: int) -> str | None:
     """The value on one line, where that is how one would write it."""
     if not isinstance(value, dict | list):
-        return scalar(value)
+        return value if isinstance(value, str) and _ADDRESS.fullmatch(value) else scalar(value)
     if value and (isinstance(value, Block) or _noted(value)):
         return None
     made = _flow(value)
@@ -147,8 +149,10 @@ def _flow(value: Json) -> str:
 
 
 _SAFE = re.compile(r"[A-Za-z0-9_/.$(*][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\[\],\"'`|>&!%@\\#]*")
+_ADDRESS = re.compile(r"\$\{[A-Z_][A-Z0-9_]*(:-https?://[A-Za-z0-9.:/_-]+)?\}")
+"""A reference that stands without quotes, where nothing stands around it."""
 _TYPED = re.compile(
-    r"~|null|true|false|yes|no|on|off|y|n|[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0x[0-9a-f]+|0o[0-7]+|[-+]?\.inf|\.nan|[-+\d:._]+",
+    r"~|null|true|false|yes|no|on|off|[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0x[0-9a-f]+|0o[0-7]+|[-+]?\.inf|\.nan|[-+\d:._]+",
     re.IGNORECASE,
 )
 _SAFE_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$./-]*")

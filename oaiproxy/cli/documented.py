@@ -26,9 +26,3 @@ def documented(data: bytes, arguments: argparse.Namespace) -> Described:
     if server is not None and not re.match(r"https?://[^/\s]", server):
         raise SpecError(f"`--server {server}` is no address", fix="write `https://host/path`")
     return described(text, arguments.operation, server)
-
-
-def title_name(title: str) -> str:
-    """What to call an API by its title, or "": `cellar-model` for `Cellar Model API`."""
-    words = re.findall("[a-z0-9]+", title.lower())
-    return "-".join(word for word in words if word not in ("api", "rest", "http"))[:40].strip("-")

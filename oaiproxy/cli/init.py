@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oaiproxy.apispecs import SpecError
 from oaiproxy.check import Surroundings, check_mapping
-from oaiproxy.cli.documented import add_document, documented, title_name
+from oaiproxy.cli.documented import add_document, documented
 from oaiproxy.cli.output import complain, report
 from oaiproxy.curl import CurlError, parse_curl
 from oaiproxy.diagnostics import Diagnostic, Severity
@@ -114,8 +114,8 @@ def _documented(arguments: argparse.Namespace) -> Sample:
         found = documented(_bytes(name), arguments)
     except SpecError as error:
         raise Unusable(f"{'standard input' if name == STANDARD else name}: {error}") from error
-    if name_of(found.sample.url) == name_of(""):
-        arguments.name = arguments.name or title_name(found.title)
+    if not arguments.output:
+        arguments.name = arguments.name or found.name
     for note in found.notes:
         complain(note)
     return found.sample
