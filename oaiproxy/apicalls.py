@@ -86,8 +86,10 @@ def _flag(spec: Spec, operation: Operation) -> str | None:
 def api_name(spec: Spec, url: str) -> str:
     """What to call the API: by its host, or by its title where that is one's own machine."""
     named = name_of(url)
+    if named != name_of(LOCAL):
+        return named
     words = [word for word in re.findall("[a-z0-9]+", spec.title.lower()) if word not in ("api", "rest", "http")]
-    return "-".join(words)[:40].strip("-") or named if named == name_of("") else named
+    return "-".join(words)[:40].strip("-") or named
 
 
 def _quoted(text: str) -> str:
@@ -175,11 +177,12 @@ def _known(name: str, operation: Operation) -> bool:
 
 
 def _parameter(values: Values, parameter: dict[str, Json], place: str) -> Json:
-    given = values.example(parameter, place)
+    content = [*mapping(parameter.get("content")).values()]
+    described = mapping(content[0]) if content else parameter
+    given = values.example(described, place)
     if given is not LEFT_OUT:
         return given
-    content = [*mapping(parameter.get("content")).values()]
-    schema = mapping(content[0]).get("schema") if content else parameter.get("schema", parameter)
+    schema = described.get("schema", parameter)
     if schema is parameter:  # Swagger 2.0 has the schema's words beside the name
         schema = {key: value for key, value in parameter.items() if key not in ("in", "name", "required", "$ref")}
     return values.of(schema, place, (parameter["name"],))

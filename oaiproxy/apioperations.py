@@ -80,12 +80,9 @@ def sibling(spec: Spec, chosen: Operation) -> Operation | None:
 
 def streams(other: Operation, whole: Operation) -> bool:
     """Whether an operation is another's stream, by their paths."""
-    told = _streaming(whole.path)
-    return (
-        other.method == whole.method
-        and told == whole.path.lower() != other.path.lower()
-        and _streaming(other.path) == told
-    )
+    bare = _bare(whole.path)
+    alike = _whole(other.path) == _whole(whole.path) == bare != _bare(other.path)
+    return alike and other.method == whole.method
 
 
 def parameters(spec: Spec, operation: Operation) -> Iterator[tuple[dict[str, Json], str]]:
@@ -101,9 +98,14 @@ def parameters(spec: Spec, operation: Operation) -> Iterator[tuple[dict[str, Jso
     yield from found.values()
 
 
-def _streaming(path: str) -> str:
+def _bare(path: str) -> str:
+    """The path in small letters, with one sign for all that separates words."""
+    return re.sub("[^a-z0-9{}]+", "/", path.lower()).strip("/")
+
+
+def _whole(path: str) -> str:
     """The path without what says that it streams."""
-    return re.sub(r"[-_/:.]?(?<![a-z])stream(ing|ed)?(?![a-z])[-_/]?|stream(?=[A-Z])|Stream", "", path).lower()
+    return _bare(re.sub(r"(?<![a-z])stream(ing|ed)?(?![a-z])|(?<=[a-z])Stream(?=[A-Z]|$)", " ", path))
 
 
 def _wanted(known: Sequence[Operation], wanted: str) -> Operation:

@@ -113,7 +113,7 @@ class Values:
     def _given(self, flat: dict[str, Json], type_: str, place: str, names: tuple[str, ...]) -> Json:
         """What the document itself says the value is, or LEFT_OUT."""
         if "const" in flat:
-            return flat["const"]
+            return self._bounded(flat["const"], place)
         name = plain(names[-1]) if names else ""
         role = name in apiwords.ROLES
         answer = self.schemas.purpose is Purpose.ANSWER
