@@ -122,7 +122,7 @@ def _parameters(sample: Json, edits: dict[Path, Json], made: Asked, taken: list[
 
 def _parameter(path: Path, name: str, value: Json, edits: dict[Path, Json], made: Asked) -> None:
     for known, names in PARAMETERS.items():
-        if name not in names or known in made.request:
+        if name not in names or known in made.request or isinstance(value, bool):
             continue
         match known, _typed(value):
             case "stop", list() as texts if texts and all(isinstance(each, str) for each in texts):
@@ -137,14 +137,16 @@ def _parameter(path: Path, name: str, value: Json, edits: dict[Path, Json], made
                 edits[path], made.request[known] = "{{ reasoning_effort }}", effort
             case "logit_bias", dict() as biases if biases:
                 edits[path], made.request[known] = "{{ logit_bias }}", biases
-            case (("max_tokens" | "top_k" | "seed"), int() as number) if not isinstance(number, bool):
-                if number > 0 or known == "seed":
-                    edits[path], made.request[known] = f"{{{{ {known} }}}}", number
+            case (("max_tokens" | "top_k" | "seed"), int() as number) if number > 0 or known == "seed":
+                edits[path], made.request[known] = _number(known, value), number
             case (("temperature" | "top_p" | "presence_penalty" | "frequency_penalty"), int() | float() as number):
-                if not isinstance(number, bool):
-                    written = f"{{{{ {known} | string }}}}" if isinstance(value, str) else f"{{{{ {known} }}}}"
-                    edits[path], made.request[known] = written, number
+                edits[path], made.request[known] = _number(known, value), number
         return
+
+
+def _number(known: str, value: Json) -> str:
+    """The template of a number, which is text where the sample has text."""
+    return f"{{{{ {known} | string }}}}" if isinstance(value, str) else f"{{{{ {known} }}}}"
 
 
 def _typed(value: Json) -> Json:

@@ -16,7 +16,7 @@ from oaiproxy.guesses_stream import Streamed, streamed
 from oaiproxy.jsontext import Json, JsonError, parse_lenient
 from oaiproxy.leaves import at, leaves, plain, rebuilt
 from oaiproxy.samples import Received, Sample
-from oaiproxy.yamlwriter import Block, Literal, Note, Remark, escaped, literal, to_yaml
+from oaiproxy.yamlwriter import Block, Literal, Note, Remark, literal, to_yaml
 
 HIDDEN = "REDACTED"
 """What stands in examples for a secret of the sample."""

@@ -121,7 +121,39 @@ def _kept(text: str) -> str:
 def _short(value: Json, room_taken: int) -> str | None:
     """The value on one line, where that is how one would write it."""
     if not isinstance(value, dict | list):
-        return value if isinstance(value, str) and _ADDRESS.fullmatch(value) else scalar(value)
+        alone = isinstance(value, str) and (_ADDRESS.fullmatch(value) or _is_plain(value, _SAFE_ALONE))
+        return value if alone else scalar(value)
+    if value and (isinstance(value, Block) or _noted(value)):
+        return None
+    made = _flow(value)
+    return made if not value or len(made) + room_taken <= WIDTH else None
+
+
+def _noted(value: Json) -> bool:
+    match value:
+        case Note() | Remark() | Literal() | Block():
+            return True
+        case dict():
+            return any(_noted(key) or _noted(item) for key, item in value.items())
+        case list():
+            return any(_noted(item) for item in value)
+    return False
+
+
+def _flow(value: Json) -> str:
+    match value:
+        case dict():
+            return "{" + ", ".join(f"{scalar(key, key=True)}: {_flow(item)}" for key, item in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return scalar(value)
+
+
+_FORBIDDEN = r"\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\"`\\#"
+_SAFE = re.compile(rf"[A-Za-z0-9_/.$(][^{_FORBIDDEN}\[\],]*")
+_SAFE_ALONE = re.compile(rf"[A-Za-z0-9_/.$(][^{_FORBIDDEN}]*")
+"""What stands without quotes on a line of its own, where brackets and commas end nothing."""
+_ADDRESS.fullmatch(value) else scalar(value)
     if value and (isinstance(value, Block) or _noted(value)):
         return None
     made = _flow(value)
@@ -169,14 +201,13 @@ def scalar(value: Json, *, key: bool = False) -> str:
             return json.dumps(value)
         case str() if key:
             return value if _SAFE_KEY.fullmatch(value) and _is_text(value) else json.dumps(value)
-    if (
-        _SAFE.fullmatch(value)
-        and not re.search(r":(\s|$)|\s$|\*$", value)
-        and not value.startswith("*")
-        and _is_text(value)
-    ):
+    if _is_plain(value, _SAFE):
         return str(value)
     return json.dumps(value, ensure_ascii=not value.isprintable())
+
+
+def _is_plain(value: str, safe: re.Pattern[str]) -> bool:
+    return bool(safe.fullmatch(value)) and not re.search(r":(\s|$)|\s$", value) and _is_text(value)
 
 
 def _is_text(value: str) -> bool:
