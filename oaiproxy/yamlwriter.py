@@ -153,34 +153,6 @@ _FORBIDDEN = r"\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\"`\\#"
 _SAFE = re.compile(rf"[A-Za-z0-9_/.$(][^{_FORBIDDEN}\[\],]*")
 _SAFE_ALONE = re.compile(rf"[A-Za-z0-9_/.$(][^{_FORBIDDEN}]*")
 """What stands without quotes on a line of its own, where brackets and commas end nothing."""
-_ADDRESS.fullmatch(value) else scalar(value)
-    if value and (isinstance(value, Block) or _noted(value)):
-        return None
-    made = _flow(value)
-    return made if not value or len(made) + room_taken <= WIDTH else None
-
-
-def _noted(value: Json) -> bool:
-    match value:
-        case Note() | Remark() | Literal() | Block():
-            return True
-        case dict():
-            return any(_noted(key) or _noted(item) for key, item in value.items())
-        case list():
-            return any(_noted(item) for item in value)
-    return False
-
-
-def _flow(value: Json) -> str:
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{scalar(key, key=True)}: {_flow(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(_flow(item) for item in value) + "]"
-    return scalar(value)
-
-
-_SAFE = re.compile(r"[A-Za-z0-9_/.$(*][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\[\],\"'`|>&!%@\\#]*")
 _ADDRESS = re.compile(r"\$\{[A-Z_][A-Z0-9_]*(:-https?://[A-Za-z0-9.:/_-]+)?\}")
 """A reference that stands without quotes, where nothing stands around it."""
 _TYPED = re.compile(
