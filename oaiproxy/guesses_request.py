@@ -30,7 +30,7 @@ class Asked:
 
 
 def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Asked:
-    """What a request holds: `sample` is any tree, such as its query and its body.
+    """What a request holds: the keys of `sample` are its parts, such as `query` and `body`.
 
     `prompt` is the prompt, where it is known. `others` are more requests of the API, that show what roles are called
     and whether system text stands by itself.
@@ -63,13 +63,17 @@ def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Ask
         made.missing += unknown
     if messages:
         made.request = {"messages": messages, **made.request}
-    made.tree = rebuilt(sample, edits, constant)
+    made.tree = rebuilt(sample, edits, constant, name=_key)
     return made
 
 
 def constant(value: Json) -> Json:
     """A leaf as it stands in a template."""
     return escaped(value) if isinstance(value, str) else value
+
+
+def _key(name: str) -> str:
+    return f"${name}" if name.startswith("$") else name
 
 
 def _prompt(sample: Json, found: Conversation | None, known: str) -> Path | None:
@@ -81,7 +85,7 @@ def _prompt(sample: Json, found: Conversation | None, known: str) -> Path | None
     if known:
         exact = [path for path, value in texts if value == known]
         return next(iter(exact or [path for path, value in texts if known in value]), None)
-    scored = [(score, path) for path, value in texts if (score := _likely(path, value)) >= LEAST]
+    scored = [(score, path) for path, value in texts if (score := _likely(path[1:], value)) >= LEAST]
     return max(scored, key=lambda each: each[0])[1] if scored else None
 
 

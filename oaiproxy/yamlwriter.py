@@ -150,8 +150,8 @@ def _flow(value: Json) -> str:
 
 
 _FORBIDDEN = r"\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\"`\\#"
-_SAFE = re.compile(rf"[A-Za-z0-9_/.$(][^{_FORBIDDEN}\[\],]*")
-_SAFE_ALONE = re.compile(rf"[A-Za-z0-9_/.$(][^{_FORBIDDEN}]*")
+_SAFE = re.compile(rf"[\w/.$(][^{_FORBIDDEN}\[\],]*")
+_SAFE_ALONE = re.compile(rf"[\w/.$(][^{_FORBIDDEN}]*")
 """What stands without quotes on a line of its own, where brackets and commas end nothing."""
 _ADDRESS = re.compile(r"\$\{[A-Z_][A-Z0-9_]*(:-https?://[A-Za-z0-9.:/_-]+)?\}")
 """A reference that stands without quotes, where nothing stands around it."""
