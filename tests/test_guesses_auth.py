@@ -1,4 +1,4 @@
-"""Promises of guessing credentials: they become variables, by the names that a sample gives them, and are never told."""
+"""Promises of guessing credentials: they become variables, named as a sample names them, and are never told."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from oaiproxy.guesses_auth import access, is_secret, secret_leaves, variables
+
+BASIC = {"user": "${ACME_USER:-}", "password": "${ACME_PASSWORD:-}"}
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,7 @@ from oaiproxy.guesses_auth import access, is_secret, secret_leaves, variables
         ("authorization", "Bearer YOUR_ACME_KEY", {"bearer": "${YOUR_ACME_KEY:-}"}, []),
         ("authorization", "Bearer {{acme_token}}", {"bearer": "${ACME_TOKEN:-}"}, []),
         ("authorization", "Api-Key k", {"header": "authorization", "value": "Api-Key ${ACME_API_KEY:-}"}, ["k"]),
-        ("authorization", "Basic bWU6cHc=", {"basic": {"user": "${ACME_USER:-}", "password": "${ACME_PASSWORD:-}"}}, ["bWU6cHc=", "me", "pw"]),
+        ("authorization", "Basic bWU6cHc=", {"basic": BASIC}, ["bWU6cHc=", "me", "pw"]),
         ("x-api-key", "k", {"header": "x-api-key", "value": "${ACME_API_KEY:-}"}, ["k"]),
         ("ocp-subscription-key", "k", None, []),
     ],
@@ -37,7 +39,7 @@ def test_the_rest_of_headers_and_query() -> None:
         ("user-agent", "me"), ("sec-fetch-mode", "cors"), ("x-version", "2"), ("x-api-key", "k"), ("x-auth-token", "t"),
     )  # fmt: skip
     made = access(headers, "a=1&a=2&b=", "ACME")
-    assert made.headers == {"x-version": "2", "x-auth-token": "${ACME_X_AUTH_TOKEN:-}"}
+    assert made.headers == {"x-version": "2", "x-auth-token": "${ACME_AUTH_TOKEN:-}"}
     assert made.query == {"a": ["1", "2"], "b": ""}
     assert access((), "key=k&alt=sse", "ACME").auth == {"query": "key", "value": "${ACME_API_KEY:-}"}
 

@@ -1,4 +1,4 @@
-"""Promises of guessing conversations: a list of messages is found by its form, and its roles by what they are called."""
+"""Promises of guessing conversations: messages are found by their form, roles by what they are called."""
 
 from __future__ import annotations
 
