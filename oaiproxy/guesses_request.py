@@ -30,7 +30,7 @@ class Asked:
 
 
 def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Asked:
-    """What a request holds: `sample` is any tree, such as its query and its body.
+    """What a request holds: the keys of `sample` are its parts, such as `query` and `body`.
 
     `prompt` is the prompt, where it is known. `others` are more requests of the API, that show what roles are called
     and whether system text stands by itself.
@@ -63,13 +63,17 @@ def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Ask
         made.missing += unknown
     if messages:
         made.request = {"messages": messages, **made.request}
-    made.tree = rebuilt(sample, edits, constant)
+    made.tree = rebuilt(sample, edits, constant, name=_key)
     return made
 
 
 def constant(value: Json) -> Json:
     """A leaf as it stands in a template."""
     return escaped(value) if isinstance(value, str) else value
+
+
+def _key(name: str) -> str:
+    return f"${name}" if name.startswith("$") else name
 
 
 def _prompt(sample: Json, found: Conversation | None, known: str) -> Path | None:
@@ -81,7 +85,7 @@ def _prompt(sample: Json, found: Conversation | None, known: str) -> Path | None
     if known:
         exact = [path for path, value in texts if value == known]
         return next(iter(exact or [path for path, value in texts if known in value]), None)
-    scored = [(score, path) for path, value in texts if (score := _likely(path, value)) >= LEAST]
+    scored = [(score, path) for path, value in texts if (score := _likely(path[1:], value)) >= LEAST]
     return max(scored, key=lambda each: each[0])[1] if scored else None
 
 
@@ -122,7 +126,7 @@ def _parameters(sample: Json, edits: dict[Path, Json], made: Asked, taken: list[
 
 def _parameter(path: Path, name: str, value: Json, edits: dict[Path, Json], made: Asked) -> None:
     for known, names in PARAMETERS.items():
-        if name not in names or known in made.request:
+        if name not in names or known in made.request or isinstance(value, bool):
             continue
         match known, _typed(value):
             case "stop", list() as texts if texts and all(isinstance(each, str) for each in texts):
@@ -137,14 +141,16 @@ def _parameter(path: Path, name: str, value: Json, edits: dict[Path, Json], made
                 edits[path], made.request[known] = "{{ reasoning_effort }}", effort
             case "logit_bias", dict() as biases if biases:
                 edits[path], made.request[known] = "{{ logit_bias }}", biases
-            case (("max_tokens" | "top_k" | "seed"), int() as number) if not isinstance(number, bool):
-                if number > 0 or known == "seed":
-                    edits[path], made.request[known] = f"{{{{ {known} }}}}", number
+            case (("max_tokens" | "top_k" | "seed"), int() as number) if number > 0 or known == "seed":
+                edits[path], made.request[known] = _number(known, value), number
             case (("temperature" | "top_p" | "presence_penalty" | "frequency_penalty"), int() | float() as number):
-                if not isinstance(number, bool):
-                    written = f"{{{{ {known} | string }}}}" if isinstance(value, str) else f"{{{{ {known} }}}}"
-                    edits[path], made.request[known] = written, number
+                edits[path], made.request[known] = _number(known, value), number
         return
+
+
+def _number(known: str, value: Json) -> str:
+    """The template of a number, which is text where the sample has text."""
+    return f"{{{{ {known} | string }}}}" if isinstance(value, str) else f"{{{{ {known} }}}}"
 
 
 def _typed(value: Json) -> Json:

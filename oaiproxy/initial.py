@@ -36,7 +36,7 @@ def name_of(url: str) -> str:
     labels = [
         label for label in host.split(".") if label not in ("api", "localhost", "inference", "llm", "chat", "gateway")
     ]
-    if not labels or re.fullmatch(r"[\d.:a-f]+|\$.*", host):
+    if not labels or not host or re.fullmatch(r"[\d.:a-f]+|\$.*", host):
         return "my-api"
     return re.sub(r"[^a-z0-9-]", "-", labels[-2] if len(labels) > 1 else labels[0])
 
@@ -97,8 +97,10 @@ class _Proposer:
         tree["models"] = {model: whole.asked.model} if whole.asked.model not in ("", model) else [model]
         tree["backend"] = self._backend(whole)
         if response is None and stream is None:
-            self._todo("no sample of an answer was given: give one with `--response`, or say what `text` is")
-        tree["chat"] = self._chat(whole, other, response, stream)
+            told = self._todo("no sample of an answer was given: give one with `--response`, or say what `text` is")
+            tree["chat"] = Block({**self._chat(whole, other, None, None), Remark(told): None})
+        else:
+            tree["chat"] = self._chat(whole, other, response, stream)
         words: dict[str, str | None] = {}
         for found in (response, stream):
             words |= found.finish_reasons if found is not None else {}
@@ -294,7 +296,7 @@ class _Proposer:
             )
         path = call.address.path
         if sample["query"]:
-            path += "?" + urlencode(sample["query"], doseq=True, quote_via=quote)
+            path += "?" + urlencode(sample["query"], doseq=True, quote_via=quote, safe="")
         made: dict[str, Json] = {"path": path}
         if sample["body"] is not None:
             made["body"] = literal(sample["body"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
@@ -45,15 +46,24 @@ def at(value: Json, path: Path) -> Json:
     return value
 
 
-def rebuilt(value: Json, edits: Mapping[Path, Json], constant: Callable[[Json], Json], path: Path = ()) -> Json:
-    """The value with what `edits` put in place of its parts; all other leaves are what `constant` makes of them."""
+def rebuilt(
+    value: Json,
+    edits: Mapping[Path, Json],
+    constant: Callable[[Json], Json],
+    path: Path = (),
+    name: Callable[[str], str] = str,
+) -> Json:
+    """The value with what `edits` put in place of its parts.
+
+    All other leaves are what `constant` makes of them, and keys what `name` does.
+    """
     if path in edits:
         return edits[path]
     match value:
         case dict() if value:
-            return {key: rebuilt(item, edits, constant, (*path, key)) for key, item in value.items()}
+            return {name(key): rebuilt(item, edits, constant, (*path, key), name) for key, item in value.items()}
         case list() if value:
-            return [rebuilt(item, edits, constant, (*path, index)) for index, item in enumerate(value)]
+            return [rebuilt(item, edits, constant, (*path, index), name) for index, item in enumerate(value)]
         case _:
             return constant(value)
 
@@ -65,7 +75,7 @@ def selector(path: Path) -> str:
         if isinstance(step, int):
             made += f"[{step}]"
         else:
-            name = step if _PLAIN.fullmatch(step) else '"' + step.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            name = step if _PLAIN.fullmatch(step) else json.dumps(step, ensure_ascii=False)
             made += f".{name}" if made else name
     return made or "@"
 

@@ -26,6 +26,8 @@ class Word:
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b", "E": "\x1b"}
 _ANSI = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|([0-7]{1,3})|(.))", re.DOTALL)
 _END = re.compile(r"[|;&<>]")
+_GAP = re.compile(r"<[A-Za-z_][A-Za-z0-9_ -]*>")
+"""What documentation writes where the reader has something of their own."""
 
 
 def words(text: str) -> list[Word]:
@@ -51,7 +53,7 @@ def words(text: str) -> list[Word]:
             index += 3 if text[index + 1 : index + 3] == "\r\n" else 2
         elif char == "#":
             index = (text.find("\n", index) + 1) or len(text)
-        elif _END.match(char):
+        elif _END.match(char) and not _GAP.match(text, index):
             break
         else:
             word, index = _word(text, index)
@@ -69,6 +71,9 @@ def _word(text: str, start: int) -> tuple[Word, int]:
     made, index = "", start
     while index < len(text):
         char = text[index]
+        if found := _GAP.match(text, index):
+            made, index = made + found[0], found.end()
+            continue
         if char in " \t\r\n" or (_END.match(char) and not (char in "&<>" and made.startswith(("http", "$")))):
             break
         if text.startswith("$'", index):
@@ -85,8 +90,6 @@ def _word(text: str, start: int) -> tuple[Word, int]:
             if part in ("\n", "\r"):
                 index += part == "\r"
                 part = ""
-        elif char == "<" and (found := re.compile(r"<[A-Za-z_][A-Za-z0-9_ -]*>").match(text, index)):
-            part, index = found[0], found.end()
         else:
             part, index = char, index + 1
         made += part

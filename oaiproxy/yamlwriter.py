@@ -121,7 +121,8 @@ def _kept(text: str) -> str:
 def _short(value: Json, room_taken: int) -> str | None:
     """The value on one line, where that is how one would write it."""
     if not isinstance(value, dict | list):
-        return value if isinstance(value, str) and _ADDRESS.fullmatch(value) else scalar(value)
+        alone = isinstance(value, str) and (_ADDRESS.fullmatch(value) or _is_plain(value, _SAFE_ALONE))
+        return value if alone else scalar(value)
     if value and (isinstance(value, Block) or _noted(value)):
         return None
     made = _flow(value)
@@ -148,7 +149,10 @@ def _flow(value: Json) -> str:
     return scalar(value)
 
 
-_SAFE = re.compile(r"[A-Za-z0-9_/.$(*][^\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\[\],\"'`|>&!%@\\#]*")
+_FORBIDDEN = r"\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\"`\\#"
+_SAFE = re.compile(rf"[\w/.$(][^{_FORBIDDEN}\[\],]*")
+_SAFE_ALONE = re.compile(rf"[\w/.$(][^{_FORBIDDEN}]*")
+"""What stands without quotes on a line of its own, where brackets and commas end nothing."""
 _ADDRESS = re.compile(r"\$\{[A-Z_][A-Z0-9_]*(:-https?://[A-Za-z0-9.:/_-]+)?\}")
 """A reference that stands without quotes, where nothing stands around it."""
 _TYPED = re.compile(
@@ -169,14 +173,13 @@ def scalar(value: Json, *, key: bool = False) -> str:
             return json.dumps(value)
         case str() if key:
             return value if _SAFE_KEY.fullmatch(value) and _is_text(value) else json.dumps(value)
-    if (
-        _SAFE.fullmatch(value)
-        and not re.search(r":(\s|$)|\s$|\*$", value)
-        and not value.startswith("*")
-        and _is_text(value)
-    ):
+    if _is_plain(value, _SAFE):
         return str(value)
     return json.dumps(value, ensure_ascii=not value.isprintable())
+
+
+def _is_plain(value: str, safe: re.Pattern[str]) -> bool:
+    return bool(safe.fullmatch(value)) and not re.search(r":(\s|$)|\s$", value) and _is_text(value)
 
 
 def _is_text(value: str) -> bool:

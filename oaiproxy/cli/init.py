@@ -71,17 +71,16 @@ def deliver(proposal: Proposal, name: str, output: Path | None) -> int:
     report(findings, {shown: proposal.text}, sys.stderr)
     for told in proposal.missing:
         complain(f"to do: {told}")
-    counted = f"{examples} example{'' if examples == 1 else 's'}"
-    print(f"{shown}: checked with {counted}: {summary(findings)}", file=sys.stderr)
+    counted = "" if examples is None else f" with {examples} example{'' if examples == 1 else 's'}"
+    print(f"{shown}: checked{counted}: {summary(findings)}", file=sys.stderr)
     return 1 if proposal.missing or any(found.severity is Severity.ERROR for found in findings) else 0
 
 
-def _checked(text: str, shown: str, folder: Path) -> tuple[list[Diagnostic], int]:
-    """The findings of `check`, and how many examples there are."""
+def _checked(text: str, shown: str, folder: Path) -> tuple[list[Diagnostic], int | None]:
+    """The findings of `check`, and how many examples there are in a mapping that is sound."""
     surroundings = Surroundings(mapping_schema(), {}, file_reader(folder), provide=provide)
     checked = check_mapping(text, shown, surroundings, environment=False)
-    examples = checked.mapping.examples if checked.mapping is not None else ()
-    return list(checked.diagnostics), len(examples)
+    return list(checked.diagnostics), len(checked.mapping.examples) if checked.mapping is not None else None
 
 
 def _sample(arguments: argparse.Namespace) -> Sample:
