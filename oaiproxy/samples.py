@@ -32,3 +32,5 @@ class Sample:
     """The body that asks for the stream, where that is another."""
     stream_url: str = ""
     """The address that streams, where that is another."""
+    stream_headers: tuple[tuple[str, str], ...] = ()
+    """The headers that ask for the stream, where they are others."""

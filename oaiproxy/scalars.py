@@ -42,7 +42,7 @@ _INTEGERS = ((re.compile(r"[-+]?[0-9]+"), 10), (re.compile(r"0o[0-7]+"), 8), (re
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def _core(text: str) -> Json:
+def core_value(text: str) -> Json:
     """What an unquoted scalar is in the core schema; what is far too long for a number is text."""
     if text in _WORDS:
         return _WORDS[text]
@@ -143,8 +143,8 @@ class Builder:
     def _typed(self, node: ScalarNode, text: str, *, plain: bool) -> Json:
         types = SCALAR_TAGS.get(node.tag)
         if types is None:
-            return _core(text) if plain else text
-        value = text if types == (str,) else _core(text)
+            return core_value(text) if plain else text
+        value = text if types == (str,) else core_value(text)
         if type(value) not in types:
             tag = "!!" + node.tag.removeprefix(TAG_PREFIX)
             self._report("E003", f"`{short(node.text)}` is not what the tag `{tag}` says", node, 0, len(node.text))

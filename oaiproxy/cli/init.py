@@ -1,0 +1,152 @@
+"""`oaiproxy init`: a curl command, and samples of what it was answered, to a mapping with examples."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from oaiproxy.apispecs import SpecError
+from oaiproxy.check import Surroundings, check_mapping
+from oaiproxy.cli.documented import add_document, documented
+from oaiproxy.cli.output import complain, report
+from oaiproxy.curl import CurlError, parse_curl
+from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.initial import Proposal, name_of, propose
+from oaiproxy.loader import file_reader, mapping_schema, read_text
+from oaiproxy.provisions import provide
+from oaiproxy.reporters import summary
+from oaiproxy.samples import Received, Sample
+
+STANDARD = "-"
+"""The name of standard input and output."""
+
+
+class Unusable(Exception):
+    """What was given cannot be used; the message says why."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    command.add_argument("--curl", metavar="FILE", help="a curl command that calls the API (default: standard input)")
+    command.add_argument("--response", metavar="FILE", help="what it was answered, with or without its headers")
+    command.add_argument("--stream", metavar="FILE", help="what it was answered as a stream, byte for byte")
+    command.add_argument("--stream-curl", metavar="FILE", help="the curl command of the stream, where it is another")
+    command.add_argument("--name", help="what to call the API (default: after its host)")
+    command.add_argument("--model", help="what clients call the model (default: as the sample does)")
+    command.add_argument("--prompt", metavar="TEXT", help="the text in the command that is the prompt")
+    add_document(command)
+    command.add_argument("-o", "--output", metavar="FILE", help="where to write the mapping (default: standard output)")
+    command.add_argument("--force", action="store_true", help="write over a file that is there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write a mapping; 0 when it is whole and sound, 1 when something is left to do, 2 when there is no sample."""
+    output = None if arguments.output in (None, STANDARD) else Path(arguments.output)
+    try:
+        if output is not None and output.exists() and not arguments.force:
+            raise Unusable(f"`{output}` is there already: choose another `--output`, or write over it with `--force`")
+        sample = _sample(arguments)
+    except Unusable as error:
+        complain(str(error))
+        return 2
+    name = arguments.name or (output.stem if output is not None else name_of(sample.url))
+    return deliver(propose(sample, name, model=arguments.model or "", prompt=arguments.prompt or ""), name, output)
+
+
+def deliver(proposal: Proposal, name: str, output: Path | None) -> int:
+    """Write a proposal where it belongs, check it, and say what is left to do; the exit code."""
+    try:
+        if output is None:
+            sys.stdout.write(proposal.text)
+        else:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(proposal.text, encoding="utf-8")
+    except OSError as error:
+        complain(f"`{output}` cannot be written: {error.strerror}")
+        return 2
+    shown = str(output) if output is not None else f"{name}.yaml"
+    findings, examples = _checked(proposal.text, shown, output.parent if output is not None else Path())
+    report(findings, {shown: proposal.text}, sys.stderr)
+    for told in proposal.missing:
+        complain(f"to do: {told}")
+    counted = "" if examples is None else f" with {examples} example{'' if examples == 1 else 's'}"
+    print(f"{shown}: checked{counted}: {summary(findings)}", file=sys.stderr)
+    return 1 if proposal.missing or any(found.severity is Severity.ERROR for found in findings) else 0
+
+
+def _checked(text: str, shown: str, folder: Path) -> tuple[list[Diagnostic], int | None]:
+    """The findings of `check`, and how many examples there are in a mapping that is sound."""
+    surroundings = Surroundings(mapping_schema(), {}, file_reader(folder), provide=provide)
+    checked = check_mapping(text, shown, surroundings, environment=False)
+    return list(checked.diagnostics), len(checked.mapping.examples) if checked.mapping is not None else None
+
+
+def _sample(arguments: argparse.Namespace) -> Sample:
+    sample = _documented(arguments) if arguments.from_openapi else _given(arguments)
+    if arguments.stream_curl:
+        other = _called(arguments.stream_curl)
+        sample = replace(
+            sample,
+            stream_body=other.body,
+            stream_url=other.url if other.url != sample.url else "",
+            stream_headers=tuple(each for each in other.headers if each not in sample.headers),
+        )
+    answer = Received(_bytes(arguments.response)) if arguments.response else sample.answer
+    stream = Received(_bytes(arguments.stream)) if arguments.stream else sample.stream
+    return replace(sample, answer=_without_head(answer), stream=_without_head(stream))
+
+
+def _given(arguments: argparse.Namespace) -> Sample:
+    name = arguments.curl or STANDARD
+    if name == STANDARD and sys.stdin.isatty():
+        raise Unusable("there is no sample: give a curl command by `--curl FILE`, or on standard input")
+    return _called(name)
+
+
+def _documented(arguments: argparse.Namespace) -> Sample:
+    if arguments.curl:
+        raise Unusable("there are two samples: give either `--curl` or `--from-openapi`")
+    name = arguments.from_openapi
+    try:
+        found = documented(_bytes(name), arguments)
+    except SpecError as error:
+        raise Unusable(f"{'standard input' if name == STANDARD else name}: {error}") from error
+    if not arguments.output:
+        arguments.name = arguments.name or found.name
+    for note in found.notes:
+        complain(note)
+    return found.sample
+
+
+def _called(name: str) -> Sample:
+    """The call of a curl command in a file. Files that it sends are relative to that."""
+    text = _bytes(name).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    folder = Path() if name == STANDARD else Path(name).parent
+    try:
+        return parse_curl(text, lambda file: read_text(folder / file))
+    except CurlError as error:
+        shown = "standard input" if name == STANDARD else name
+        place = ""
+        if error.position is not None:
+            before = text[: error.position]
+            place = f":{before.count(chr(10)) + 1}:{len(before.rpartition(chr(10))[2]) + 1}"
+        raise Unusable(f"{shown}{place}: {error}") from error
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
+    except OSError as error:
+        raise Unusable(f"`{name}` cannot be read: {error.strerror}") from error
+
+
+def _without_head(received: Received | None) -> Received | None:
+    """A reply without the status line and headers that `curl -i` prints before it; these tell its type."""
+    if received is None or not received.data.startswith(b"HTTP/"):
+        return received
+    head, _, body = received.data.replace(b"\r\n", b"\n", received.data.count(b"\r\n")).partition(b"\n\n")
+    kinds = [line.partition(b":")[2] for line in head.splitlines() if line.lower().startswith(b"content-type:")]
+    media_type = kinds[0].partition(b";")[0].strip().lower().decode("latin-1") if kinds else ""
+    return Received(body, media_type)
