@@ -19,7 +19,7 @@ from oaiproxy.cli.output import complain, discard_output
 COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
-    "describe": "say what becomes of OpenAI's fields with a mapping",
+    "describe": "say what clients can expect of a mapping",
     "mock": "serve a mapping's examples as its backend",
     "healthcheck": "ask a running proxy whether it is ready",
 }
