@@ -138,6 +138,13 @@ def capabilities(mapping: Compiled, document: Document, model: str = "") -> Capa
     return _Reader(mapping, document, model).all()
 
 
+def variables(document: Document) -> list[Variable]:
+    """The variables that a document takes from the environment, each once, in the order of the file."""
+    found = [each for each in document.references if each.name]
+    required = {each.name for each in found if each.default is None}
+    return [Variable(name, name in required) for name in dict.fromkeys(each.name for each in found)]
+
+
 _DERIVED = {"responses": responses.PATH, "messages": messages.PATH}
 """Endpoints that are served by `chat` alone."""
 _CREDENTIALS = (
@@ -159,9 +166,6 @@ class _Reader:
 
     def all(self) -> Capabilities:
         mapping, backend = self._mapping, self._data["backend"]
-        found = self._document.references
-        required = {each.name: True for each in found if each.name and each.default is None}
-        named = {each.name: False for each in found if each.name}
         return Capabilities(
             mapping=mapping.name,
             description=mapping.description,
@@ -173,8 +177,8 @@ class _Reader:
             conversation=self._conversation(),
             finish_reasons=dict(self._data.get("finish_reasons") or {}),
             auth=next((key for key in _CREDENTIALS if key in (backend.get("auth") or {})), "none"),
-            environment=[Variable(name, required.get(name, False)) for name in named],
-            files=list(dict.fromkeys(each.file for each in found if each.file)),
+            environment=variables(self._document),
+            files=list(dict.fromkeys(each.file for each in self._document.references if each.file)),
             hosts=list(dict.fromkeys(self._hosts())),
             image_hosts=self._image_hosts(),
             examples=len(mapping.examples),

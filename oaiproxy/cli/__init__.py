@@ -20,6 +20,9 @@ COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
     "describe": "say what clients can expect of a mapping",
+    "list": "list the mappings that there are",
+    "schema": "print the JSON Schema of mappings, or of the configuration",
+    "completion": "print what completes commands in a shell",
     "mock": "serve a mapping's examples as its backend",
     "healthcheck": "ask a running proxy whether it is ready",
 }
