@@ -9,7 +9,8 @@ from pathlib import Path
 from oaiproxy.bundled import bundled
 from oaiproxy.cli.output import complain
 
-KINDS = ("mapping", "config")
+KINDS = ("mapping", "extension", "config")
+"""Of mappings, of those that extend another, of the configuration."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:

@@ -36,7 +36,7 @@ def test_without_a_configuration_those_that_ship(here: Path, capsys: pytest.Capt
 def test_those_of_the_configuration_come_first(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With their files and models, also when another file is named."""
     (here / "other.yaml").write_text("mappings: [mine.yaml, example]\n")
-    (here / "mine.yaml").write_text("extends: gemini\nmodels: [small, large]\n")
+    (here / "mine.yaml").write_text("extends: cohere\nmodels: [small, large]\n")
     assert main(["list", "--config", "other.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "In other.yaml:"
