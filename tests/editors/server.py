@@ -50,11 +50,10 @@ class LanguageServer:
         self._reading.cancel()
         await asyncio.gather(self._reading, return_exceptions=True)
 
-    async def open(self, path: Path, text: str | None = None) -> list[Any]:
-        """Open a file, as it is or with another text; what is found wrong in it."""
+    async def open(self, path: Path, text: str) -> list[Any]:
+        """Open a file, which need not be there; what is found wrong in it."""
         uri = path.as_uri()
         found = self._diagnostics[uri] = asyncio.get_running_loop().create_future()
-        text = path.read_text("utf-8") if text is None else text
         document = {"uri": uri, "languageId": "yaml", "version": 1, "text": text}
         await self._tell("textDocument/didOpen", {"textDocument": document})
         async with asyncio.timeout(PATIENCE):
