@@ -16,6 +16,8 @@ from clients.environments import PLACE, node_modules
 from editors.server import LanguageServer
 from support import ROOT
 
+from oaiproxy.cli import main
+
 pytestmark = pytest.mark.thorough
 
 MODELINE = "# yaml-language-server: $schema=../schemas/mapping.schema.json\n"
@@ -67,6 +69,14 @@ async def test_an_unknown_key_is_reported(server: LanguageServer) -> None:
     """At its place, which shows that the modeline is followed."""
     _, line, _, (found,) = await opened(server, START + "chta|: {}\nchat: {request: {path: /p}, response: {text: t}}\n")
     assert found["range"]["start"] == {"line": line, "character": 0}
+    assert "chta" in found["message"]
+
+
+async def test_a_schema_that_was_written_elsewhere_is_found(server: LanguageServer, tmp_path: Path) -> None:
+    """By the line that docs/editors.md gives."""
+    assert main(["schema", "--output", str(tmp_path / "mapping.schema.json")]) == 0
+    text = START.replace("../schemas/", "") + "chta: {}\nchat: {request: {path: /p}, response: {text: t}}\n"
+    (found,) = await server.open(tmp_path / "mine.yaml", text)
     assert "chta" in found["message"]
 
 
