@@ -120,6 +120,24 @@ def test_every_choice_is_explained(schema: dict[str, Any]) -> None:
             assert len(each["enumDescriptions"]) == len(each["enum"]), path
 
 
+def told_by_itself(schema: dict[str, Any]) -> bool:
+    """Whether an editor can show how a value looks: by an example, a default, the choices, or the keys in it."""
+    return any(key in schema for key in ("examples", "default", "enum", "const", "properties", "not"))
+
+
+def test_every_key_shows_how_its_value_looks(schema: dict[str, Any]) -> None:
+    """But for lists and switches, whose items and whose two values are told."""
+    for path, each in schemas(schema):
+        for name, child in each.get("properties", {}).items():
+            part = resolved(schema, child)
+            plain = "boolean" in (part.get("type") or ()) or (
+                "items" in part and "array" in part["type"] and "$ref" not in child
+            )
+            own = "$ref" not in child or not child["$ref"].endswith("/selector") or "examples" in child
+            assert told_by_itself(part) or plain, f"{path}/{name}"
+            assert own, f"{path}/{name}"
+
+
 def test_formats_are_explained() -> None:
     """Also those that are told apart by a condition only, and the one that has a setting."""
     schema = MAPPING_SCHEMA["$defs"]["format"]
