@@ -15,7 +15,7 @@ from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.jsontext import Json
 from oaiproxy.layers import Bases, Layers, Origin, attributed, lay
 from oaiproxy.nodes import ListNode, MappingNode, Node, ScalarNode, SourceText, cut, find_origins, stretch
-from oaiproxy.scalars import Builder, Path, Value
+from oaiproxy.scalars import Builder, Path, Reference, Value, references
 
 __all__ = ["Document", "Path", "load_document", "position"]
 
@@ -110,6 +110,11 @@ class Document:
             return None
         value = self._values[node]
         return node.text if value.origins is not None else None
+
+    @property
+    def references(self) -> list[Reference]:
+        """What the values refer to in the environment and in files, in the order of the text, each time it is."""
+        return [found for node in self._values for found in references(node.text)]
 
     def written_at(self, span: Span) -> str | None:
         """The scalar where a span begins, as its author wrote it, if `${...}` was replaced in it; None elsewhere."""

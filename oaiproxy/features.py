@@ -60,7 +60,7 @@ def features(mapping: Compiled, model: str) -> dict[str, Features]:
 def _of(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) -> Features:
     found = _fields(mapping, name, endpoint, variant)
     if name == "chat":
-        found |= {thing: _thing(mapping, endpoint, variant, thing) for thing in _CONVERSATIONS}
+        found |= {thing: _thing(mapping, endpoint, variant, thing, each) for thing, each in _CONVERSATIONS.items()}
         found |= {"tool_calls": "emulated"} if "tools" in mapping.emulates else {}
     return {word: made for word in WORDS if (made := sorted(key for key, fate in found.items() if fate == word))}
 
@@ -86,9 +86,17 @@ def _fields(mapping: Compiled, name: str, endpoint: Endpoint, variant: Variant) 
     return fates
 
 
-def _thing(mapping: Compiled, endpoint: Endpoint, variant: Variant, thing: str) -> str:
+def fate_of(mapping: Compiled, variant: Variant, thing: str, part: Message) -> str:
+    """What becomes of a part of a user's message in `chat`; `thing` is what `on_unsupported` calls it."""
+    return _thing(mapping, mapping.endpoints["chat"], variant, thing, _said(part))
+
+
+def _said(part: Message) -> list[Message]:
+    return [{"role": "user", "content": [{"type": "text", "text": "hi"}, part]}]
+
+
+def _thing(mapping: Compiled, endpoint: Endpoint, variant: Variant, thing: str, messages: list[Message]) -> str:
     """What becomes of a thing in messages, which depends on more than names: it is tried."""
-    messages = _CONVERSATIONS[thing]
     call = Call("chat", "", stream=False, include_usage=False, messages=messages, fields={})
     try:
         call, dropped = variant.without_dropped(call)

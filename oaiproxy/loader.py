@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from oaiproxy.bundled import base_path, bundled, shipped_mappings
 from oaiproxy.check import Checked, Surroundings, check_mapping
 from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.document import Document, load_document
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.layers import Base, Bases
@@ -68,6 +69,17 @@ class Loader:
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
         surroundings = Surroundings(self.schema, self.environment, reader, bases, file_key(path), provide)
         return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+
+    def document(self, path: Path) -> Document:
+        """A file as data. Raises MappingError when it is not even that, OSError when it cannot be read."""
+        reader, bases = file_reader(path.parent), self._bases(path.parent, str(path))
+        text = read_text(path)
+        document, findings = load_document(
+            text, file=str(path), environment=self._environment, read_file=reader, bases=bases, key=_key(path)
+        )
+        if document is None:
+            raise MappingError(findings, {**self.sources, str(path): text})
+        return document
 
     def _bases(self, folder: Path, shown: str) -> Bases:
         """What a file of this folder can extend; the names of those are relative as its own is."""

@@ -66,6 +66,30 @@ class Value:
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<body>[^{}]*)\}|\$\{")
 _BODY = re.compile(r"file:(?P<path>(?:(?!:-).)+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A well-formed `${...}` in a scalar as its author wrote it: of a variable, or of a file."""
+
+    text: str
+    name: str = ""
+    default: str | None = None
+    """What stands for a variable that is not set or empty."""
+    file: str = ""
+
+
+def references(text: str) -> Iterator[Reference]:
+    """The references in a text, in order; what is none is passed over."""
+    for part in _REFERENCE.finditer(text):
+        body = _BODY.fullmatch(part["body"] or "")
+        if body and body["path"]:
+            yield Reference(part[0], file=body["path"])
+        elif body:
+            default = body["default"]
+            yield Reference(part[0], body["name"], None if default is None else default.removeprefix(":-"))
+
+
 _TEMPLATE_MARK = re.compile(r"(?=(\{[{%#]))")
 _CLOSING = {"{{": "}}", "{%": "%}", "{#": "#}"}
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[{}]|%(?=\})""", re.DOTALL)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
+from typing import Any
 
+from oaiproxy import capability_tables
 from oaiproxy.app import serve
+from oaiproxy.capabilities import capabilities
 from oaiproxy.compatibility import page
 from oaiproxy.config import Config, Server
 from oaiproxy.handlers import routes
-from oaiproxy.loader import mapping_schema
+from oaiproxy.loader import Loader, mapping_schema
 
-COMPATIBILITY = Path(__file__).parents[1] / "docs/compatibility.md"
+ROOT = Path(__file__).parents[1]
+COMPATIBILITY = ROOT / "docs/compatibility.md"
+EXTENSION = ROOT / "schemas/extension.schema.json"
+MAPPINGS = ROOT / "docs/mappings.md"
 
 
 async def places() -> list[tuple[str, str]]:
@@ -26,5 +33,66 @@ def compatibility() -> str:
     return page(asyncio.run(places()), mapping_schema()["properties"]["emulate"]["items"]["enum"])
 
 
+def mappings() -> str:
+    """docs/mappings.md, as it should be."""
+    loader = Loader({})
+    every = []
+    for path in sorted(ROOT.glob("mappings/*.yaml")):
+        ((mapping, _),) = loader.load([(path.stem, path)], environment=False)[0]
+        every.append(capabilities(mapping, loader.document(path)))
+    return capability_tables.page(every)
+
+
+def extension() -> str:
+    """schemas/extension.schema.json, as it should be: that of mappings, for a file that is laid over another one.
+
+    What such a file leaves out, the other has, and null takes away.
+    """
+    schema = mapping_schema()
+    whole = {name: schema["$defs"][name] for name in ("example", "answer", "sends", "frame")}
+    made = optional(schema)
+    made["$defs"] |= whole
+    made["properties"]["examples"] = schema["properties"]["examples"]
+    made["title"] = f"{schema['title']}, laid over another"
+    made["required"] = ["extends"]
+    return json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+
+
+def optional(part: Any) -> Any:
+    """A schema without what it asks for."""
+    if isinstance(part, list):
+        return [optional(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    made: dict[str, Any] = {}
+    for key, value in part.items():
+        if key in ("properties", "patternProperties", "$defs", "dependentSchemas"):
+            made[key] = {name: optional(each) for name, each in value.items()}
+        elif key not in ("required", "dependentRequired"):
+            made[key] = value if key in _VALUES else optional(value)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(part.get(key), list) and all(each.keys() <= {"required", "not"} for each in part[key]):
+            del made[key]
+    if "allOf" in part and all(each.keys() == {"not"} for each in part["allOf"]):
+        made["allOf"] = part["allOf"]
+    if isinstance(part.get("not"), dict):
+        made["not"] = part["not"]
+    kinds = part.get("type")
+    if "description" in part and isinstance(kinds, str | list):
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        made["type"] = kinds if "null" in kinds else [*kinds, "null"]
+    if isinstance(part.get("enum"), list) and "description" in part and None not in part["enum"]:
+        made["enum"] = [*part["enum"], None]
+        if "enumDescriptions" in part:
+            made["enumDescriptions"] = [*part["enumDescriptions"], "What the other file says is taken away."]
+    return made
+
+
+_VALUES = ("examples", "default", "const", "enum", "enumDescriptions", "defaultSnippets", "description")
+"""Keywords that hold no schemas."""
+
+
 if __name__ == "__main__":
+    EXTENSION.write_text(extension(), encoding="utf-8")
+    MAPPINGS.write_text(mappings(), encoding="utf-8")
     COMPATIBILITY.write_text(compatibility(), encoding="utf-8")

@@ -29,6 +29,7 @@ from support import bases_in
 from oaiproxy import jsontext
 from oaiproxy.app import serve
 from oaiproxy.canonical import SHAPES, Identity, Names
+from oaiproxy.capabilities import Calls, Capabilities, Conversation, Replies, Served, Variable
 from oaiproxy.chat_templates import known_templates
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
@@ -191,10 +192,13 @@ def form(body):
 
 
 def test_every_yaml_block_is_tested():
-    """It is a whole mapping, or its place is given, or what it renders."""
+    """It is a whole mapping, or its place is given, or what it renders; tests/test_editor_files.py has other files."""
     for name, page in PAGES.items():
         for fence in fences(page, "yaml"):
-            assert "oaiproxy: 1" in fence.text or fence.note.startswith(("at: ", "renders")), (name, fence.text)
+            assert "oaiproxy: 1" in fence.text or fence.note.startswith(("at: ", "renders", "yaml: ")), (
+                name,
+                fence.text,
+            )
 
 
 # What templates see and give
@@ -513,6 +517,15 @@ def test_every_command_and_option_is_documented():
     for name, command in commands.choices.items():
         options = {option for action in command._actions for option in action.option_strings if len(option) > 2}
         exactly(first_column(page, f"options {name}"), options - {"--help"})
+
+
+def test_every_key_of_capabilities_is_documented():
+    """Of what `describe` prints as JSON, and of what is in it."""
+    page = PAGES["docs/commands.md"]
+    exactly(first_column(page, "capabilities"), [each.name for each in fields(Capabilities)])
+    for kind in (Served, Replies, Calls, Conversation, Variable):
+        for each in fields(kind):
+            assert re.search(rf"[`{{ ]{each.name}[`}},]", page), each.name
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,15 @@ chat:
 def test_the_schema_is_that_of_mappings() -> None:
     """From where it ships."""
     assert "chat" in mapping_schema()["properties"]
+
+
+def test_a_file_is_also_had_as_data(tmp_path: Path) -> None:
+    """With what it extends, and with all that it refers to; what is no YAML is refused."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: example\nbackend: {url: 'https://${MY_HOST}'}\n")
+    document = Loader({}).document(path)
+    assert {each.name for each in document.references} == {"MY_HOST", "YOUR_API_KEY"}
+    assert document.data["models"] == ["your-model"]
+    path.write_text("a: [")
+    with pytest.raises(MappingError):
+        Loader({}).document(path)

@@ -11,6 +11,7 @@ from support import marked, only_finding, read_yaml, sound_yaml
 
 from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.document import load_document
+from oaiproxy.scalars import references
 
 
 def value(text: str) -> Any:
@@ -272,3 +273,15 @@ def test_the_environment_writes_no_condition(key: str) -> None:
     assert document is not None
     assert [one.code for one in found] == ["E007"]
     assert document.unresolved == {("a",)}
+
+
+def test_references_are_told_by_their_names() -> None:
+    """Each time they stand in a text; what is no reference, or an escaped one, is passed over."""
+    found = list(references("${A}/${B:-x}${file:/run/key}$${C} ${D-1} ${E:-}"))
+    assert [(each.name, each.default, each.file) for each in found] == [
+        ("A", None, ""),
+        ("B", "x", ""),
+        ("", None, "/run/key"),
+        ("E", "", ""),
+    ]
+    assert found[1].text == "${B:-x}"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pages
 import pytest
 from jsonschema import Draft202012Validator
 from support import bases_in
@@ -23,6 +24,7 @@ MAPPING_SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
 EVERYTHING = ROOT / "tests/everything.yaml"
 FILES = {"calls.json": '{"out": "a"}', "chat.jinja": "{% for m in messages %}{{ m.content }}{% endfor %}"}
 """What the mappings there name."""
+SHIPPED = [*sorted((ROOT / "mappings").glob("*.yaml")), ROOT / "config.yaml"]
 SUBSCHEMAS = ("properties", "patternProperties", "$defs")
 
 
@@ -109,6 +111,66 @@ def test_descriptions_are_sentences(schema: dict[str, Any]) -> None:
         if "description" in each:
             assert re.match(r"[A-Z`]", each["description"]), path
             assert each["description"].endswith("."), path
+
+
+def test_every_choice_is_explained(schema: dict[str, Any]) -> None:
+    """Where words are the mapping language's own: an editor shows each with what it means."""
+    for path, each in schemas(schema):
+        if "enum" in each and not path.endswith(("/method", "/algorithm")):
+            assert len(each["enumDescriptions"]) == len(each["enum"]), path
+
+
+def told_by_itself(schema: dict[str, Any]) -> bool:
+    """Whether an editor can show how a value looks: by an example, a default, the choices, or the keys in it."""
+    return any(key in schema for key in ("examples", "default", "enum", "const", "properties", "not"))
+
+
+def test_every_key_shows_how_its_value_looks(schema: dict[str, Any]) -> None:
+    """But for lists and switches, whose items and whose two values are told."""
+    for path, each in schemas(schema):
+        for name, child in each.get("properties", {}).items():
+            part = resolved(schema, child)
+            plain = "boolean" in (part.get("type") or ()) or (
+                "items" in part and "array" in part["type"] and "$ref" not in child
+            )
+            own = "$ref" not in child or not child["$ref"].endswith("/selector") or "examples" in child
+            assert told_by_itself(part) or plain, f"{path}/{name}"
+            assert own, f"{path}/{name}"
+
+
+def test_formats_are_explained() -> None:
+    """Also those that are told apart by a condition only, and the one that has a setting."""
+    schema = MAPPING_SCHEMA["$defs"]["format"]
+    snippets = schema["defaultSnippets"]
+    assert [each["body"] for each in snippets[:-1]] == schema["then"]["enum"]
+    assert list(snippets[-1]["body"]) == ["delimited"]
+    assert all(each["description"] for each in snippets)
+
+
+def test_the_schema_of_extensions_is_that_of_mappings_without_demands() -> None:
+    """`python tests/pages.py` writes it anew."""
+    assert pages.EXTENSION.read_text("utf-8") == pages.extension()
+
+
+def test_an_extension_need_not_be_whole() -> None:
+    """What it leaves out, and what it takes away, is no fault of it; an unknown key still is."""
+    validator = Draft202012Validator(json.loads(pages.EXTENSION.read_text("utf-8")))
+    assert validator.is_valid({"extends": "example", "backend": {"tls": None}, "chat": {"stream": {"text": "t"}}})
+    assert validator.is_valid({"extends": "example", "on_unsupported": {"default": None}})
+    assert not validator.is_valid({"backend": {}})
+    assert not validator.is_valid({"extends": "example", "chat": {"strem": {}}})
+    assert not validator.is_valid({"extends": "example", "chat": {"request": {"path": "/p", "url": "u"}}})
+    assert not validator.is_valid({"extends": "example", "examples": [{"request": {}}]})
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_every_file_that_ships_names_its_schema(path: Path) -> None:
+    """In its first line, for editors: by a path, for there is no address to be fetched."""
+    text = path.read_text("utf-8")
+    kind = "config" if path.name == "config.yaml" else "extension" if re.search("^extends:", text, re.M) else "mapping"
+    modeline = re.match(r"# yaml-language-server: \$schema=(\S+)\n", text)
+    assert modeline
+    assert (path.parent / modeline[1]).resolve() == ROOT / f"schemas/{kind}.schema.json"
 
 
 def test_every_object_says_which_keys_it_takes(schema: dict[str, Any]) -> None:

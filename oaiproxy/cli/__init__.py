@@ -20,7 +20,10 @@ COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
     "init": "write a mapping from a curl command and samples of its answers",
-    "describe": "say what becomes of OpenAI's fields with a mapping",
+    "describe": "say what clients can expect of a mapping",
+    "list": "list the mappings that there are",
+    "schema": "print the JSON Schema of mappings, or of the configuration",
+    "completion": "print what completes commands in a shell",
     "mock": "serve a mapping's examples as its backend",
     "healthcheck": "ask a running proxy whether it is ready",
 }

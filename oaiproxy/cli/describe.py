@@ -1,41 +1,45 @@
-"""`oaiproxy describe`: a mapping to the table of what becomes of OpenAI's fields with it."""
+"""`oaiproxy describe`: mappings to tables of what clients can expect of them."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 
-from oaiproxy.cli.arguments import add_mapping
-from oaiproxy.cli.loading import load_shown
+from oaiproxy.capabilities import Capabilities, capabilities
+from oaiproxy.capability_tables import markdown, markdown_comparison, text, text_comparison
+from oaiproxy.cli.loading import load_documented
 from oaiproxy.cli.output import complain
-from oaiproxy.features import features
 
-WIDTH = 100
+FORMATS = {"text": (text, text_comparison), "markdown": (markdown, markdown_comparison)}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    add_mapping(command)
+    command.add_argument(
+        "mappings",
+        nargs="+",
+        metavar="MAPPING",
+        help="a mapping file, or the name of a shipped mapping; several are compared",
+    )
     command.add_argument("--model", default="", help="one of its models (default: those without words of their own)")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the table")
+    command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="form of the table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print; 0 when it is told, 1 when the mapping is not usable, 2 when there is no such mapping or model."""
-    loaded = load_shown(arguments.mapping)
-    if isinstance(loaded, int):
-        return loaded
-    mapping, _ = loaded
-    if arguments.model and arguments.model not in mapping.models and mapping.model_list is None:
-        complain(f"`{arguments.mapping}` has no model `{arguments.model}`; it has: {', '.join(mapping.models)}")
-        return 2
-    found = features(mapping, arguments.model)
+    """Print; 0 when it is told, 1 when a mapping is not usable, 2 when there is no such mapping or model."""
+    every: list[Capabilities] = []
+    for name in arguments.mappings:
+        loaded = load_documented(name)
+        if isinstance(loaded, int):
+            return loaded
+        mapping, document = loaded
+        if arguments.model and arguments.model not in mapping.models and mapping.model_list is None:
+            complain(f"`{name}` has no model `{arguments.model}`; it has: {', '.join(mapping.models)}")
+            return 2
+        every.append(capabilities(mapping, document, arguments.model))
     if arguments.format == "json":
-        print(json.dumps(found, indent=2))
+        print(json.dumps({"mappings": [each.data() for each in every]}, indent=2))
         return 0
-    for endpoint, table in found.items():
-        print(endpoint)
-        for word, names in table.items():
-            print(textwrap.fill(", ".join(names), WIDTH, initial_indent=f"  {word:<9} ", subsequent_indent=" " * 12))
+    one, several = FORMATS[arguments.format]
+    print(one(every[0]) if len(every) == 1 else several(every))
     return 0

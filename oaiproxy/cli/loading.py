@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from oaiproxy.bundled import mapping_path
 from oaiproxy.cli.output import complain, refuse, ships
+from oaiproxy.document import Document
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 
+T = TypeVar("T")
+
 
 def load_shown(name: str) -> tuple[Mapping, Path] | int:
     """The mapping and its file, by a path or a shipped name; an exit code, the reason told, where there is none."""
+    return _load(name, lambda loader, path: loader.load([(str(path), path)], environment=False)[0][0])
+
+
+def load_documented(name: str) -> tuple[Mapping, Document] | int:
+    """The mapping and the document that it was made of; else as `load_shown`."""
+
+    def load(loader: Loader, path: Path) -> tuple[Mapping, Document]:
+        ((mapping, _),) = loader.load([(str(path), path)], environment=False)[0]
+        return mapping, loader.document(path)
+
+    return _load(name, load)
+
+
+def _load(name: str, load: Callable[[Loader, Path], T]) -> T | int:
     path = mapping_path(name, Path())
     try:
-        return Loader(os.environ).load([(str(path), path)], environment=False)[0][0]
+        return load(Loader(os.environ), path)
     except MappingError as error:
         refuse(error)
         return 1

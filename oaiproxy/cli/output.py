@@ -61,7 +61,12 @@ def complain(message: str) -> None:
     print(f"oaiproxy: {shown}", file=sys.stderr)
 
 
+def report_errors(error: MappingError) -> None:
+    """Report what is wrong in a mapping or a configuration."""
+    report(error.diagnostics, error.sources, sys.stderr)
+
+
 def refuse(error: MappingError) -> None:
     """Report what is wrong in a mapping or a configuration, and that nothing was started."""
-    report(error.diagnostics, error.sources, sys.stderr)
+    report_errors(error)
     complain(f"not started: {summary(error.diagnostics)}")

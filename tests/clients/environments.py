@@ -51,16 +51,16 @@ def environment(name: str) -> Path:
     return python
 
 
-def node_modules() -> str | None:
-    """Have the packages of node/package.json beside a copy of the suites; why not, where that cannot be."""
+def node_modules(source: Path = HERE / "node", name: str = "node") -> str | None:
+    """Have the packages of a folder's package.json beside a copy of its files; why not, where that cannot be."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return "Node is not on this machine"
-    home = PLACE / "node"
+    home = PLACE / name
     ready = home / "ready.txt"
-    wanted = (HERE / "node" / "package.json").read_text()
-    with _lock("node"):
+    wanted = (source / "package.json").read_text()
+    with _lock(name):
         home.mkdir(parents=True, exist_ok=True)
-        for path in (HERE / "node").iterdir():
+        for path in source.iterdir():
             shutil.copy(path, home / path.name)
         if not ready.exists() or ready.read_text() != wanted:
             try:

@@ -1,0 +1,111 @@
+"""`oaiproxy list`: the mappings that there are, those of the configuration and those that ship."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from oaiproxy.bundled import base_path, shipped_mappings
+from oaiproxy.capabilities import Variable, variables
+from oaiproxy.capability_tables import aligned
+from oaiproxy.cli.output import complain, report_errors
+from oaiproxy.config import Config, read_config
+from oaiproxy.document import Document
+from oaiproxy.errors import MappingError
+from oaiproxy.loader import Loader
+
+DEFAULT = "config.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A mapping. `models` is null where it cannot be loaded, whatever is wrong in it."""
+
+    mapping: str
+    file: str
+    description: str = ""
+    models: list[str] | None = None
+    lists_models: bool = False
+    """Whether its backend is asked for more models."""
+    environment: list[Variable] = field(default_factory=list)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    command.add_argument("--config", metavar="FILE", help=f"configuration file (default: {DEFAULT}, if there is one)")
+    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the list")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print; 0 when all is well, 1 when something configured is not usable, 2 when there is no such configuration."""
+    path = Path(arguments.config or DEFAULT)
+    config: Config | None = None
+    try:
+        config = read_config(path, os.environ, host=None, port=None)
+    except MappingError as error:
+        report_errors(error)
+        return 1
+    except OSError as error:
+        if arguments.config or not isinstance(error, FileNotFoundError):
+            complain(f"`{path}` cannot be read: {error.strerror}")
+            return 2
+    loader = Loader(os.environ)
+    configured = [_configured(loader, name, file) for name, file in config.mappings] if config else []
+    shipped = [_shipped(loader, name) for name in shipped_mappings()]
+    broken = [each for each in configured if each.models is None]
+    if arguments.format == "json":
+        found = {"configuration": str(path) if config else None, "configured": configured, "shipped": shipped}
+        print(json.dumps(found, default=asdict, indent=2))
+    else:
+        if config:
+            print(f"In {path}:\n{_indented([_configured_row(each) for each in configured])}\n")
+        print(f"Shipped:\n{_indented([_shipped_row(each) for each in shipped])}")
+    for each in broken:
+        complain(f"`{each.file}` is not usable; `oaiproxy check {each.file}` says why")
+    return 1 if broken else 0
+
+
+def _configured(loader: Loader, name: str, path: Path) -> Listed:
+    try:
+        made = loader.check(path, environment=False, thorough=False).mapping
+        document = loader.document(path)
+    except (MappingError, OSError):
+        made = None
+    if made is None:
+        return Listed(path.stem, str(path))
+    more = made.model_list is not None
+    return Listed(made.name, str(path), made.description, list(made.models), more, variables(document))
+
+
+def _shipped(loader: Loader, name: str) -> Listed:
+    path = base_path(name, Path())
+    document = loader.document(path)
+    return Listed(
+        name,
+        str(path),
+        document.data["description"],
+        _models(document),
+        "models_list" in document.data,
+        variables(document),
+    )
+
+
+def _models(document: Document) -> list[str]:
+    """The names for clients: the keys, or the items."""
+    return list(document.data.get("models") or ())
+
+
+def _configured_row(each: Listed) -> list[str]:
+    models = ["and those that the backend lists"] if each.lists_models else []
+    return [each.mapping, each.file, "not usable" if each.models is None else ", ".join([*each.models, *models])]
+
+
+def _shipped_row(each: Listed) -> list[str]:
+    return [each.mapping, each.description, ", ".join(one.name for one in each.environment)]
+
+
+def _indented(rows: list[list[str]]) -> str:
+    return "\n".join(f"  {line}" for line in aligned(rows).splitlines())
