@@ -216,7 +216,7 @@ class Answer:
             seen.append(value)
             return tuple(plan.choose(value, envelope))
 
-        extraction = Extraction(replace(plan, choose=choose), self._envelope, str)
+        extraction = self._asked.extraction(replace(plan, choose=choose), self._envelope, str)
         events = extraction.feed(frame)
         if any(isinstance(event, Fault) for event in events):
             return None, events

@@ -8,7 +8,7 @@ from os.path import normpath
 from pathlib import Path, PurePath
 
 from oaiproxy.bundled import base_path, bundled, shipped_mappings
-from oaiproxy.check import Checked, Surroundings, check_mapping
+from oaiproxy.check import Checked, Surroundings, Traced, check_mapping, trace_mapping
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
@@ -52,11 +52,19 @@ class Loader:
     def check(self, path: Path, *, name: str | None = None, environment: bool = True, thorough: bool = True) -> Checked:
         """Check a file; `name` is what findings call it. Raises OSError when it cannot be read."""
         shown = name or str(path)
+        text, surroundings = self._read(path, shown)
+        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+
+    def trace(self, path: Path) -> Traced | None:
+        """Compile a file for explanations; None where it cannot be. Raises OSError when it cannot be read."""
+        text, surroundings = self._read(path, str(path))
+        return trace_mapping(text, str(path), surroundings)
+
+    def _read(self, path: Path, shown: str) -> tuple[str, Surroundings]:
         text = read_text(path)
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
-        surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path), provide)
-        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+        return text, Surroundings(self._schema, self._environment, reader, bases, _key(path), provide)
 
     def _bases(self, folder: Path, shown: str) -> Bases:
         """What a file of this folder can extend; the names of those are relative as its own is."""

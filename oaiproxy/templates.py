@@ -20,6 +20,7 @@ from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, tex
 from oaiproxy.sandbox import Sandbox
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.shapes import Shape, Shapes
+from oaiproxy.provenance import Trace
 from oaiproxy.source import Source
 
 MAX_LENGTH = 100_000
@@ -39,6 +40,8 @@ class Compilation:
     sandbox: Sandbox = field(default_factory=Sandbox)
     findings: list[Diagnostic] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
+    trace: Trace | None = None
+    """What notes where values come from, when a request is to be explained."""
 
     def report(
         self,
