@@ -13,7 +13,6 @@ from oaiproxy.canonical import Call
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Audio, Event, Fault, Head, Result, Usage
-from oaiproxy.extraction import Extraction
 from oaiproxy.failures import not_a_page
 from oaiproxy.formats import WHOLE
 from oaiproxy.framing import EMPTY, Frame

@@ -21,6 +21,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.policy import PARTNERS, Overrides
+from oaiproxy.provenance import Trace
 from oaiproxy.requests import (
     Following,
     RequestTemplate,
@@ -30,7 +31,6 @@ from oaiproxy.requests import (
     shared_request,
     take_each,
 )
-from oaiproxy.provenance import Trace
 from oaiproxy.resultplans import ResultPlan, compile_result
 from oaiproxy.shapes import Missing, joined
 from oaiproxy.sinks import Plan

@@ -17,10 +17,10 @@ from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, TooDeep, Value
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, text_in
+from oaiproxy.provenance import Trace
 from oaiproxy.sandbox import Sandbox
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.shapes import Shape, Shapes
-from oaiproxy.provenance import Trace
 from oaiproxy.source import Source
 
 MAX_LENGTH = 100_000

@@ -1,4 +1,4 @@
-"""An exchange that notes all that happens in it: what is sent and of what it is made, each frame, each event, each byte.
+"""An exchange that notes what happens in it: what is sent and of what it is made, each frame, event, and byte.
 
 record = Record(trace)                                   # `trace` is the one that the mapping was compiled with
 exchange = traced(mapping, call, encoder, identity, client_headers, record)
@@ -8,8 +8,8 @@ record.sends, record.frames, record.events, record.output
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from collections.abc import Mapping as Dict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from oaiproxy.canonical import Call, Identity
@@ -20,10 +20,8 @@ from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.extraction import Extraction
 from oaiproxy.framing import Frame
 from oaiproxy.mapping import Mapping
-from oaiproxy.picks import Envelope
 from oaiproxy.provenance import Lost, Picked, Piece, Trace
 from oaiproxy.requests import RequestTemplate
-from oaiproxy.sinks import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ def traced(
     """The exchange. Raises ClientError as any other."""
     made = TracedExchange(mapping, call, _TracedEncoder(encoder, record), identity, headers)
     made.record = record
-    made.extraction = type("TracedExtraction", (_TracedExtraction,), {"record": record})
+    made.extraction = _extraction(record)
     return made
 
 
@@ -104,25 +102,28 @@ class TracedExchange(Exchange):
         return request
 
 
-class _TracedExtraction(Extraction):
-    record: Record
+def _extraction(record: Record) -> type[Extraction]:
+    """Readers that note what they read."""
 
-    def feed(self, frame: Frame) -> list[Event]:
-        """The events of one frame, noted."""
-        if self.done:
-            return super().feed(frame)
-        self.record.settle(polled=True)
-        events = super().feed(frame)
-        self.record.frames.append(Read(self.record.call, frame, self.record.trace.found(), events, self.done))
-        return events
+    class TracedExtraction(Extraction):
+        def feed(self, frame: Frame) -> list[Event]:
+            """The events of one frame."""
+            if self.done:
+                return super().feed(frame)
+            record.settle(polled=True)
+            events = super().feed(frame)
+            record.frames.append(Read(record.call, frame, record.trace.found(), events, self.done))
+            return events
 
-    def close(self) -> list[Event]:
-        """The events that follow the last frame, noted."""
-        self.record.settle(polled=True)
-        events = super().close()
-        if events:
-            self.record.frames.append(Read(self.record.call, None, (), events))
-        return events
+        def close(self) -> list[Event]:
+            """The events that follow the last frame."""
+            record.settle(polled=True)
+            events = super().close()
+            if events:
+                record.frames.append(Read(record.call, None, (), events))
+            return events
+
+    return TracedExtraction
 
 
 class _TracedEncoder(Encoder):

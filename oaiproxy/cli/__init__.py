@@ -19,6 +19,7 @@ from oaiproxy.cli.output import complain, discard_output
 COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
+    "explain": "say what becomes of a request and a reply with a mapping, field by field",
     "describe": "say what becomes of OpenAI's fields with a mapping",
     "mock": "serve a mapping's examples as its backend",
     "healthcheck": "ask a running proxy whether it is ready",
