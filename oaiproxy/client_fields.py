@@ -16,6 +16,10 @@ Kind = Literal["client", "header", "mapping", "model", "proxy", "reply"]
 _HERE = ("now", "uuid", "request_id")
 _MESSAGE_KEYS = {"tool_name": "tool_call_id", "tool_call_id": "tool_call_id", "role": "role", "name": "name"}
 _PLACE = re.compile(r"(\w+)(?:\[(\d+)\])?(?:\.(\w+)(?:\[(\d+)\])?)?(?:\.(\w+))?")
+WHOLE = "the whole request"
+"""In place of a field: all of them."""
+NO_SYSTEM = "messages[].content"
+"""In place of the fields with the system's text, where there are none."""
 _OF_CALLS = {"name": "function.name", "id": "id", "arguments": "function.arguments"}
 
 
@@ -58,7 +62,7 @@ class ClientFields:
 
     def _client(self, read: str, field: str) -> Origin:
         key = re.split(r"[.\[]", field)[0]
-        sent = isinstance(self._sent, dict) and self._sent.get(key) is not None
+        sent = field == WHOLE or (_holds(self._sent, re.findall(r"[^.\[\]]+|\[\]", field)) and not _lacks(read, field))
         if not sent and (key in self._call.fields or key == "model"):
             return Origin(read, "model", field, False)
         return Origin(read, "client", field, sent)
@@ -79,7 +83,7 @@ class ClientFields:
         elif root == "max_tokens" and "max_completion_tokens" in self._call.fields:
             yield "max_completion_tokens"
         elif root in ("extra", "request"):
-            yield rest or "the whole request"
+            yield rest or WHOLE
         else:
             yield read if root in SHAPES or root in fields_of(self._call.endpoint) else root
 
@@ -91,7 +95,7 @@ class ClientFields:
             told = [place for place, each in enumerate(messages) if each["role"] in ("system", "developer")]
             yield from (f"messages[{place}].content" for place in told)
             if not told:
-                yield "messages[].content"
+                yield NO_SYSTEM
         elif root == "chat_prompt":
             yield "messages"
         else:
@@ -137,6 +141,26 @@ class ClientFields:
         else:
             told = dict.fromkeys(message for message, _ in turns[int(place)])
             yield from (f"messages[{message}].{'role' if key == 'role' else 'content'}" for message in told)
+
+
+def _holds(value: Json, steps: list[str]) -> bool:
+    """Whether a body has something at a path; `[]` is any item."""
+    if not steps:
+        return value is not None
+    step, *rest = steps
+    if isinstance(value, dict):
+        return _holds(value.get(step), rest)
+    if isinstance(value, list):
+        if step == "[]":
+            return any(_holds(item, rest) for item in value)
+        place = int(step) if re.fullmatch(r"-?\d+", step) else len(value)
+        return -len(value) <= place < len(value) and _holds(value[place], rest)
+    return False
+
+
+def _lacks(read: str, field: str) -> bool:
+    """Whether a field stands for what no message has."""
+    return read == "system" and field == NO_SYSTEM
 
 
 def _turns(call: Call) -> list[list[tuple[int, int]]]:

@@ -50,6 +50,7 @@ class Discretion:
     def __init__(self, secrets: Iterable[str], texts: Iterable[str], environment: Mapping[str, str]) -> None:
         names = {name for text in texts for name in _NAMES.findall(text) if environment.get(name)}
         known = {environment[name]: f"\0${name}\0" for name in sorted(names)}
+        self._names = names
         self._shown: list[tuple[str, str]] = []
         for secret in sorted({*secrets, *known}, key=len, reverse=True):
             if len(secret) >= SHORTEST:
@@ -58,6 +59,10 @@ class Discretion:
                 encoded = base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode()
                 self._shown += [(form, shown) for form in dict.fromkeys(forms)]
                 self._shown += [(form, HIDDEN) for form in dict.fromkeys((encoded, encoded.rstrip("=")))]
+
+    def refers(self, written: str) -> bool:
+        """Whether text of the mapping holds something that is not written there."""
+        return any(found[1] or found[2] in self._names for found in _REFERENCE.finditer(written))
 
     def marked(self, text: str) -> str:
         """Text without secrets: variables in their place, between marks."""

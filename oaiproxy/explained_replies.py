@@ -24,32 +24,38 @@ _BLOCKS = ("response", "stream", "poll", "before", "after", "errors", "models_li
 
 
 def frames_and_events(
-    subject: Subject, record: Record, answers: Sequence[Answer], calls: Sequence[int]
+    subject: Subject, record: Record, answers: Sequence[Answer], outcome: Outcome
 ) -> tuple[list[dict[str, Json]], list[dict[str, Json]]]:
-    """The frames, and the events, each of which names its frame.
-
-    `calls` are the requests of the record, by their places in what is told.
-    """
+    """The frames, and the events, each of which names its frame."""
     frames: list[dict[str, Json]] = []
     events: list[dict[str, Json]] = []
     numbers: dict[int, int] = {}
-    for read in record.frames:
-        call = calls[read.call] if read.call < len(calls) else read.call
-        place_ = None
-        if read.frame is not None or read.picked:
-            place_ = len(frames)
-            number = numbers[call] = numbers.get(call, 0) + 1
-            answer = answers[call] if call < len(answers) else None
-            frames.append(_frame(subject, read, call, number, answer))
-        events += ({"call": call, "frame": place_, **_event(subject, event)} for event in read.events)
+    for read in sorted([*record.frames, *_unread(record, answers)], key=lambda each: each.call):
+        at = None
+        if read.frame is not None or read.picked or not read.events:
+            at = len(frames)
+            numbers[read.call] = numbers.get(read.call, 0) + 1
+            answer = answers[read.call] if read.call < len(answers) else None
+            frames.append(_frame(subject, read, numbers[read.call], answer))
+        events += ({"call": read.call, "frame": at, **_event(subject, event)} for event in read.events)
+    if outcome.error is not None and not any(event["type"] == "fault" for event in events):
+        last = len(frames) - 1 if frames else None
+        values = {"status": outcome.status, **{key: outcome.error[key] for key in ("code", "message")}}
+        events.append({"call": record.call, "frame": last, "type": "fault", "values": subject.value(values)})
     return frames, events
 
 
-def _frame(subject: Subject, read: Read, call: int, number: int, answer: Answer | None) -> dict[str, Json]:
+def _unread(record: Record, answers: Sequence[Answer]) -> Iterator[Read]:
+    """The answers in which nothing of the mapping's looked for anything, such as failures."""
+    read = {each.call for each in record.frames}
+    yield from (Read(call, None, (), ()) for call, answer in enumerate(answers) if answer.body and call not in read)
+
+
+def _frame(subject: Subject, read: Read, number: int, answer: Answer | None) -> dict[str, Json]:
     frame = read.frame
     raw = frame.data if frame is not None else answer.body if answer is not None else b""
     return {
-        "call": call,
+        "call": read.call,
         "number": number,
         "size": len(raw),
         "text": subject.value(raw[: 4 * LONGEST].decode("utf-8", "replace")),

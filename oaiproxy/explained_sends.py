@@ -8,6 +8,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import asdict, dataclass
 
 from oaiproxy.auth import Passthrough, Signed, TokenAuth
+from oaiproxy.backends import MOCK_URL
 from oaiproxy.bodies import content_type, decoded
 from oaiproxy.canonical import Call
 from oaiproxy.client_fields import ClientFields, Origin
@@ -267,7 +268,8 @@ class _Credentials:
 
     def _address(self, url: str) -> str:
         base, written = self._backend.url, _written(self._url)
-        if written is not None and url.startswith(base):
+        elsewhere = written is not None and (base in ("", MOCK_URL) or self._subject.discretion.refers(written))
+        if written is not None and elsewhere and url.startswith(base):
             shown = referred(written).rstrip("/") + self._subject.discretion.marked(url[len(base) :])
         else:
             shown = self._subject.discretion.marked(url)
@@ -348,6 +350,8 @@ def _reason(lost: Lost, origins: Sequence[Origin]) -> str:
         loops = [item["$for"] for item in given if isinstance(item, dict) and "$for" in item]
         if loops:
             return f"`$for: {loops[0]}` has no items"
+    if any(each.name == "system" and not each.sent for each in origins):
+        return "no message has the role `system`"
     missing = list(dict.fromkeys(each.field for each in origins if each.kind == "client" and not each.sent))
     if missing:
         return f"the client sent no {' and no '.join(f'`{name}`' for name in missing)}"

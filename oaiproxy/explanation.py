@@ -24,7 +24,7 @@ from oaiproxy.probebodies import least
 from oaiproxy.probes import IDENTITY
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies
 from oaiproxy.steps import Answer
-from oaiproxy.tracing import Record, traced
+from oaiproxy.tracing import Answers, Record, traced
 from oaiproxy.variants import PLAIN
 
 _ORDER = ("before", "main", "poll", "result", "after", "cancel")
@@ -60,7 +60,7 @@ def explain(subject: Subject, record: Record, question: Question) -> dict[str, J
         encoder = door.encoder(call, IDENTITY)
         seen = {name: value for name, value in question.headers.items() if name in mapping.client_headers}
         exchange = traced(mapping, call, encoder, IDENTITY, seen, record)
-        requests, outcome = _run(exchange, question)
+        requests, outcome = _run(exchange, question, record)
     except ApiError as error:
         made["diagnostics"].append(_refusal(subject, error))
         made["replies"].append(reply(subject, b"", "application/json", from_error(error)))
@@ -78,15 +78,15 @@ def explain(subject: Subject, record: Record, question: Question) -> dict[str, J
         each["dropped"] = list(sends.dropped(call, exchange)) if each is first else []
     made["sends"] = told
     if outcome is not None:
-        calls = [_place(sent.request, requests) for sent in record.sends]
         answers = [*question.answers] + [question.answers[-1]] * (len(requests) - len(question.answers))
-        made["frames"], made["events"] = frames_and_events(subject, record, answers, calls)
+        answers = answers[: len(requests)]
+        made["frames"], made["events"] = frames_and_events(subject, record, answers, outcome)
         made["replies"].append(reply(subject, b"".join(record.output), exchange.encoder.content_type, outcome))
         made["diagnostics"] += _troubles(subject, outcome, len(requests), question, made["frames"])
     return made
 
 
-def _run(exchange: Exchange, question: Question) -> tuple[list[BackendRequest], Outcome | None]:
+def _run(exchange: Exchange, question: Question, record: Record) -> tuple[list[BackendRequest], Outcome | None]:
     """The requests in the order of sending, and what comes out, if answers are given. Raises ApiError."""
     if not question.answers:
         call = exchange.call
@@ -94,7 +94,7 @@ def _run(exchange: Exchange, question: Question) -> tuple[list[BackendRequest], 
     answers = list(question.answers)
     if question.again and exchange.flow is None:
         answers += [answers[-1]] * MAX_PARTS
-    rehearsal = rehearse(exchange, answers)
+    rehearsal = rehearse(exchange, Answers(answers, record))
     if not rehearsal.requests and rehearsal.outcome.error is not None:
         error = rehearsal.outcome.error
         raise ApiError(
@@ -105,11 +105,6 @@ def _run(exchange: Exchange, question: Question) -> tuple[list[BackendRequest], 
             param=error["param"],
         )
     return rehearsal.requests, rehearsal.outcome
-
-
-def _place(request: BackendRequest, requests: Sequence[BackendRequest]) -> int:
-    """The last place at which a request was sent."""
-    return next((at for at in reversed(range(len(requests))) if requests[at] is request), len(requests) - 1)
 
 
 def _refusal(subject: Subject, error: ApiError) -> dict[str, Json]:

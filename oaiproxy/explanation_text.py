@@ -43,8 +43,9 @@ def _sends(sends: Sequence[dict[str, Json]]) -> Iterator[str]:
 def _field(field: dict[str, Json]) -> tuple[str, str, str]:
     source = _at(field["source"])
     origin = _origin(field)
-    under = "".join(f", under `{each['directive']}: {each['expression']}`" for each in field["under"])
-    return _name(field), _short(field["value"]), f"<- {f'{source} ' if source else ''}<- {origin}{under}"
+    chosen = [each for each in field["under"][-1:] if field["kind"] == "constant"]
+    under = "".join(f", under `{each['directive']}: {each['expression']}`" for each in chosen)
+    return _name(field), _short(field["value"]), f"<- {f'{source} <- ' if source else ''}{origin}{under}"
 
 
 def _origin(field: dict[str, Json]) -> str:
@@ -74,7 +75,7 @@ def _frames(explanation: dict[str, Json]) -> Iterator[str]:
         event = f", event `{frame['event']}`" if frame["event"] else ""
         end = ", the last" if frame["done"] else ""
         yield f"== frame {frame['number']} of the reply to call {frame['call'] + 1}{event}: {frame['size']} bytes{end}"
-        lines = [_short(frame["text"], 3 * WIDTH)]
+        lines = [_short(frame["text"].replace("\n", "\\n"), 3 * WIDTH, bare=True)]
         rows = []
         for each in frame["selectors"]:
             found = "nothing" if each["type"] == "null" else f"{_short(each['value'])} ({each['type']})"

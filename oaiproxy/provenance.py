@@ -109,7 +109,7 @@ class Trace:
                 return value
             match value.value:
                 case dict() as made:
-                    return {key: _Marked(item, value.source, value.reads) for key, item in made.items()}
+                    return {key: _Marked(item, value.source, _within(value.reads, key)) for key, item in made.items()}
                 case list() as items:
                     return [_Marked(item, value.source, value.reads) for item in items]
             return value.value
@@ -168,13 +168,27 @@ class Trace:
     def _unmarked(self, value: Any, part: str, path: Steps) -> Any:
         match value:
             case _Marked():
-                self.pieces.append(Piece(part, path, value.value, value.source, value.reads))
+                whole = value.value if isinstance(value.value, dict) and _WHOLE & {*value.reads} else {}
+                for key, item in whole.items():
+                    reads = _within(value.reads, key)
+                    self.pieces.append(Piece(part, (*path, key), item, value.source, reads))
+                if not whole:
+                    self.pieces.append(Piece(part, path, value.value, value.source, value.reads))
                 return value.value
             case dict():
                 return {key: self._unmarked(item, part, (*path, key)) for key, item in value.items()}
             case list():
                 return [self._unmarked(item, part, (*path, place)) for place, item in enumerate(value)]
         return value
+
+
+_WHOLE = {"request", "extra"}
+"""Names that hold fields of the client's by their names."""
+
+
+def _within(reads: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """What one field of a value reads: of the client's fields that it is made of, the one of its name."""
+    return tuple(f"{path}.{key}" if path in _WHOLE else path for path in reads)
 
 
 class _Reading:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.encoding import Encoder
@@ -22,6 +23,7 @@ from oaiproxy.framing import Frame
 from oaiproxy.mapping import Mapping
 from oaiproxy.provenance import Lost, Picked, Piece, Trace
 from oaiproxy.requests import RequestTemplate
+from oaiproxy.steps import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +61,8 @@ class Record:
     frames: list[Read] = field(default_factory=list)
     output: list[bytes] = field(default_factory=list)
     """What the client gets, in the pieces in which it was made."""
-    usage: Usage | None = None
-
-    @property
-    def call(self) -> int:
-        """Which of the requests was the last."""
-        return len(self.sends) - 1
+    call: int = 0
+    """Which of the answers is being read."""
 
     def settle(self, *, polled: bool = False) -> None:
         """Note what selectors found since the last frame: in something that is no frame.
@@ -72,8 +70,24 @@ class Record:
         When the next frame follows (`polled`), all but the selectors of `poll` were tries of how to read that.
         """
         picked = [each for each in self.trace.found() if not polled or "poll" in each.source.path]
-        if picked and self.sends:
+        if picked:
             self.frames.append(Read(self.call, None, picked, ()))
+
+
+class Answers(Sequence[Answer]):
+    """A backend's answers; which of them is taken is noted."""
+
+    def __init__(self, answers: Sequence[Answer], record: Record) -> None:
+        self._answers = answers
+        self._record = record
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __getitem__(self, place: Any) -> Any:
+        self._record.settle()
+        self._record.call = place
+        return self._answers[place]
 
 
 def traced(
@@ -94,7 +108,6 @@ class TracedExchange(Exchange):
     def render(self, template: RequestTemplate) -> BackendRequest:
         """Render one of the requests, and note of what."""
         record = self.record
-        record.settle()
         record.trace.taken()
         request = super().render(template)
         pieces, lost = record.trace.taken()
@@ -141,7 +154,6 @@ class _TracedEncoder(Encoder):
         return self._kept(self._encoder.feed(event))
 
     def close(self, usage: Usage | None) -> bytes:
-        self._record.usage = usage
         return self._kept(self._encoder.close(usage))
 
     def fail(self, error: ApiError) -> bytes:

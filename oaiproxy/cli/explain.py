@@ -69,7 +69,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain; 0 when it went well, 1 when the mapping, the request or the reply is refused, 2 for wrong use."""
-    path = mapping_path(arguments.mapping, Path())
+    path = _near(mapping_path(arguments.mapping, Path()))
     loader = Loader(os.environ)
     try:
         checked = loader.check(path, environment=False, thorough=False)
@@ -92,6 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
     made = explain(subject, Record(traced.trace), question)
     made["diagnostics"] = [*(as_data(each) for each in found), *notes, *made["diagnostics"]]
     return _told(made, found, loader, arguments.format)
+
+
+def _near(path: Path) -> Path:
+    """The path as seen from here, if it is below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _told(made: dict[str, Json], found: list[Diagnostic], loader: Loader, form: str) -> int:
