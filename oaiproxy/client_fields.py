@@ -63,7 +63,7 @@ class ClientFields:
     def _client(self, read: str, field: str) -> Origin:
         key = re.split(r"[.\[]", field)[0]
         sent = field == WHOLE or (_holds(self._sent, re.findall(r"[^.\[\]]+|\[\]", field)) and not _lacks(read, field))
-        if not sent and (key in self._call.fields or key == "model"):
+        if not (sent or _holds(self._sent, [key])) and (key in self._call.fields or key == "model"):
             return Origin(read, "model", field, False)
         return Origin(read, "client", field, sent)
 
@@ -77,7 +77,7 @@ class ClientFields:
             else:
                 yield from self._said(read, root)
         elif root == "tools":
-            yield re.sub(r"^tools(\[\d+\])?(\.|$)", _function, read)
+            yield re.sub(r"^tools(\[\d*\])?(\.|$)", _function, read)
         elif root == "tool_choice":
             yield root
         elif root == "max_tokens" and "max_completion_tokens" in self._call.fields:

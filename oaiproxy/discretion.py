@@ -14,6 +14,8 @@ HIDDEN = "***"
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:file:((?:(?!:-)[^{}])+)|(\w+))[^{}]*\}")
 _KEPT = re.compile("\0(\\$[^\0]+)\0")
 _NAMES = re.compile(r"\$\{(\w+)(?::-[^{}]*)?\}")
+_NEEDED = re.compile(r"\$\{(\w+)\}")
+_ADDRESSES = re.compile(r"url:[ \t]*[\"']?\$\{(\w+)")
 SHORTEST = 4
 """Characters: what is shorter is hidden only where it stands as a credential."""
 
@@ -42,6 +44,15 @@ def spliced(text: str) -> str:
         if part
     ]
     return "".join(words) or "''"
+
+
+def stand_ins(texts: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Values for the variables that a mapping needs and nobody set: their names. Not for those that are addresses."""
+    found: dict[str, str] = {}
+    for text in texts:
+        addresses = set(_ADDRESSES.findall(text))
+        found |= {name: f"${name}" for name in _NEEDED.findall(text) if name not in {*environment, *addresses}}
+    return found
 
 
 class Discretion:

@@ -91,7 +91,7 @@ class Sends:
         hidden = {name.lower() for name in self._subject.mapping.backend.headers}
         for piece in sent.pieces:
             if piece.part in ("headers", "query") and (
-                piece.value is None or str(next(iter(piece.path), "")).lower() in hidden
+                piece.value is None or not piece.path or str(next(iter(piece.path), "")).lower() in hidden
             ):
                 continue
             origins = [origin for read in piece.reads for origin in fields.of(read)]
@@ -213,9 +213,10 @@ class _Credentials:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
-        self._url = subject.root["backend"]["url"]
+        whole = Source(subject.root.document, (), subject.root.document.data)["backend"]
+        self._url = whole["url"]
         self._backend = subject.mapping.backend
-        auth = subject.root["backend"].get("auth")
+        auth = whole.get("auth")  # also where the environment lacks it, and the mapping is compiled without
         self.span = auth.span() if auth else None
         self.headers: dict[str, str] = {}
         self.query: dict[str, str] = {}

@@ -70,6 +70,7 @@ class Record:
         When the next frame follows (`polled`), all but the selectors of `poll` were tries of how to read that.
         """
         picked = [each for each in self.trace.found() if not polled or "poll" in each.source.path]
+        picked = list({each.source.path: each for each in picked}.values())  # failures are looked at twice
         if picked:
             self.frames.append(Read(self.call, None, picked, ()))
 

@@ -13,7 +13,7 @@ from oaiproxy.bundled import mapping_path
 from oaiproxy.cli.arguments import add_mapping
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
-from oaiproxy.discretion import Discretion
+from oaiproxy.discretion import Discretion, stand_ins
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import answer_of, rounds
@@ -73,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     loader = Loader(os.environ)
     try:
         checked = loader.check(path, environment=False, thorough=False)
-        traced = loader.trace(path)
+        filled = {**stand_ins(loader.sources.values(), os.environ), **os.environ}
+        traced = Loader(filled).trace(path) or loader.trace(path)
     except OSError as error:
         hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) else ""
         complain(f"`{arguments.mapping}` cannot be read: {error.strerror}{hint}")
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     if traced is None:
         made = {**NOTHING, "diagnostics": [as_data(each) for each in found]}
         return _told(made, found, loader, arguments.format)
-    discretion = Discretion(traced.mapping.secrets, loader.sources.values(), os.environ)
+    discretion = Discretion(traced.mapping.secrets, loader.sources.values(), filled)
     subject = Subject(traced.mapping, traced.root, discretion)
     try:
         question, notes = _question(arguments, traced.mapping, path)

@@ -135,7 +135,10 @@ def test_what_is_not_sent_on_is_named(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_the_base_that_a_line_is_from_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """In a mapping that extends another one."""
-    Path("mine.yaml").write_text('oaiproxy: 1\nextends: ./my.yaml\nchat: {request: {body: {who: "{{ user }}"}}}\n')
+    Path("mine.yaml").write_text(
+        'oaiproxy: 1\nextends: ./my.yaml\nbackend: {url: "https://api.example.com"}\n'
+        'chat: {request: {body: {who: "{{ user }}"}}}\n'
+    )
     Path("hi.json").write_text(json.dumps({**HI, "user": "me"}))
     (send,) = told(capsys, "mine.yaml", "--request", "hi.json")["sends"]
     files = {field["path"]: field["source"]["file"] for field in send["fields"] if field["part"] == "body"}
@@ -161,6 +164,18 @@ def test_a_broken_mapping_is_told_as_check_tells_it(capsys: pytest.CaptureFixtur
     found = told(capsys, "my.yaml", "--request", "hi.json", code=1)
     assert found["sends"] == []
     assert (found["diagnostics"][0]["code"], found["diagnostics"][0]["line"]) == ("E203", 14)
+
+
+def test_variables_that_are_not_set_go_by_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where they stand; the command line takes them from the shell."""
+    text = EXAMPLE.replace("path: /generate\n", 'path: "/${PLACE}/a"\n').replace(
+        "${YOUR_API_BASE_URL:-mock:}", "${HOST_URL}"
+    )
+    Path("my.yaml").write_text(text.replace("max_length: ", 'kind: "${KIND_OF_IT}"\n        max_length: '))
+    (send,) = told(capsys, "my.yaml", "--request", "hi.json")["sends"]
+    assert send["url"] == "$HOST_URL/$PLACE/a"
+    assert send["body"]["params"]["kind"] == "$KIND_OF_IT"
+    assert "'\"$KIND_OF_IT\"'" in send["curl"]
 
 
 @pytest.mark.parametrize(
