@@ -164,7 +164,6 @@ _MARKS: Dict[str, frozenset[str]] = {
     "images": frozenset(("prompt",)),
     "speech": frozenset(("input", "voice")),
     "transcriptions": frozenset(("file",)),
-    "messages": frozenset(("messages", "max_tokens", "anthropic_version")),
 }
 """The fields that tell requests apart."""
 

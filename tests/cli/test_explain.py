@@ -171,7 +171,7 @@ def test_variables_that_are_not_set_go_by_their_names(capsys: pytest.CaptureFixt
     text = EXAMPLE.replace("path: /generate\n", 'path: "/${PLACE}/a"\n').replace(
         "${YOUR_API_BASE_URL:-mock:}", "${HOST_URL}"
     )
-    Path("my.yaml").write_text(text.replace("max_length: ", 'kind: "${KIND_OF_IT}"\n        max_length: '))
+    Path("my.yaml").write_text(text.replace("max_length: ", 'kind: "${KIND_OF_IT}"\n        max_length: ', 1))
     (send,) = told(capsys, "my.yaml", "--request", "hi.json")["sends"]
     assert send["url"] == "$HOST_URL/$PLACE/a"
     assert send["body"]["params"]["kind"] == "$KIND_OF_IT"
