@@ -13,7 +13,6 @@ from oaiproxy.canonical import Call
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Audio, Event, Fault, Head, Result, Usage
-from oaiproxy.extraction import Extraction
 from oaiproxy.failures import not_a_page
 from oaiproxy.formats import WHOLE
 from oaiproxy.framing import EMPTY, Frame
@@ -216,7 +215,7 @@ class Answer:
             seen.append(value)
             return tuple(plan.choose(value, envelope))
 
-        extraction = Extraction(replace(plan, choose=choose), self._envelope, str)
+        extraction = self._asked.extraction(replace(plan, choose=choose), self._envelope, str)
         events = extraction.feed(frame)
         if any(isinstance(event, Fault) for event in events):
             return None, events

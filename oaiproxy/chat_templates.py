@@ -138,7 +138,7 @@ class _Compiler:
         with_tools = plain if tool_use is None else self._text(tool_use)
         variables, reads = None, plain.reads | with_tools.reads
         if (child := self._source.get("variables")) is not None:
-            inner = replace(self._compilation, reads=set())
+            inner = replace(self._compilation, reads=set(), trace=None)
             variables = compile_tree(child, inner)
             reads |= inner.reads
         prompt = given.get("add_generation_prompt", True)

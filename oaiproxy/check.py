@@ -19,6 +19,7 @@ from oaiproxy.layers import NO_BASES, Bases, attributed
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
 from oaiproxy.probes import probe
+from oaiproxy.provenance import Trace
 from oaiproxy.salvage import salvage
 from oaiproxy.source import Source
 from oaiproxy.validation import Schema, validate
@@ -128,6 +129,38 @@ def _examples(document: Document) -> Iterator[tuple[str, Span]]:
         name = example.get("name") if isinstance(example, dict) else None
         shown = name if isinstance(name, str) and name else f"example {index + 1}"
         yield shown, document.span(("examples", index))
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A mapping whose templates and selectors tell `trace` where what they make comes from, and its text as data."""
+
+    mapping: Mapping
+    root: Source
+    trace: Trace
+
+
+def trace_mapping(text: str, file: str, surroundings: Surroundings) -> Traced | None:
+    """Compile a mapping for explanations; None where it cannot be. What its environment lacks is empty in it."""
+    document, _ = load_document(
+        text,
+        file=file,
+        environment=surroundings.environment,
+        read_file=surroundings.read_file,
+        bases=surroundings.bases,
+        key=surroundings.key,
+    )
+    if document is None or validate(document, surroundings.schema):
+        return None
+    data = salvage(document, surroundings.schema) if document.unresolved else document.data
+    if data is None:
+        return None
+    root, trace = Source(document, (), data), Trace()
+    mapping, _ = compile_mapping(root, PurePath(file).stem, trace)
+    if mapping is None:
+        return None
+    backend, _ = surroundings.provide(mapping.backend, lambda name, path: document.reader(("backend", *path))(name))
+    return Traced(replace(mapping, backend=backend), root, trace)
 
 
 def _discreet(found: Diagnostic, document: Document) -> Diagnostic:

@@ -27,6 +27,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.endpoints.echo import Echo
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.errors import BackendError, ClientError, OaiproxyError, ProxyError
+from oaiproxy.extraction import Extraction
 from oaiproxy.filters import kind
 from oaiproxy.filters import text as as_text
 from oaiproxy.flows import Flow
@@ -68,6 +69,9 @@ class Exchange:
     lower-case names. Raises ClientError when the request uses what the mapping cannot express; `dropped` names the
     fields left out.
     """
+
+    extraction = Extraction
+    """What reads the frames of its replies."""
 
     def __init__(
         self,
@@ -218,6 +222,7 @@ class Exchange:
             self._prompt_texts,
             self.terms,
             self.replies.get("created"),
+            self.extraction,
         )
         now = self.identity.now if now is None else now
         if self._endpoint.result is not None:

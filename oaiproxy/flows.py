@@ -104,7 +104,7 @@ class Flows:
         if SEEN in more and SEEN not in given.shapes:
             more[SEEN] = dict.fromkeys(self._remembered())
         shapes = explained(joined(given.shapes, more), self._elsewhere)
-        return Compilation(shapes, given.sandbox, given.findings, given.reads)
+        return Compilation(shapes, given.sandbox, given.findings, given.reads, given.trace)
 
     @property
     def _elsewhere(self) -> dict[str, str]:

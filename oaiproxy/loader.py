@@ -8,7 +8,7 @@ from os.path import normpath
 from pathlib import Path, PurePath
 
 from oaiproxy.bundled import base_path, bundled, shipped_mappings
-from oaiproxy.check import Checked, Surroundings, check_mapping
+from oaiproxy.check import Checked, Surroundings, Traced, check_mapping, trace_mapping
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.document import Document, load_document
 from oaiproxy.errors import MappingError
@@ -64,18 +64,26 @@ class Loader:
         Raises OSError when it cannot be read.
         """
         shown = name or str(path)
+        text, surroundings = self._read(path, shown, text)
+        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+
+    def trace(self, path: Path) -> Traced | None:
+        """Compile a file for explanations; None where it cannot be. Raises OSError when it cannot be read."""
+        text, surroundings = self._read(path, str(path))
+        return trace_mapping(text, str(path), surroundings)
+
+    def _read(self, path: Path, shown: str, text: str | None = None) -> tuple[str, Surroundings]:
         text = read_text(path) if text is None else text
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
-        surroundings = Surroundings(self.schema, self.environment, reader, bases, file_key(path), provide)
-        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+        return text, Surroundings(self.schema, self.environment, reader, bases, file_key(path), provide)
 
     def document(self, path: Path) -> Document:
         """A file as data. Raises MappingError when it is not even that, OSError when it cannot be read."""
         reader, bases = file_reader(path.parent), self._bases(path.parent, str(path))
         text = read_text(path)
         document, findings = load_document(
-            text, file=str(path), environment=self._environment, read_file=reader, bases=bases, key=_key(path)
+            text, file=str(path), environment=self.environment, read_file=reader, bases=bases, key=file_key(path)
         )
         if document is None:
             raise MappingError(findings, {**self.sources, str(path): text})

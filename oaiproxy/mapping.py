@@ -21,6 +21,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.modellist import ModelList, compile_model_list
 from oaiproxy.plans import Replies, compile_errors
 from oaiproxy.policy import PARTNERS, Overrides
+from oaiproxy.provenance import Trace
 from oaiproxy.requests import (
     Following,
     RequestTemplate,
@@ -130,9 +131,14 @@ class Mapping:
         return self.endpoints.get(name) or (self.endpoints.get("chat") if name == "completions" else None)
 
 
-def compile_mapping(root: Source, default_name: str) -> tuple[Mapping | None, list[Diagnostic]]:
-    """Compile a document that the schema accepts. The mapping is None when an error was found."""
-    compilation = Compilation(SHAPES)
+def compile_mapping(
+    root: Source, default_name: str, trace: Trace | None = None
+) -> tuple[Mapping | None, list[Diagnostic]]:
+    """Compile a document that the schema accepts. The mapping is None when an error was found.
+
+    With a `trace`, its templates and selectors tell that where what they make comes from.
+    """
+    compilation = Compilation(SHAPES, trace=trace)
     compiler = _Compiler(root, compilation, root.value.get("name") or default_name)
     mapping = compiler.mapping()
     findings = list(dict.fromkeys(compilation.findings))
@@ -204,7 +210,8 @@ class _Compiler:
 
     def _endpoint(self, name: str, source: Source) -> Endpoint:
         shapes = endpoint_shapes(name, self._shapes)
-        compilation = Compilation(shapes, self._compilation.sandbox, self._compilation.findings)
+        given = self._compilation
+        compilation = Compilation(shapes, given.sandbox, given.findings, trace=given.trace)
         chat_template = self._chat_template(source, compilation)
         shared = shared_request(self._root["backend"])
         request = merge_requests(shared, source["request"])

@@ -78,6 +78,11 @@ Pick: TypeAlias = Callable[[Json, Envelope], Json]
 
 def compile_pick(source: Source, compilation: Compilation) -> Pick:
     """Compile a selector entry; what is wrong in it goes to the compilation's findings."""
+    pick = _pick(source, compilation)
+    return pick if compilation.trace is None else compilation.trace.pick(pick, source)
+
+
+def _pick(source: Source, compilation: Compilation) -> Pick:
     match source.value:
         case str() if has_template(source.value):
             return _jinja(source, compilation)

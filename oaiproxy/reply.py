@@ -55,6 +55,8 @@ class Asked(msgspec.Struct, frozen=True):
     terms: Callable[[Plan], Terms] = lambda plan: NO_TERMS
     created: Json = None
     """The reply of the call that began what this one ends."""
+    extraction: type[Extraction] = Extraction
+    """What reads its frames."""
 
     def reading(self, content_type: str) -> tuple[Operation, bool]:
         """How a successful reply is read: as it was asked for, unless its content type says that it is the other kind.
@@ -334,7 +336,7 @@ class Reply:
         self.fault = self._error() if self._failed else error
 
     def _reader(self, plan: Plan) -> Extraction:
-        return Extraction(plan, self._envelope, self._new_id, self._asked.terms(plan))
+        return self._asked.extraction(plan, self._envelope, self._new_id, self._asked.terms(plan))
 
 
 def _ids(token: str) -> Callable[[], str]:

@@ -48,13 +48,14 @@ def text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], colour: 
 
 def json(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], colour: bool) -> str:
     """A list of objects; the places are null when a diagnostic has none."""
-    return jsontext.dump([_object(found) for found in diagnostics]).decode()
+    return jsontext.dump([as_data(found) for found in diagnostics]).decode()
 
 
 REPORTERS: dict[str, Reporter] = {"text": text, "json": json, "github": github, "sarif": sarif}
 
 
-def _object(found: Diagnostic) -> dict[str, Json]:
+def as_data(found: Diagnostic) -> dict[str, Json]:
+    """A diagnostic as an object of JSON."""
     span = found.span
     return {
         "code": found.code,

@@ -176,10 +176,22 @@ def _path(source: Source | None, compilation: Compilation) -> Render:
         return lambda scope: ""
     _check_path(source, compilation)
     if has_template(source.value):
-        rendered = compile_leaf(source, compilation, {}, _PATH_SANDBOX).evaluate
+        rendered = _text(source, compilation)
         return lambda scope: encode_path(_inside(rendered(scope)))
     constant = encode_path(source.value)
+    if compilation.trace is not None:
+        return compilation.trace.text(lambda scope: constant, source, ())
     return lambda scope: constant
+
+
+def _text(source: Source, compilation: Compilation) -> Render:
+    """A template in an address."""
+    if compilation.trace is None:
+        return compile_leaf(source, compilation, {}, _PATH_SANDBOX).evaluate
+    apart = replace(compilation, reads=set())
+    rendered = compile_leaf(source, apart, {}, _PATH_SANDBOX).evaluate
+    compilation.reads |= apart.reads
+    return compilation.trace.text(rendered, source, apart.reads)
 
 
 def _url(source: Source, compilation: Compilation, following: Following) -> Render:
@@ -194,6 +206,8 @@ def _url(source: Source, compilation: Compilation, following: Following) -> Rend
     else:
         rendered = lambda scope: text  # noqa: E731 - one of three
     compilation.reads |= found.reads
+    if compilation.trace is not None:
+        rendered = compilation.trace.text(rendered, source, found.reads)
     known = following.names | {"vars"}
     if foreign := sorted({re.split(r"[.\[=]", path)[0] for path in found.reads} - known):
         names = " and ".join(f"`{name}`" for name in foreign)

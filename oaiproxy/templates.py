@@ -17,6 +17,7 @@ from jinja2 import TemplateError, TemplateSyntaxError, nodes
 from oaiproxy.analysis import ANYTHING, Analysis, Bound, Finding, TooDeep, Value
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.lowering import Evaluate, closure_of, evaluation_of, generate, text_in
+from oaiproxy.provenance import Trace
 from oaiproxy.sandbox import Sandbox
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.shapes import Shape, Shapes
@@ -39,6 +40,8 @@ class Compilation:
     sandbox: Sandbox = field(default_factory=Sandbox)
     findings: list[Diagnostic] = field(default_factory=list)
     reads: set[str] = field(default_factory=set)
+    trace: Trace | None = None
+    """What notes where values come from, when a request is to be explained."""
 
     def report(
         self,

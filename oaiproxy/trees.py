@@ -56,6 +56,8 @@ _NEEDS = (("$items", "$for"), ("$then", "$if"), ("$else", "$then"), ("$cases", "
 def compile_tree(source: Source, compilation: Compilation, bound: Bound | None = None) -> Render:
     """Compile a tree; what is wrong in it goes to the compilation's findings."""
     tree = _Tree(compilation).node(source, bound or {}, 0)
+    if compilation.trace is not None:
+        tree = compilation.trace.tree(tree, source)
 
     def render(scope: Scope) -> Any:
         try:
@@ -90,6 +92,15 @@ class _Tree:
 
     def node(self, source: Source, bound: Bound, depth: int, *, keep: bool = False) -> Render:
         """Any subtree. `keep` tells that it stays when nothing is left in it."""
+        trace = self._compilation.trace
+        if trace is None:
+            return self._node(source, bound, depth, keep)
+        apart = replace(self._compilation, reads=set())
+        made = _Tree(apart)._node(source, bound, depth, keep)
+        self._compilation.reads |= apart.reads
+        return trace.node(made, source, apart.reads, bound)
+
+    def _node(self, source: Source, bound: Bound, depth: int, keep: bool) -> Render:
         if depth > MAX_DEPTH:
             self._report(source, f"the tree is deeper than {MAX_DEPTH}")
             return _absent
@@ -144,7 +155,9 @@ class _Tree:
             if isinstance(child.value, str) and has_template(child.value):
                 names[name], found = compile_named(child, self._compilation, bound)
             else:
-                names[name] = self.node(child, bound, depth + 1)
+                names[name] = self._node(child, bound, depth + 1, False)
+            if trace := self._compilation.trace:
+                names[name] = trace.named(names[name], name, child, self._compilation.reads)
             bound = bound | {name: found}
         return names, bound
 
@@ -169,7 +182,7 @@ class _Tree:
             self._report(
                 source, f"`$items` needs a list, not {kind(source.value)}", label="write `$items: [tree, tree]`"
             )
-        tree = self.node(source, bound, depth + 1)
+        tree = self._opened(source, bound, depth + 1)
 
         def render(scope: Scope) -> Any:
             value = tree(scope)
@@ -186,7 +199,12 @@ class _Tree:
         for child in source:
             if not isinstance(child.value, dict) and not (isinstance(child.value, str) and has_template(child.value)):
                 self._report(child, f"`$merge` joins objects, not {kind(child.value)}", label="write a mapping")
-        return [self.node(child, bound, depth + 1) for child in source]
+        return [self._opened(child, bound, depth + 1) for child in source]
+
+    def _opened(self, source: Source, bound: Bound, depth: int) -> Render:
+        """A subtree whose items go into another one."""
+        tree, trace = self.node(source, bound, depth), self._compilation.trace
+        return tree if trace is None else trace.opened(tree)
 
     def _match(self, source: Source, bound: Bound, depth: int) -> Render:
         subject, shape = compile_subject(source["$match"], self._compilation, bound)
@@ -237,6 +255,8 @@ class _Tree:
             return _absent
         body = self._mapping(source, loop.bound, depth)
         name, items, condition = loop.name, loop.items, loop.condition
+        if trace := self._compilation.trace:
+            items = trace.looped(items, name, operand, self._compilation.reads)
         several = "$items" in source.value
 
         def render(scope: Scope) -> list[Any]:

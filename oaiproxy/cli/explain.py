@@ -1,0 +1,190 @@
+"""`oaiproxy explain`: a client's request, and the backend's reply, to all that a mapping makes of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from oaiproxy import jsontext
+from oaiproxy.bundled import mapping_path
+from oaiproxy.cli.arguments import add_mapping
+from oaiproxy.cli.output import complain, report, ships
+from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.discretion import Discretion, stand_ins
+from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.errors import ApiError
+from oaiproxy.example_answers import answer_of, rounds
+from oaiproxy.explained_sends import Subject
+from oaiproxy.explanation import (
+    Question,
+    UnclearError,
+    answer_for,
+    endpoint_of,
+    explain,
+    finding,
+    looks_streamed,
+    minimal,
+    with_stream,
+)
+from oaiproxy.explanation_text import explained
+from oaiproxy.jsontext import Json
+from oaiproxy.loader import Loader, file_reader
+from oaiproxy.mapping import ENDPOINTS, Mapping
+from oaiproxy.reporters import as_data
+from oaiproxy.steps import Answer
+from oaiproxy.tracing import Record
+
+NOTHING: dict[str, Json] = {"sends": [], "frames": [], "events": [], "replies": []}
+
+
+class _WrongUse(Exception):
+    """The command was used wrongly; the message says how."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    add_mapping(command)
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--request", metavar="FILE", help="the client's request, as JSON; - is standard input")
+    what.add_argument("--example", metavar="NAME", help="request and replies of one of the mapping's examples")
+    command.add_argument(
+        "--reply", metavar="FILE", action="append", help="what the backend answered; once for each call, in order"
+    )
+    command.add_argument("--endpoint", choices=ENDPOINTS, help="where the fields of the request do not tell it")
+    command.add_argument("--status", type=int, default=200, help="of the (last) reply (default: %(default)s)")
+    command.add_argument(
+        "--header", metavar="NAME: VALUE", action="append", default=[], type=_header, help="of the replies"
+    )
+    command.add_argument(
+        "--client-header", metavar="NAME: VALUE", action="append", default=[], type=_header, help="of the client"
+    )
+    command.add_argument(
+        "--stream", action=argparse.BooleanOptionalAction, help="whether the client streams, whatever its request says"
+    )
+    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the explanation")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain; 0 when it went well, 1 when the mapping, the request or the reply is refused, 2 for wrong use."""
+    path = _near(mapping_path(arguments.mapping, Path()))
+    loader = Loader(os.environ)
+    try:
+        checked = loader.check(path, environment=False, thorough=False)
+        filled = {**stand_ins(loader.sources.values(), os.environ), **os.environ}
+        traced = Loader(filled).trace(path) or loader.trace(path)
+    except OSError as error:
+        hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) else ""
+        complain(f"`{arguments.mapping}` cannot be read: {error.strerror}{hint}")
+        return 2
+    found = list(checked.diagnostics)
+    if traced is None:
+        made = {**NOTHING, "diagnostics": [as_data(each) for each in found]}
+        return _told(made, found, loader, arguments.format)
+    discretion = Discretion(traced.mapping.secrets, loader.sources.values(), filled)
+    subject = Subject(traced.mapping, traced.root, discretion)
+    try:
+        question, notes = _question(arguments, traced.mapping, path)
+    except (_WrongUse, UnclearError) as error:
+        complain(str(error))
+        return 2
+    made = explain(subject, Record(traced.trace), question)
+    made["diagnostics"] = [*(as_data(each) for each in found), *notes, *made["diagnostics"]]
+    return _told(made, found, loader, arguments.format)
+
+
+def _near(path: Path) -> Path:
+    """The path as seen from here, if it is below."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _told(made: dict[str, Json], found: list[Diagnostic], loader: Loader, form: str) -> int:
+    if form == "json":
+        print(json.dumps(made, ensure_ascii=False, indent=2))
+    else:
+        if text := explained(made):
+            print(text)
+        report(found, loader.sources, sys.stderr)
+        for each in made["diagnostics"]:
+            if each["file"] is None:
+                told = f"{each['severity']}[{each['code']}]: {each['message']}"
+                complain("; ".join(filter(None, (told, each["help"]))))
+    return 1 if any(each["severity"] == str(Severity.ERROR) for each in made["diagnostics"]) else 0
+
+
+def _question(arguments: argparse.Namespace, mapping: Mapping, path: Path) -> tuple[Question, list[dict[str, Json]]]:
+    """What is asked, and what was assumed. Raises _WrongUse and UnclearError."""
+    if arguments.example is not None:
+        return _of_example(arguments, mapping, path), []
+    notes = []
+    bodies = [_read(name) for name in arguments.reply or ()]
+    if arguments.request is None:
+        endpoint = arguments.endpoint or endpoint_of(mapping, None)
+        body = minimal(endpoint)
+        told = f"no request was given: this is the least one for `{endpoint}`, {jsontext.dump(body).decode()}"
+        notes.append(finding("least_request", "note", told))
+    else:
+        body = _parsed(arguments.request)
+        endpoint = arguments.endpoint or endpoint_of(mapping, body)
+    if mapping.endpoint(endpoint) is None:
+        raise _WrongUse(f"`{arguments.mapping}` does not serve `{endpoint}`")
+    if arguments.stream is not None:
+        body = with_stream(body, arguments.stream)
+    elif bodies and isinstance(body, dict) and "stream" not in body and looks_streamed(mapping, endpoint, bodies[-1]):
+        body = with_stream(body, True)
+        told = "the reply is no JSON document, so the request is taken for one of a stream; `--no-stream` if it is not"
+        notes.append(finding("taken_for_stream", "note", told))
+    answers: list[Answer] = []
+    try:
+        call = DOORS[endpoint].parse({"model": next(iter(mapping.models), "model"), **body} if bodies else {})
+    except (ApiError, TypeError):
+        call = None  # which the explanation says
+    for place, data in enumerate(bodies, 1):
+        status = arguments.status if place == len(bodies) else 200
+        headers = {name.lower(): value for name, value in arguments.header}
+        if call is not None:
+            answers.append(answer_for(mapping, call, data, status, headers))
+    client = {name.lower(): value for name, value in arguments.client_header}
+    return Question(endpoint, body, client, answers, again=len(answers) == 1), notes
+
+
+def _of_example(arguments: argparse.Namespace, mapping: Mapping, path: Path) -> Question:
+    examples = {example.name: example for example in mapping.examples}
+    example = examples.get(arguments.example)
+    if example is None:
+        names = ", ".join(f"`{name}`" for name in examples) or "none"
+        raise _WrongUse(f"`{arguments.mapping}` has no example `{arguments.example}`; it has: {names}")
+    try:
+        answers = [answer_of(mapping, each, file_reader(path.parent)) for each in rounds(example)]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise _WrongUse(f"an answer of the example `{arguments.example}` cannot be read: {reason}") from error
+    body = dict(example.request)
+    if arguments.stream is not None:
+        body = with_stream(body, arguments.stream)
+    client = dict(example.headers) | {name.lower(): value for name, value in arguments.client_header}
+    return Question(example.endpoint, body, client, answers)
+
+
+def _parsed(name: str) -> Json:
+    try:
+        return jsontext.parse(_read(name))
+    except jsontext.JsonError as error:
+        raise _WrongUse(f"`{name}` is not JSON: {error}") from error
+
+
+def _read(name: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as error:
+        raise _WrongUse(f"`{name}` cannot be read: {error.strerror}") from error
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip()):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a header (write `NAME: VALUE`)")
+    return name.strip(), value.strip()
