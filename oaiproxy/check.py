@@ -63,13 +63,14 @@ class Checked:
 
 
 def check_mapping(
-    text: str, file: str, surroundings: Surroundings, *, environment: bool = True, thorough: bool = True
+    text: str, file: str, surroundings: Surroundings, *, environment: bool = True, thorough: bool = True, examples: bool = True
 ) -> Checked:
     """Check one mapping through all stages: yaml, schema, templates, selectors, probes, examples, environment.
 
     What an early stage refuses is taken out, and the later ones look at the rest; probes and examples run only what is
     whole. Without `environment`, variables and files that are not there are not findings. Unless `thorough`, examples
-    are run as they stand alone, in none of the other ways in which their answers could come: what a start needs.
+    are run as they stand alone, in none of the other ways in which their answers could come: what a start needs. Without
+    `examples` they are not run.
     """
     document, findings = load_document(
         text,
@@ -98,7 +99,8 @@ def check_mapping(
             findings.extend(_missing(fault, root["backend"]) for fault in faults if environment)
         if mapping is not None and _can_run(findings, document.unresolved):
             findings.extend(probe(mapping, root, thorough=thorough))
-            findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
+            if examples:
+                findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))

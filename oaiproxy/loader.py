@@ -49,14 +49,22 @@ class Loader:
         self._schema = mapping_schema()
         self._environment = environment
 
-    def check(self, path: Path, *, name: str | None = None, environment: bool = True, thorough: bool = True) -> Checked:
+    def check(
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        environment: bool = True,
+        thorough: bool = True,
+        examples: bool = True,
+    ) -> Checked:
         """Check a file; `name` is what findings call it. Raises OSError when it cannot be read."""
         shown = name or str(path)
         text = read_text(path)
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
         surroundings = Surroundings(self._schema, self._environment, reader, bases, _key(path), provide)
-        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough, examples=examples)
 
     def _bases(self, folder: Path, shown: str) -> Bases:
         """What a file of this folder can extend; the names of those are relative as its own is."""

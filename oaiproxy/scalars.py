@@ -42,7 +42,7 @@ _INTEGERS = ((re.compile(r"[-+]?[0-9]+"), 10), (re.compile(r"0o[0-7]+"), 8), (re
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 
-def _core(text: str) -> Json:
+def core(text: str) -> Json:
     """What an unquoted scalar is in the core schema; what is far too long for a number is text."""
     if text in _WORDS:
         return _WORDS[text]
@@ -52,6 +52,17 @@ def _core(text: str) -> Json:
         if pattern.fullmatch(text):
             return int(text, base)
     return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def written(node: Node) -> Json:
+    """A node's data as it is written: no reference is replaced in it."""
+    match node:
+        case MappingNode():
+            return {key: written(value) for key, (_, value) in node.entries.items()}
+        case ListNode():
+            return [written(item) for item in node.items]
+    types = SCALAR_TAGS.get(node.tag)
+    return node.text if types == (str,) or (types is None and node.style) else core(node.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +154,8 @@ class Builder:
     def _typed(self, node: ScalarNode, text: str, *, plain: bool) -> Json:
         types = SCALAR_TAGS.get(node.tag)
         if types is None:
-            return _core(text) if plain else text
-        value = text if types == (str,) else _core(text)
+            return core(text) if plain else text
+        value = text if types == (str,) else core(text)
         if type(value) not in types:
             tag = "!!" + node.tag.removeprefix(TAG_PREFIX)
             self._report("E003", f"`{short(node.text)}` is not what the tag `{tag}` says", node, 0, len(node.text))
