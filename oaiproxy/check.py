@@ -63,14 +63,20 @@ class Checked:
 
 
 def check_mapping(
-    text: str, file: str, surroundings: Surroundings, *, environment: bool = True, thorough: bool = True, examples: bool = True
+    text: str,
+    file: str,
+    surroundings: Surroundings,
+    *,
+    environment: bool = True,
+    thorough: bool = True,
+    examples: bool = True,
 ) -> Checked:
     """Check one mapping through all stages: yaml, schema, templates, selectors, probes, examples, environment.
 
     What an early stage refuses is taken out, and the later ones look at the rest; probes and examples run only what is
     whole. Without `environment`, variables and files that are not there are not findings. Unless `thorough`, examples
-    are run as they stand alone, in none of the other ways in which their answers could come: what a start needs. Without
-    `examples` they are not run.
+    are run as they stand alone, in none of the other ways in which their answers could come: what a start needs.
+    Without `examples` they are not run at all.
     """
     document, findings = load_document(
         text,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping as Dict, Sequence
+from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping as Dict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -38,7 +39,7 @@ class Kept:
     request: BackendRequest
     status: int = 0
     """0: there was no answer."""
-    headers: Dict[str, str] = EMPTY
+    headers: Dict[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray, repr=False)
 
     @property

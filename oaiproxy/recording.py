@@ -1,4 +1,4 @@
-"""What was sent to a backend and what came back, to an example of the mapping: without secrets, and no longer than needed."""
+"""What was sent to a backend and what came back, to an example of the mapping, without secrets."""
 
 from __future__ import annotations
 
@@ -84,8 +84,7 @@ def told_outcome(outcome: Outcome) -> dict[str, Json]:
     made["usage"] = _counts(outcome.usage or {})
     if made.get("finish_reason") not in _FINISHED:
         made.pop("finish_reason", None)
-    parts = {key: value for key, value in made.items() if value not in (None, [], {}) and _is_short(value)}
-    return parts
+    return {key: value for key, value in made.items() if value not in (None, [], {}) and _is_short(value)}
 
 
 def told_requests(mapping: Mapping, played: Rehearsal) -> dict[str, Json]:
@@ -107,7 +106,7 @@ class _Making:
         described = mapping.endpoint(endpoint)
         follows = described is not None and described.flow is not None
         self._secrets = [each for each in mapping.secrets if not (follows and each == mapping.backend.url)]
-        self._example = Example(name, endpoint, request, None, None, {}, {}, cast(Source, None))
+        self._example = Example(name, endpoint, request, None, None, {}, {}, cast("Source", None))
 
     def make(self, answers: Sequence[Answer]) -> Recording:
         mapping, example = self._mapping, self._example
@@ -253,7 +252,9 @@ def _frame(frame: Frame, secrets: Collection[str]) -> dict[str, Json]:
     value = _json(text)
     made: dict[str, Json] = {"event": frame.event} if frame.event else {}
     made |= {"id": frame.id} if frame.id else {}
-    headers = {name: item for name, item in frame.headers.items() if not name.startswith(":") or name == ":message-type"}
+    headers = {
+        name: item for name, item in frame.headers.items() if not name.startswith(":") or name == ":message-type"
+    }
     if frame.headers.get(":message-type", "event") == "event":
         headers.pop(":message-type", None)
     made |= {"headers": redacted_headers(headers, secrets)} if headers else {}

@@ -86,7 +86,6 @@ def _spelled(secrets: Collection[str]) -> Iterator[str]:
     """Secrets as they stand in text and inside of JSON."""
     for secret in secrets:
         yield secret
-        for form in {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]} - {secret}:
-            yield form
+        yield from {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]} - {secret}
         if "/" in secret:
             yield json.dumps(secret)[1:-1].replace("/", "\\/")

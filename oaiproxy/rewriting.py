@@ -222,7 +222,8 @@ class _Edit:
         if isinstance(owner, MappingNode):
             key, node = owner.entries[str(last)]
             return owner, key, node
-        assert isinstance(owner, ListNode) and isinstance(last, int)
+        assert isinstance(owner, ListNode)
+        assert isinstance(last, int)
         return owner, None, owner.items[last]
 
     def _node(self, path: Path) -> Node:

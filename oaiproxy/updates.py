@@ -98,7 +98,7 @@ def _replies(example: Example, made: dict[str, Json]) -> Iterator[tuple[Path, Js
     for key, value in example.replies.items():
         now = made[key] or "" if key == "text" else made[key]
         if key == "text" and not value:
-            value = ""  # noqa: PLW2901
+            value = ""
         if key in RECEIVED or key == "logprobs":
             if difference(plain(value), plain(now), exact=False):
                 yield ("replies", key), now

@@ -1,4 +1,4 @@
-"""Data to YAML text that people like to read: short things on one line, long ones as blocks, text with lines as lines."""
+"""Data to YAML text that people like to read: short things on a line, long ones as blocks, lines as lines."""
 
 from __future__ import annotations
 

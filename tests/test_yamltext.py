@@ -1,4 +1,4 @@
-"""Promises of YAML text from data: short things on a line, long ones as blocks, and quotes only where they are needed."""
+"""Promises of YAML text from data: short things on a line, long ones as blocks, quotes where needed."""
 
 from __future__ import annotations
 

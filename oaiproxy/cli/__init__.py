@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
     "describe": "say what becomes of OpenAI's fields with a mapping",
+    "record": "ask the live backend, and keep the answers as examples",
     "mock": "serve a mapping's examples as its backend",
     "healthcheck": "ask a running proxy whether it is ready",
 }

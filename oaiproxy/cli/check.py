@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oaiproxy.bundled import mapping_path
+from oaiproxy.cli import livecheck, update
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.loader import Loader
+from oaiproxy.mapping import Mapping
 from oaiproxy.reporters import summary
 
 DEFAULT_FOLDER = "mappings"
@@ -24,10 +26,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--format", choices=("text", "json"), default="text", help="form of the report")
     command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
+    update.add_argument(command)
+    livecheck.add_argument(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check or to read."""
+    wrong = (update.misuse(arguments) if arguments.update else "") or (
+        livecheck.misuse(arguments) if arguments.live else ""
+    )
+    if wrong:
+        complain(wrong)
+        return 2
     try:
         files = [file for name in arguments.paths or [DEFAULT_FOLDER] for file in _files(name)]
     except FileNotFoundError as error:
@@ -40,7 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         complain("there are no mapping files (*.yaml, *.yml) to check")
         return 2
     loader = Loader(os.environ)
+    if arguments.update:
+        update.run_updates(files, loader, environment=not arguments.no_env)
     findings: list[Diagnostic] = []
+    sound: list[tuple[str, str, Mapping]] = []
     untried = unread = 0
     for file in files:
         try:
@@ -50,7 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
             unread += 1
         else:
             findings.extend(checked.diagnostics)
+            if checked.mapping is not None:
+                sound.append((str(file), loader.sources[str(file)], checked.mapping))
             untried += checked.mapping is not None and not checked.mapping.examples
+    if arguments.live:
+        findings.extend(livecheck.live_findings(sound))
     report(findings, loader.sources, sys.stdout, arguments.format)
     if arguments.format == "text":
         count = len(files) - unread
