@@ -36,6 +36,7 @@ REQUESTS: dict[str, dict[str, Json]] = {
 }
 """The smallest request of each endpoint."""
 
+_SINKS = {"embeddings": "vectors", "rerank": "results", "moderations": "results", "images": "images", "speech": "audio"}
 _UNREACHED = {
     *("upstream_connect_error", "upstream_connect_timeout", "upstream_dns_error", "upstream_tls_error"),
     *("upstream_timeout", "upstream_closed", "upstream_reset", "upstream_protocol_error"),
@@ -43,9 +44,15 @@ _UNREACHED = {
 _BROKEN_OFF = {"upstream_truncated", "upstream_incomplete"}
 
 
+def model_of(mapping: Mapping, endpoint: str) -> str:
+    """The model to ask: beyond chat that of an example, for not every model does everything; "" where none is named."""
+    asked = [each.request.get("model") for each in mapping.examples if each.endpoint == endpoint != "chat"]
+    return next((name for name in asked if isinstance(name, str)), next(iter(mapping.models), ""))
+
+
 def small_request(mapping: Mapping, endpoint: str, described: Endpoint, stream: bool) -> Call | None:
     """The smallest request of an endpoint; None where the mapping refuses even that."""
-    body = {"model": next(iter(mapping.models), "model"), **REQUESTS[endpoint]}
+    body = {"model": model_of(mapping, endpoint) or "model", **REQUESTS[endpoint]}
     if endpoint in ("chat", "completions"):
         body["stream"] = stream
         if "max_tokens" in described.reads:
@@ -125,7 +132,12 @@ def _finding(mapping: Mapping, endpoint: str, stream: bool, told: Conversation, 
     help_ = (
         f"there are the keys {there}" if there else "see what the answer looks like with `oaiproxy record --dry-run`"
     )
-    return made("E703", f"{asked}: the answer is not what the mapping reads: {said}", (endpoint, kind, "text"), help_)
+    return made(
+        "E703",
+        f"{asked}: the answer is not what the mapping reads: {said}",
+        (endpoint, kind, _SINKS.get(endpoint, "text")),
+        help_,
+    )
 
 
 _REACH = "correct the address, or start the backend; a proxy or a firewall may be in the way"

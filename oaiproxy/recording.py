@@ -65,9 +65,13 @@ def make_example(
     answers: Sequence[Answer],
     name: str,
     stem: str,
+    *,
+    secrets: Collection[str] = (),
 ) -> Recording:
-    """The example of a round that took place. `stem` begins the names of files. Raises SecretError, ClientError."""
-    return _Making(mapping, endpoint, request, name, stem).make(answers)
+    """The example of a round that took place. `stem` begins the names of files, `secrets` are more than the mapping's.
+
+    Raises SecretError, ClientError."""
+    return _Making(mapping, endpoint, request, name, stem, {*mapping.secrets, *secrets}).make(answers)
 
 
 def told_outcome(outcome: Outcome) -> dict[str, Json]:
@@ -87,10 +91,10 @@ def told_outcome(outcome: Outcome) -> dict[str, Json]:
     return {key: value for key, value in made.items() if value not in (None, [], {}) and _is_short(value)}
 
 
-def told_requests(mapping: Mapping, played: Rehearsal) -> dict[str, Json]:
+def told_requests(mapping: Mapping, played: Rehearsal, secrets: Collection[str]) -> dict[str, Json]:
     """The requests as `sends` or, where a secret must be left out, as `sends_like` tells them."""
     listed = [_told(told_request(mapping, request)) for request in played.requests]
-    bare = [_bare(each, mapping.secrets) for each in listed]
+    bare = [_bare(each, secrets) for each in listed]
     if not listed:
         return {}
     made: Json = bare if len(bare) > 1 else bare[0]
@@ -98,14 +102,16 @@ def told_requests(mapping: Mapping, played: Rehearsal) -> dict[str, Json]:
 
 
 class _Making:
-    def __init__(self, mapping: Mapping, endpoint: str, request: dict[str, Json], name: str, stem: str) -> None:
+    def __init__(
+        self, mapping: Mapping, endpoint: str, request: dict[str, Json], name: str, stem: str, secrets: Collection[str]
+    ) -> None:
         self._mapping = mapping
         self._stem = stem
         self._files: dict[str, bytes] = {}
         # An address of the backend that comes from the environment is in the answers that lead on to it.
         described = mapping.endpoint(endpoint)
         follows = described is not None and described.flow is not None
-        self._secrets = [each for each in mapping.secrets if not (follows and each == mapping.backend.url)]
+        self._secrets = [each for each in secrets if not (follows and each == mapping.backend.url)]
         self._example = Example(name, endpoint, request, None, None, {}, {}, cast("Source", None))
 
     def make(self, answers: Sequence[Answer]) -> Recording:
@@ -124,7 +130,7 @@ class _Making:
         if example.endpoint != "chat":
             made["endpoint"] = example.endpoint
         made["request"] = example.request
-        made |= told_requests(mapping, played)
+        made |= told_requests(mapping, played, self._secrets)
         made["backend"] = given if len(given) > 1 else given[0]
         if replies := told_outcome(played.outcome):
             made["replies"] = replies

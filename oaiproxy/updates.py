@@ -63,7 +63,7 @@ def _edits(
         left.append(f"the example `{example.name}` fails, which is for you to say: {told}")
         return
     if not (example.sends or example.sends_like or example.replies):
-        for key, value in told_requests(mapping, played).items():
+        for key, value in told_requests(mapping, played, mapping.secrets).items():
             yield (key,), value
         if replies := told_outcome(outcome):
             yield ("replies",), replies

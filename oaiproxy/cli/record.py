@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from oaiproxy import jsontext
 from oaiproxy.backends import MOCK_URL
@@ -21,12 +22,13 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, OaiproxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.live import Conversation, live
-from oaiproxy.liveprobes import REQUESTS, kinds
+from oaiproxy.liveprobes import REQUESTS, kinds, model_of
 from oaiproxy.loader import Loader, read_text
 from oaiproxy.mapping import Mapping
 from oaiproxy.recording import Recording, make_example
 from oaiproxy.redaction import redacted
 from oaiproxy.rewriting import RewriteError, append
+from oaiproxy.steps import Answer
 from oaiproxy.yamltext import after_dash
 
 TOOL: Json = {
@@ -103,16 +105,45 @@ def _record(arguments: argparse.Namespace, path: Path) -> int:
     endpoint, plans = _plans(arguments, mapping)
     conversations = asyncio.run(_ask(mapping, endpoint, plans))
     text = read_text(path)
-    made: list[Recording] = []
-    for plan, conversation in zip(plans, conversations, strict=True):
-        made.append(_recording(arguments, mapping, endpoint, plan, conversation, path))
+    home = _home(path, mapping, endpoint)
+    if home is not mapping:
+        loader = Loader({})
+    made = [
+        _recording(arguments, (mapping, home), endpoint, plan, conversation, path)
+        for plan, conversation in zip(plans, conversations, strict=True)
+    ]
     new = text
     try:
         for each in made:
             new = append(new, ("examples",), each.example)
     except RewriteError as error:
         raise _RefusedError(f"the file cannot be edited: {error}") from None
-    return _keep(arguments, path, new, made, loader)
+    return _keep(arguments, path, new, made, loader, environment=home is mapping)
+
+
+def _home(path: Path, mapping: Mapping, endpoint: str) -> Mapping:
+    """The mapping in no environment, where the answers lead on to its address: they are written as if from there.
+
+    Else the examples would pass with the same environment alone.
+    """
+    described = mapping.endpoint(endpoint)
+    if described is None or described.flow is None:
+        return mapping
+    home = Loader({}).check(path, environment=False, examples=False).mapping
+    real = home is not None and home.backend.url.startswith("http")
+    return home if home is not None and real and home.backend.url != mapping.backend.url else mapping
+
+
+def _moved(answer: Answer, mapping: Mapping, home: Mapping) -> Answer:
+    """The answer as it would have come from there."""
+    here, there = _origin(mapping), _origin(home)
+    headers = {name: value.replace(here.decode(), there.decode()) for name, value in answer.headers.items()}
+    return Answer(answer.status, headers, answer.body.replace(here, there))
+
+
+def _origin(mapping: Mapping) -> bytes:
+    parts = urlsplit(mapping.backend.url)
+    return f"{parts.scheme}://{parts.netloc}".encode()
 
 
 def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_Plan]]:
@@ -127,8 +158,12 @@ def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_
         request["tools"] = [TOOL]
     if arguments.model:
         request["model"] = arguments.model
-    if "model" not in request and not mapping.models:
-        raise _RefusedError("the mapping names no model; give one with `--model`", 2)
+    if "model" not in request:
+        model = model_of(mapping, endpoint)
+        if not model:
+            raise _RefusedError("the mapping names no model; give one with `--model`", 2)
+        if model != next(iter(mapping.models), ""):
+            request = {"model": model, **request}
     ways = kinds(mapping, endpoint)
     if arguments.stream is not None:
         ways = [arguments.stream]
@@ -179,7 +214,7 @@ async def _ask(mapping: Mapping, endpoint: str, plans: list[_Plan]) -> list[Conv
         for plan in plans:
             if sys.stderr.isatty():
                 print(f"asking for `{plan.name}` ...", file=sys.stderr, flush=True)
-            body = {"model": next(iter(mapping.models), ""), **plan.request}
+            body = {"model": model_of(mapping, endpoint), **plan.request}
             try:
                 made.append(await asking.ask(mapping, endpoint, DOORS[endpoint].parse(body)))
             except ApiError as error:
@@ -189,12 +224,13 @@ async def _ask(mapping: Mapping, endpoint: str, plans: list[_Plan]) -> list[Conv
 
 def _recording(
     arguments: argparse.Namespace,
-    mapping: Mapping,
+    mappings: tuple[Mapping, Mapping],
     endpoint: str,
     plan: _Plan,
     conversation: Conversation,
     path: Path,
 ) -> Recording:
+    mapping, home = mappings
     error, answers = conversation.error, conversation.answers
     if error is not None:
         said = redacted(f"{error.message}: {error.detail}" if error.detail else error.message, mapping.secrets)
@@ -205,12 +241,22 @@ def _recording(
     elif arguments.expect_error:
         raise _RefusedError(f"`{plan.name}` succeeded, and `--expect-error` was given")
     try:
-        return make_example(mapping, endpoint, plan.request, answers, plan.name, path.stem)
+        if home is not mapping:
+            answers = [_moved(answer, mapping, home) for answer in answers]
+        return make_example(home, endpoint, plan.request, answers, plan.name, path.stem, secrets=mapping.secrets)
     except (OaiproxyError, OSError) as fault:
         raise _RefusedError(redacted(str(fault), mapping.secrets)) from None
 
 
-def _keep(arguments: argparse.Namespace, path: Path, text: str, made: list[Recording], loader: Loader) -> int:
+def _keep(
+    arguments: argparse.Namespace,
+    path: Path,
+    text: str,
+    made: list[Recording],
+    loader: Loader,
+    *,
+    environment: bool,
+) -> int:
     """Check the new text, and put it in place; nothing is left of it where it is not kept."""
     folder = path.resolve().parent if path.is_symlink() else path.parent
     files = {folder / name: data for each in made for name, data in each.files.items()}
@@ -225,7 +271,7 @@ def _keep(arguments: argparse.Namespace, path: Path, text: str, made: list[Recor
             file.write_bytes(data)
         with draft(path, text) as drafted:
             shown = str(path)
-            findings = _of(names, loader.check(drafted, name=shown).diagnostics)
+            findings = _of(names, loader.check(drafted, name=shown, environment=environment).diagnostics)
             passes = not any(found.severity is Severity.ERROR for found in findings)
             report(findings, loader.sources, sys.stderr)
             if not passes and not (arguments.force or arguments.dry_run):
