@@ -34,7 +34,7 @@ MAX_KEPT = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Kept:
-    """One call to the backend: the request before its credentials, and the answer as far as it came."""
+    """One call to the backend: the request, which may hold credentials, and the answer as far as it came."""
 
     request: BackendRequest
     status: int = 0
@@ -108,7 +108,6 @@ class _Sink:
     """Takes the answer for a client, of which there is none."""
 
     begun = False
-    broken = False
 
     async def write(self, data: bytes, clock: Clock | None = None) -> None:
         self.begun = self.begun or bool(data)
@@ -120,10 +119,19 @@ class _Sink:
         self.begun = True
 
     async def break_off(self, told: bytes) -> None:
-        self.broken = True
+        self.begun = True
 
     def close(self) -> None:
         """Nothing follows."""
+
+
+class _Told(Relay[None]):
+    """A relay that keeps what broke an answer off."""
+
+    fault: ApiError | None = None
+
+    async def _break_off(self, error: ApiError) -> None:
+        self.fault = error
 
 
 class _Uncounted(Tokenizer):
@@ -156,17 +164,14 @@ class Live:
         conversation = Conversation([])
         sender = _Keeper(self._client, conversation.calls)
         state = State(Routes([], 0), self._client, sender, _Uncounted(), self._log, Server())
-        record = Record()
-        sink = _Sink()
+        relay = _Told(_Sink(), Record(), state, exchange)
         try:
-            await Relay(sink, record, state, exchange).run()
+            await relay.run()
+            conversation.error = relay.fault
         except ApiError as error:
             conversation.error = error
         finally:
             await sender.close()
-        if sink.broken:
-            code = str(record.get("code") or "upstream_error")
-            conversation.error = BackendError(str(record.get("detail") or "the answer broke off"), code=code)
         return conversation
 
 

@@ -123,10 +123,12 @@ def _finding(mapping: Mapping, endpoint: str, stream: bool, told: Conversation, 
     if status in (401, 403) or error.code == "upstream_auth_error":
         return made("E702", f"the backend refuses the key: {said}", ("backend", "auth"), _KEY)
     if status and not 200 <= status < 300:
-        place = (endpoint, "request", "path") if status == 404 else (endpoint, "request")
-        return made("E704", f"{asked}: the backend answers {status}: {said}", place, _STATUS)
+        asks: Path = (endpoint, "request", "path") if status == 404 else (endpoint, "request")
+        return made("E704", f"{asked}: the backend answers {status}: {said}", asks, _STATUS)
     if error.code in _BROKEN_OFF or error.code in _UNREACHED:
-        return made("E705", f"{asked}: the answer broke off: {said}", (endpoint, kind, "done"), _BROKEN)
+        ends = [(endpoint, kind, name) for name in ("done", "end")]
+        place = next((each for each in ends if locate(text, file, each) != locate(text, file, each[:2])), ends[0])
+        return made("E705", f"{asked}: the answer broke off: {said}", place, _BROKEN)
     keys = _keys(bytes(last.body)) if last is not None else []
     there = ", ".join(f"`{redacted(key, secrets)}`" for key in keys[:12])
     help_ = (

@@ -48,13 +48,13 @@ def run_updates(files: Iterable[Path], loader: Loader, *, environment: bool = Tr
 def _update(path: Path, loader: Loader, environment: bool) -> None:
     checked = loader.check(path, environment=environment)
     codes = {found.code for found in checked.diagnostics if found.severity is Severity.ERROR or found.code in UPDATED}
-    if not codes & set(UPDATED):
+    if others := sorted(codes - set(UPDATED)):
+        complain(f"`{path}` is not updated: mend what else is wrong first ({', '.join(others)})")
+        return
+    if not codes:
         return
     if is_installed(path):
         complain(f"`{path}` is not updated: it is a part of the installed package")
-        return
-    if others := sorted(codes - set(UPDATED)):
-        complain(f"`{path}` is not updated: mend what else is wrong first ({', '.join(others)})")
         return
     mapping = loader.check(path, environment=environment, examples=False).mapping
     if mapping is None:

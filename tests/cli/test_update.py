@@ -70,7 +70,7 @@ def test_what_has_other_errors_is_left_alone(tmp_path: Path) -> None:
     path.write_text(TEXT.replace("models:", "modles:"))
     done = run("check", "--update", path)
     assert done.returncode == 1
-    assert "is not updated: mend what else is wrong first (E101, E102)" in done.stderr or "E10" in done.stderr
+    assert "is not updated: mend what else is wrong first (E101)" in done.stderr
     assert path.read_text() == TEXT.replace("models:", "modles:")
 
 
