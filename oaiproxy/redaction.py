@@ -31,7 +31,8 @@ _KEYS = frozenset(
 )
 _LOOKS_SECRET = re.compile(
     r"(?<![\w-])(?:"
-    r"sk-[A-Za-z0-9_-]{16,}|(?:hf|gh[pousr]|github_pat|r8|gsk|xai|pk|rk)_[A-Za-z0-9_]{16,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"sk-[A-Za-z0-9_-]{16,}|(?:gh[pousr]|github_pat|gsk|xai|[psr]k)[_-][A-Za-z0-9_]{16,}|(?:AKIA|ASIA)[A-Z0-9]{16}"
+    r"|[a-z][a-z0-9]_(?=[a-z0-9]*[A-Z])[A-Za-z0-9]{30,}"
     r"|AIza[\w-]{30,}|ya29\.[\w.-]{20,}|xox[a-z]-[\w-]{10,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
     r"|(?:org|acct|proj)-[A-Za-z0-9]{16,}"
     r")"
