@@ -71,13 +71,20 @@ class Checked:
 
 
 def check_mapping(
-    text: str, file: str, surroundings: Surroundings, *, environment: bool = True, thorough: bool = True
+    text: str,
+    file: str,
+    surroundings: Surroundings,
+    *,
+    environment: bool = True,
+    thorough: bool = True,
+    examples: bool = True,
 ) -> Checked:
     """Check one mapping through all stages: yaml, schema, templates, selectors, probes, examples, environment.
 
     What an early stage refuses is taken out, and the later ones look at the rest; probes and examples run only what is
     whole. Without `environment`, variables and files that are not there are not findings. Unless `thorough`, examples
     are run as they stand alone, in none of the other ways in which their answers could come: what a start needs.
+    Without `examples` they are not run at all.
     """
     document, findings = load_document(
         text,
@@ -108,13 +115,14 @@ def check_mapping(
         tried = mapping is not None and _can_run(findings, document.unresolved)
         if mapping is not None and tried:
             findings.extend(probe(mapping, root, thorough=thorough))
-            findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
+            if examples:
+                findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
     ]
-    models, examples = _models(document.data.get("models")), tuple(_examples(document))
-    return Checked(None if broken else mapping, tuple(findings), models, examples, tried)
+    models, named = _models(document.data.get("models")), tuple(_examples(document))
+    return Checked(None if broken else mapping, tuple(findings), models, named, tried)
 
 
 def _models(given: Json) -> tuple[str, ...]:

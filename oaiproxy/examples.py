@@ -143,7 +143,7 @@ class _Run:
         given, made = len(self._answers), len(played.requests)
         if made > given:
             request = played.requests[given]
-            path = _sent(self._mapping, request)["path"]
+            path = told_request(self._mapping, request)["path"]
             label = f"give the answer to {request.method} {path}, in the order of the calls"
             yield self._finding("E505", f"call {given + 1} gets no answer", self._at("backend"), label)
         elif 0 < made < given:
@@ -157,7 +157,7 @@ class _Run:
             listed = wanted if isinstance(wanted, list) else [wanted]
             for index, (each, request) in enumerate(zip(listed, requests, strict=False)):
                 place = (key, index) if listed is wanted else (key,)
-                yield from self._sent(each or {}, _sent(self._mapping, request), place, exact)
+                yield from self._sent(each or {}, told_request(self._mapping, request), place, exact)
             if len(listed) > len(requests) > 0:
                 message = f"{len(requests)} calls are made, not {len(listed)}"
                 yield self._finding("E501", message, self._at(key, len(requests)), "take it out: it is never sent")
@@ -286,7 +286,7 @@ _FRAMES = "write the stream as text, byte for byte, or change the frames"
 _ENGINE = "where an answer is cut must not change what it says"
 
 
-def _sent(mapping: Mapping, request: BackendRequest) -> dict[str, Json]:
+def told_request(mapping: Mapping, request: BackendRequest) -> dict[str, Json]:
     """A backend request as examples tell it: without the credentials."""
     credentials = tuple(f"{quote(name, safe='')}=" for name in mapping.backend.query)
     path, _, query = request.url.removeprefix(mapping.backend.url).partition("?")

@@ -58,6 +58,7 @@ class Loader:
         text: str | None = None,
         environment: bool = True,
         thorough: bool = True,
+        examples: bool = True,
     ) -> Checked:
         """Check a file; `name` is what findings call it, `text` what it holds where that is known.
 
@@ -65,7 +66,7 @@ class Loader:
         """
         shown = name or str(path)
         text, surroundings = self._read(path, shown, text)
-        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough)
+        return check_mapping(text, shown, surroundings, environment=environment, thorough=thorough, examples=examples)
 
     def trace(self, path: Path) -> Traced | None:
         """Compile a file for explanations; None where it cannot be. Raises OSError when it cannot be read."""

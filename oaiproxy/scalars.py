@@ -54,6 +54,17 @@ def core_value(text: str) -> Json:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
+def written(node: Node) -> Json:
+    """A node's data as it is written: no reference is replaced in it."""
+    match node:
+        case MappingNode():
+            return {key: written(value) for key, (_, value) in node.entries.items()}
+        case ListNode():
+            return [written(item) for item in node.items]
+    types = SCALAR_TAGS.get(node.tag)
+    return node.text if types == (str,) or (types is None and node.style) else core_value(node.text)
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """What a scalar became."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": "serve OpenAI clients",
     "check": "check mapping files",
     "init": "write a mapping from a curl command and samples of its answers",
+    "record": "ask the live backend, and keep the answers as examples",
     "explain": "say what becomes of a request and a reply with a mapping, field by field",
     "describe": "say what becomes of OpenAI's fields with a mapping",
     "list": "list the mappings that there are",

@@ -12,6 +12,7 @@ from pathlib import Path
 from oaiproxy.bundled import mapping_path
 from oaiproxy.catalog import CATALOG
 from oaiproxy.checkup import CheckedFile, Checkup
+from oaiproxy.cli import livecheck, update
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
 from oaiproxy.config import CONFIG_NAMES
@@ -42,20 +43,35 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
     command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
     command.add_argument("--explain", metavar="CODE", help="say what a code of a finding means, and check nothing")
+    update.add_argument(command)
+    livecheck.add_argument(command)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Check; 0 when nothing is wrong, 1 when something is, 2 when there is nothing to check or to read."""
     if arguments.explain is not None:
         return _explain(arguments)
+    wrong = (update.misuse(arguments) if arguments.update else "") or (
+        livecheck.misuse(arguments) if arguments.live else ""
+    )
+    if wrong:
+        complain(wrong)
+        return 2
     checkup = Checkup(Loader(os.environ), environment=not arguments.no_env)
     if not _gather(checkup, arguments.paths):
         return 2
+    if arguments.update:
+        mappings = [file.path for file in checkup.files.values() if file.config is None and not file.unread]
+        update.run_updates(mappings, checkup.loader, environment=checkup.environment)
+        checkup = Checkup(checkup.loader, environment=checkup.environment)
+        _gather(checkup, arguments.paths)
     with Progress(len(checkup.files), sys.stderr) as progress:
         files = checkup.run(progress.step)
     for file in files:
         if file.unread:
             complain(f"`{file.file}` cannot be read: {file.unread}")
+    if arguments.live:
+        _ask_backends(files)
     findings = [found for file in files for found in file.diagnostics]
     _print(arguments, files, findings, checkup.loader.sources)
     if arguments.junit is not None and not _write(arguments, files, checkup.loader.sources):
@@ -63,6 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
     if any(file.unread for file in files):
         return 2
     return 1 if any(arguments.strict or found.severity is Severity.ERROR for found in findings) else 0
+
+
+def _ask_backends(files: Sequence[CheckedFile]) -> None:
+    """Add what the backends say of the mappings that are sound."""
+    sound = {file.file: file for file in files if file.mapping is not None}
+    asked = [(name, file.text, file.mapping) for name, file in sound.items() if file.mapping is not None]
+    for found in livecheck.live_findings(asked):
+        file = sound[found.span.file if found.span is not None and found.span.file in sound else asked[0][0]]
+        file.diagnostics = [*file.diagnostics, found]
 
 
 def _explain(arguments: argparse.Namespace) -> int:

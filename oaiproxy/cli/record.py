@@ -1,0 +1,303 @@
+"""`oaiproxy record`: a request to the live backend, kept as an example of its mapping."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from oaiproxy import jsontext
+from oaiproxy.backends import MOCK_URL
+from oaiproxy.bundled import mapping_path
+from oaiproxy.cli.arguments import add_mapping
+from oaiproxy.cli.output import complain, report, ships
+from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
+from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.errors import ApiError, OaiproxyError
+from oaiproxy.jsontext import Json
+from oaiproxy.live import Conversation, live
+from oaiproxy.liveprobes import REQUESTS, kinds, model_of
+from oaiproxy.loader import Loader, read_text
+from oaiproxy.mapping import Mapping
+from oaiproxy.recording import Recording, make_example
+from oaiproxy.redaction import redacted
+from oaiproxy.rewriting import RewriteError, append
+from oaiproxy.steps import Answer
+from oaiproxy.yamltext import after_dash
+
+TOOL: Json = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "The weather in a city.",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+"""What `--tools` offers."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    add_mapping(command)
+    command.add_argument("--request", metavar="FILE", help="the client's request as JSON; `-` is standard input")
+    command.add_argument("--endpoint", choices=[*REQUESTS], default="", help="which endpoint (default: the first)")
+    way = command.add_mutually_exclusive_group()
+    way.add_argument("--stream", action="store_true", default=None, help="streamed only (default: both, if it streams)")
+    way.add_argument("--no-stream", dest="stream", action="store_false", help="not streamed only")
+    command.add_argument("--name", help="what the example is called")
+    command.add_argument("--model", help="which model (default: the mapping's first)")
+    command.add_argument("--message", metavar="TEXT", help="what to say, in place of a small greeting")
+    command.add_argument("--tools", action="store_true", help="offer a tool, and ask for something that needs it")
+    command.add_argument("--expect-error", action="store_true", help="keep the answer that tells of a failure")
+    command.add_argument("--dry-run", action="store_true", help="print the examples, and write nothing")
+    command.add_argument("--force", action="store_true", help="write the examples also where they do not pass")
+
+
+class _RefusedError(OaiproxyError):
+    """Why nothing was recorded."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to ask: a request, and whether to stream it."""
+
+    name: str
+    request: dict[str, Json]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record; 0 when it was written, 1 when there was nothing to write, 2 when the command was used wrongly."""
+    path = mapping_path(arguments.mapping, Path())
+    try:
+        if not arguments.dry_run and (is_shipped_name(arguments.mapping) or is_installed(path)):
+            message = f"`{arguments.mapping}` ships with oaiproxy and is not for editing; copy it, or use `--dry-run`"
+            raise _RefusedError(message, 2)
+        return _record(arguments, path)
+    except _RefusedError as error:
+        complain(f"nothing recorded: {error}")
+        return error.code
+    except OSError as error:
+        name = error.filename or arguments.mapping
+        hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) and not path.exists() else ""
+        complain(f"`{name}` cannot be read or written: {error.strerror}{hint}")
+        return 2
+
+
+def _record(arguments: argparse.Namespace, path: Path) -> int:
+    loader = Loader(os.environ)
+    checked = loader.check(path, examples=False)
+    if checked.mapping is None:
+        report(checked.diagnostics, loader.sources, sys.stderr)
+        raise _RefusedError("the mapping is not usable")
+    mapping = checked.mapping
+    if mapping.backend.url == MOCK_URL:
+        raise _RefusedError(f"`backend.url` is `{MOCK_URL}`, which is no backend; set the address of a real one")
+    endpoint, plans = _plans(arguments, mapping)
+    conversations = asyncio.run(_ask(mapping, endpoint, plans))
+    text = read_text(path)
+    home = _home(path, mapping, endpoint)
+    if home is not mapping:
+        loader = Loader({})
+    made = [
+        _recording(arguments, (mapping, home), endpoint, plan, conversation, path)
+        for plan, conversation in zip(plans, conversations, strict=True)
+    ]
+    new = text
+    try:
+        for each in made:
+            new = append(new, ("examples",), each.example)
+    except RewriteError as error:
+        raise _RefusedError(f"the file cannot be edited: {error}") from None
+    return _keep(arguments, path, new, made, loader, environment=home is mapping)
+
+
+def _home(path: Path, mapping: Mapping, endpoint: str) -> Mapping:
+    """The mapping in no environment, where the answers lead on to its address: they are written as if from there.
+
+    Else the examples would pass with the same environment alone.
+    """
+    described = mapping.endpoint(endpoint)
+    if described is None or described.flow is None:
+        return mapping
+    home = Loader({}).check(path, environment=False, examples=False).mapping
+    real = home is not None and home.backend.url.startswith("http")
+    return home if home is not None and real and home.backend.url != mapping.backend.url else mapping
+
+
+def _moved(answer: Answer, mapping: Mapping, home: Mapping) -> Answer:
+    """The answer as it would have come from there."""
+    here, there = _origin(mapping), _origin(home)
+    headers = {name: value.replace(here.decode(), there.decode()) for name, value in answer.headers.items()}
+    return Answer(answer.status, headers, answer.body.replace(here, there))
+
+
+def _origin(mapping: Mapping) -> bytes:
+    parts = urlsplit(mapping.backend.url)
+    return f"{parts.scheme}://{parts.netloc}".encode()
+
+
+def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_Plan]]:
+    endpoint = arguments.endpoint or next(iter(mapping.endpoints), "chat")
+    if mapping.endpoint(endpoint) is None:
+        raise _RefusedError(f"the mapping has no `{endpoint}`; it has: {', '.join(mapping.endpoints)}", 2)
+    request = _given(arguments.request) if arguments.request else {**REQUESTS[endpoint]}
+    if arguments.message is not None or (arguments.tools and not arguments.request):
+        said = arguments.message if arguments.message is not None else "What is the weather in Paris? Use the tool."
+        request |= _saying(endpoint, said)
+    if arguments.tools:
+        request["tools"] = [TOOL]
+    if arguments.model:
+        request["model"] = arguments.model
+    if "model" not in request:
+        model = model_of(mapping, endpoint)
+        if not model:
+            raise _RefusedError("the mapping names no model; give one with `--model`", 2)
+        if model != next(iter(mapping.models), ""):
+            request = {"model": model, **request}
+    ways = kinds(mapping, endpoint)
+    if arguments.stream is not None:
+        ways = [arguments.stream]
+    elif arguments.request and "stream" in request:
+        ways = [request["stream"] is True]
+    request.pop("stream", None)
+    taken = {example.name for example in mapping.examples}
+    plans = []
+    for stream in ways:
+        base = arguments.name or f"recorded: {endpoint}"
+        name = f"{base}, streamed" if stream and (len(ways) > 1 or not arguments.name) else base
+        number = 2
+        while name in taken:
+            name, number = f"{name.removesuffix(f' {number - 1}')} {number}", number + 1
+        taken.add(name)
+        plans.append(_Plan(name, {**request, "stream": True} if stream else request))
+    return endpoint, plans
+
+
+def _given(name: str) -> dict[str, Json]:
+    """The request of a file. Raises OSError."""
+    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    try:
+        request = jsontext.parse(data)
+    except jsontext.JsonError as error:
+        raise _RefusedError(f"the request is not JSON: {error}", 2) from None
+    if not isinstance(request, dict):
+        raise _RefusedError("the request is no JSON object", 2)
+    return request
+
+
+def _saying(endpoint: str, text: str) -> dict[str, Json]:
+    match endpoint:
+        case "chat":
+            return {"messages": [{"role": "user", "content": text}]}
+        case "completions" | "images":
+            return {"prompt": text}
+        case "rerank":
+            return {"query": text}
+        case "transcriptions":
+            raise _RefusedError("`transcriptions` is about a sound: give it with `--request`", 2)
+    return {"input": text}
+
+
+async def _ask(mapping: Mapping, endpoint: str, plans: list[_Plan]) -> list[Conversation]:
+    made = []
+    async with live() as asking:
+        for plan in plans:
+            if sys.stderr.isatty():
+                print(f"asking for `{plan.name}` ...", file=sys.stderr, flush=True)
+            body = {"model": model_of(mapping, endpoint), **plan.request}
+            try:
+                made.append(await asking.ask(mapping, endpoint, DOORS[endpoint].parse(body)))
+            except ApiError as error:
+                made.append(Conversation([], error))
+    return made
+
+
+def _recording(
+    arguments: argparse.Namespace,
+    mappings: tuple[Mapping, Mapping],
+    endpoint: str,
+    plan: _Plan,
+    conversation: Conversation,
+    path: Path,
+) -> Recording:
+    mapping, home = mappings
+    error, answers = conversation.error, conversation.answers
+    if error is not None:
+        said = redacted(f"{error.message}: {error.detail}" if error.detail else error.message, mapping.secrets)
+        if not arguments.expect_error:
+            raise _RefusedError(f"`{plan.name}` failed: {said[:400]}")
+        if not answers or len(answers) < len(conversation.calls):
+            raise _RefusedError(f"`{plan.name}` failed without an answer: {said[:400]}")
+    elif arguments.expect_error:
+        raise _RefusedError(f"`{plan.name}` succeeded, and `--expect-error` was given")
+    try:
+        if home is not mapping:
+            answers = [_moved(answer, mapping, home) for answer in answers]
+        return make_example(home, endpoint, plan.request, answers, plan.name, path.stem, secrets=mapping.secrets)
+    except (OaiproxyError, OSError) as fault:
+        raise _RefusedError(redacted(str(fault), mapping.secrets)) from None
+
+
+def _keep(
+    arguments: argparse.Namespace,
+    path: Path,
+    text: str,
+    made: list[Recording],
+    loader: Loader,
+    *,
+    environment: bool,
+) -> int:
+    """Check the new text, and put it in place; nothing is left of it where it is not kept."""
+    folder = path.resolve().parent if path.is_symlink() else path.parent
+    files = {folder / name: data for each in made for name, data in each.files.items()}
+    names = [str(each.example["name"]) for each in made]
+    if taken := [file for file in files if file.exists()]:
+        raise _RefusedError(f"`{taken[0]}` is there already; take it away, or give another `--name`")
+    if arguments.dry_run:
+        print("\n".join(f"-{after_dash(each.example, 2, deep=1)}" for each in made))
+    kept = False
+    try:
+        for file, data in files.items():
+            file.write_bytes(data)
+        with draft(path, text) as drafted:
+            shown = str(path)
+            findings = _of(names, loader.check(drafted, name=shown, environment=environment).diagnostics)
+            passes = not any(found.severity is Severity.ERROR for found in findings)
+            report(findings, loader.sources, sys.stderr)
+            if not passes and not (arguments.force or arguments.dry_run):
+                raise _RefusedError("the examples do not pass `check`; `--force` writes them all the same")
+            if not arguments.dry_run:
+                settle(drafted, path)
+                kept = True
+    finally:
+        if not kept:
+            for file in files:
+                with suppress(FileNotFoundError):
+                    file.unlink()
+    if not arguments.dry_run:
+        told = ", ".join(f"`{name}`" for name in names)
+        print(f"{len(made)} example{'' if len(made) == 1 else 's'} added to {path}: {told}")
+        for file in files:
+            print(f"written: {file}")
+        return 0
+    return 0 if passes else 1
+
+
+def _of(names: list[str], findings: tuple[Diagnostic, ...]) -> list[Diagnostic]:
+    """The findings that are of these examples, or of no example."""
+    ours = tuple(f"the example `{name}`:" for name in names)
+    return [
+        found
+        for found in findings
+        if found.message.startswith(ours) or (found.severity is Severity.ERROR and found.code[:2] not in ("E5", "W5"))
+    ]
