@@ -75,10 +75,17 @@ CATALOG: dict[str, Kind] = {
     "E605": Kind("A library is missing"),
     "E606": Kind("A credential or certificate cannot be used"),
     "W105": Kind("A legal key that weakens"),
+    "W106": Kind("A secret is written in the file"),
+    "W107": Kind("Requests are not encrypted"),
+    "W108": Kind("A value that nothing reads"),
+    "W201": Kind("Blanks make text of a value"),
     "W301": Kind("A selector that is legal and means something else"),
+    "W302": Kind("A text that is the same in every answer"),
     "W402": Kind("The text of a role is never sent"),
+    "W403": Kind("A client's parameter has no effect"),
     "W501": Kind("An example that demands nothing"),
     "W502": Kind("A field that is misspelled in an example"),
+    "W503": Kind("An event of an example is not listed"),
 }
 """All codes that findings have. The first digit is the stage: yaml, schema, templates, selectors, probes, examples,
 environment, live; E is an error, W a warning."""
