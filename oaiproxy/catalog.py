@@ -365,6 +365,14 @@ CATALOG: dict[str, Kind] = {
             'so that the backend gets `" 0.5 "` for a number.'
         ),
     ),
+    "W202": Kind(
+        title="A comparison that never holds",
+        fix="compare with one of the words that it can be",
+        cause=(
+            "A template compares a value with a word that the value never is. Roles are `system` also where a client "
+            "says `developer`, and `tool` also where one says `function`."
+        ),
+    ),
     "W301": Kind(
         title="A selector that means something else",
         fix="write constants in back-ticks and texts in single quotes; put `!( )` around a path",

@@ -46,6 +46,10 @@ class Diagnostic:
 def closest(word: str, known: Iterable[str]) -> str:
     """The known word that `word` most likely meant, or "" when none is near."""
     lowered = {name.lower(): name for name in sorted(known)}
+    letters = sorted(word.lower())
+    for name, written in lowered.items():
+        if len(name) > 2 and sorted(name) == letters:  # two letters have changed places, which is no small difference
+            return written
     found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
     return lowered[found[0]] if found else ""
 

@@ -217,7 +217,7 @@ class _Template:
             walk(Analysis(compilation.sandbox, compilation.shapes, self._text, self._report, compilation.reads))
         except (TooDeep, RecursionError):
             self._refuse("the template is nested too deeply")
-        return len(compilation.findings) == before
+        return all(found.severity is Severity.WARNING for found in compilation.findings[before:])
 
     def native(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> Evaluate:
         return self.shaped(expression, bound, used=used)[0]
@@ -287,7 +287,8 @@ class _Template:
         inside = isinstance(value, str) and 0 <= offset < len(value)
         length = min(found.length, len(value) - offset) if inside else 0
         span = self._source.inner(offset, length) if inside else self._source.span()
-        self._compilation.report(found.code, found.message, span, label=found.label, help=found.help)
+        severity = Severity.WARNING if found.code.startswith("W") else Severity.ERROR
+        self._compilation.report(found.code, found.message, span, label=found.label, help=found.help, severity=severity)
 
 
 _SYNTAX = (

@@ -35,7 +35,7 @@ chat:
 """
 ENVIRONMENT = {"SHORT": "s", "LONG": "a longer value \U0001f600 than its name"}
 
-# What may stand around a template, by style of scalar: as it is written in the file, `¶` being a new line of the scalar.
+# What may stand around a template, by style of scalar, as it is written in the file; `¶` is a new line of the scalar.
 WORDS = [
     "",
     "é ",
