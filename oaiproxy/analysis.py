@@ -240,12 +240,19 @@ class Analysis:
         match operand:
             case nodes.Operand(op="eq", expr=nodes.Const(value=str() as word)):
                 words = [word]
+                self._check_word(value, word, operand.expr.lineno)
             case nodes.Operand(op="in", expr=nodes.List(items=items) | nodes.Tuple(items=items)):
                 words = [item.value for item in items if isinstance(item, nodes.Const)]
             case _:
                 return
         if value.path:
             self._reads.update(f"{value.path}={word}" for word in words)
+
+    def _check_word(self, value: Value, word: str, offset: int) -> None:
+        """Report a word that the value never is."""
+        if isinstance(value.shape, tuple) and word not in value.shape:
+            label = did_you_mean(word, value.shape) or f"it is one of: {', '.join(value.shape)}"
+            self._report(Finding("W202", f"`{value.path}` is never `{word}`", offset, len(word) + 2, label))
 
     def _check_test(self, name: Sequence[nodes.Node], offset: int) -> None:
         match name:

@@ -12,10 +12,12 @@ from typing import TypeAlias
 from oaiproxy.backends import Backend
 from oaiproxy.catalog import CATALOG
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.disclosures import disclosures
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
 from oaiproxy.jsontext import Json
 from oaiproxy.layers import NO_BASES, Bases, attributed
+from oaiproxy.leftovers import leftovers
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
 from oaiproxy.probes import probe
@@ -106,7 +108,10 @@ def check_mapping(
         root = Source(document, (), data)
         mapping, more = compile_mapping(root, PurePath(file).stem)
         findings.extend(_helpful(_discreet(found, document)) for found in more)
+        if "backend" in root.value:
+            findings.extend(disclosures(root))
         if mapping is not None:
+            findings.extend(leftovers(mapping, root))
             backend, faults = surroundings.provide(
                 mapping.backend, lambda name, path: document.reader(("backend", *path))(name)
             )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -38,11 +39,17 @@ class Diagnostic:
     label: str = ""
     help: str = ""
     severity: Severity = Severity.ERROR
+    conceal: bool = False
+    """Whether the marked text is a secret, which no report shows."""
 
 
 def closest(word: str, known: Iterable[str]) -> str:
     """The known word that `word` most likely meant, or "" when none is near."""
     lowered = {name.lower(): name for name in sorted(known)}
+    letters = sorted(word.lower())
+    for name, written in lowered.items():
+        if len(name) > 2 and sorted(name) == letters:  # two letters have changed places, which is no small difference
+            return written
     found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
     return lowered[found[0]] if found else ""
 
@@ -51,3 +58,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean `x`?`` for the closest known word, or ""."""
     found = closest(word, known)
     return f"did you mean `{found}`?" if found else ""
+
+
+def concealed(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> dict[str, str]:
+    """The sources' texts, with `*` for each character of a stretch that is not to be shown."""
+    made = dict(sources)
+    for found in diagnostics:
+        span = found.span
+        if not found.conceal or span is None or span.file not in made:
+            continue
+        lines = _LINE.findall(made[span.file])
+        mark = lines[0][: lines[0].startswith("\ufeff")] if lines else ""
+        lines[:1] = [line.removeprefix(mark) for line in lines[:1]]
+        for number in range(span.line - 1, min(span.end_line, len(lines))):
+            line = lines[number]
+            start = span.column - 1 if number == span.line - 1 else 0
+            end = span.end_column - 1 if number == span.end_line - 1 else len(line)
+            lines[number] = line[:start] + re.sub(r"[^\s]", "*", line[start:end]) + line[end:]
+        made[span.file] = mark + "".join(lines)
+    return made
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")

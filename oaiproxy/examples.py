@@ -103,6 +103,7 @@ class _Run:
             return
         data = self._answers[played.main or 0].body
         yield from self._sends(played.requests)
+        yield from self._unlisted(played)
         first = played.outcome
         yield from self._replies(first)
         if first.error is None:
@@ -134,6 +135,40 @@ class _Run:
                 span = self._source.document.span((*self._source.path, "request", key), key=True)
                 label = f"did you mean `{known[0]}`?"
                 yield self._warning("W502", f"OpenAI has no field `{key}`, and no template reads it", span, label)
+
+    def _unlisted(self, played: Rehearsal) -> Iterator[Diagnostic]:
+        """Events of a stream that the mapping does not list: what they tell is lost."""
+        endpoint = self._mapping.endpoint(self._example.endpoint)
+        for name in sorted(played.unlisted) if endpoint else ():
+            events = self._events()
+            label = f"list it: `{name}: {{text: ...}}`, or `{name}: ~` where it tells nothing"
+            if not isinstance(events, dict):
+                label = "give a rule for it: `{when: ..., text: ...}`"
+            elif near := did_you_mean(name, (known for known in events if not _says(self._source["backend"], known))):
+                label = near
+            message = f"no event is called `{name}`" if isinstance(events, dict) else f"no rule takes `{name}`"
+            yield self._warning("W503", message, self._place_of(name, played.main or 0), label)
+
+    def _events(self) -> Json:
+        blocks = self._source.document.data
+        for name in (self._example.endpoint, "chat"):
+            block = blocks.get(name)
+            stream = block.get("stream") if isinstance(block, dict) else None
+            if isinstance(stream, dict):
+                return stream.get("events")
+        return None
+
+    def _place_of(self, name: str, index: int) -> Span:
+        """Where the example's answer first says a name; the answer where that is not clear."""
+        backend = self._source["backend"]
+        answer = backend[index] if isinstance(backend.value, list) else backend
+        whole = next((leaf for leaf in _leaves(answer) if leaf.value == name), None)
+        if whole is not None:
+            return whole.span()
+        for leaf in _leaves(answer):
+            if found := re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", leaf.value):
+                return leaf.inner(found.start(), len(name))
+        return answer.span()
 
     def _warning(self, code: str, what: str, span: Span, label: str, help_: str = "") -> Diagnostic:
         return replace(self._finding(code, what, span, label, help_), severity=Severity.WARNING)
@@ -279,6 +314,23 @@ class _Run:
 
     def _safe(self, text: str) -> str:
         return redact(text, self._mapping.secrets)
+
+
+def _leaves(source: Source) -> Iterator[Source]:
+    """The texts in a value."""
+    match source.value:
+        case str():
+            yield source
+        case dict():
+            for _, child in source.items():
+                yield from _leaves(child)
+        case list():
+            for child in source:
+                yield from _leaves(child)
+
+
+def _says(source: Source, word: str) -> bool:
+    return any(word in leaf.value for leaf in _leaves(source))
 
 
 _EXPECT_ERROR = "if it is meant to fail, say so: `replies: {status: ..., error: {code: ...}}`"

@@ -26,6 +26,8 @@ class Rehearsal:
     outcome: Outcome = field(default_factory=Outcome)
     requests: list[BackendRequest] = field(default_factory=list)
     """What was sent, in order."""
+    unlisted: frozenset[str] = frozenset()
+    """The events of the main answer that the mapping does not list, by name."""
     main: int | None = None
     """Which of the answers was the main one."""
 
@@ -118,6 +120,7 @@ class _Play:
             return
         reply, body, steps = self._main(exchange, pieces)
         made.outcome = drive(reply, body, lambda: b"".join(self._close(steps, reply)))
+        made.unlisted = frozenset(reply.unknown_events)
 
     def _fanned(self, fan: Fan, pieces: Sequence[bytes] | None) -> Outcome:
         sent = b""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from oaiproxy import jsontext
 from oaiproxy.annotations import github
-from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, concealed
 from oaiproxy.jsontext import Json
 from oaiproxy.sarif import sarif
 
@@ -39,6 +39,7 @@ def summary(diagnostics: Sequence[Diagnostic]) -> str:
 
 def text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], colour: bool) -> str:
     """Each diagnostic with its source line, the stretch marked, as compilers show them."""
+    sources = concealed(diagnostics, sources)
     files = {found.span.file for found in diagnostics if found.span}
     lines = {file: _BREAK.split(sources[file].removeprefix("\ufeff")) for file in files & sources.keys()}
     width = max((len(str(found.span.line)) for found in diagnostics if found.span), default=1)

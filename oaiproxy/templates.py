@@ -84,6 +84,8 @@ def compile_leaf(source: Source, compilation: Compilation, bound: Bound, sandbox
         return Leaf(template.native(expression, bound, used=True), native=True)
     if not template.analyse(lambda analysis: analysis.template(parsed, bound)):
         return Leaf(_nothing, native=True)
+    if sandbox is None and "body" in source.path and (only := _blank_around(parsed)) is not None:
+        template.padded(only, bound)
     return Leaf(template.text(parsed, sandbox or compilation.sandbox), native=False)
 
 
@@ -171,6 +173,16 @@ def _one_expression(parsed: nodes.Template) -> nodes.Expr | None:
     return None
 
 
+def _blank_around(parsed: nodes.Template) -> nodes.Expr | None:
+    """The expression of a text that is made of it and of blanks alone."""
+    match parsed.body:
+        case [nodes.Output(nodes=parts)]:
+            others = [part for part in parts if not isinstance(part, nodes.TemplateData)]
+            blank = all(not part.data.strip() for part in parts if isinstance(part, nodes.TemplateData))
+            return others[0] if blank and len(others) == 1 else None
+    return None
+
+
 def _nothing(_: Scope) -> Any:
     return ABSENT
 
@@ -208,7 +220,7 @@ class _Template:
             walk(Analysis(compilation.sandbox, compilation.shapes, self._text, self._report, compilation.reads))
         except (TooDeep, RecursionError):
             self._refuse("the template is nested too deeply")
-        return len(compilation.findings) == before
+        return all(found.severity is Severity.WARNING for found in compilation.findings[before:])
 
     def native(self, expression: nodes.Expr, bound: Bound, *, used: bool) -> Evaluate:
         return self.shaped(expression, bound, used=used)[0]
@@ -227,6 +239,16 @@ class _Template:
             found = analysis.expression(expression, bound, used=used)
 
         return (self.evaluate(expression), found) if self.analyse(walk) else (_nothing, ANYTHING)
+
+    def padded(self, expression: nodes.Expr, bound: Bound) -> None:
+        """Report what blanks make text of, though it is none."""
+        shape = self.shaped(expression, bound, used=True)[1]
+        kind = shape if isinstance(shape, str) else "list" if isinstance(shape, list) else ""
+        if kind in ("number", "boolean", "list"):
+            message = f"the blanks around the expression make text of a {kind}"
+            label = "leave the blanks out: `{{ ... }}` alone keeps its type"
+            span, severity = self._source.span(), Severity.WARNING
+            self._compilation.report("W201", message, span, label=label, severity=severity)
 
     def evaluate(self, expression: nodes.Node) -> Evaluate:
         """A function for an expression: a closure if it is simple enough, else Jinja's generated code."""
@@ -268,7 +290,8 @@ class _Template:
         inside = isinstance(value, str) and 0 <= offset < len(value)
         length = min(found.length, len(value) - offset) if inside else 0
         span = self._source.inner(offset, length) if inside else self._source.span()
-        self._compilation.report(found.code, found.message, span, label=found.label, help=found.help)
+        severity = Severity.WARNING if found.code.startswith("W") else Severity.ERROR
+        self._compilation.report(found.code, found.message, span, label=found.label, help=found.help, severity=severity)
 
 
 _SYNTAX = (

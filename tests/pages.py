@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
+
+from test_golden import FILES, checked, expected
 
 from oaiproxy import capability_tables
 from oaiproxy.app import serve
 from oaiproxy.capabilities import capabilities
+from oaiproxy.catalog import CATALOG, STAGES, Kind, anchor
 from oaiproxy.compatibility import page
 from oaiproxy.config import Config, Server
 from oaiproxy.handlers import routes
 from oaiproxy.loader import Loader, mapping_schema
+from oaiproxy.reporters import REPORTERS
 
 ROOT = Path(__file__).parents[1]
 COMPATIBILITY = ROOT / "docs/compatibility.md"
+DIAGNOSTICS = ROOT / "docs/diagnostics.md"
 EXTENSION = ROOT / "schemas/extension.schema.json"
 MAPPINGS = ROOT / "docs/mappings.md"
 
@@ -91,8 +98,59 @@ def optional(part: Any) -> Any:
 _VALUES = ("examples", "default", "const", "enum", "enumDescriptions", "defaultSnippets", "description")
 """Keywords that hold no schemas."""
 
+_DIAGNOSTICS = """\
+# What `check` finds
+
+Every finding of `oaiproxy check` has a code that stays: `E` is an error, `W` a warning about what is legal and most
+likely wrong; the first digit is the stage that found it. All stages run, so that one run tells all. For each code, here
+are its cause, an example as `check` prints it, and the fix. [The language](mapping.md) says how each part is meant.
+
+This page is made from the code and from the broken mappings of its tests, and a test compares them: after a change, run
+`python tests/pages.py`.
+"""
+
+
+def diagnostics() -> str:
+    """docs/diagnostics.md, as it should be."""
+    shown = examples()
+    codes = sorted(CATALOG, key=lambda code: (code[1], code))
+    rows = [
+        f"| {STAGES[stage]} | {', '.join(f'[{code}](#{anchor(code)})' for code in found)} |"
+        for stage, found in groupby(codes, key=lambda code: code[1])
+    ]
+    table = "\n".join(["| Stage | Codes |", "|---|---|", *rows])
+    return (
+        "\n".join([_DIAGNOSTICS, table, *(_about(code, CATALOG[code], shown.get(code, "")) for code in codes)]) + "\n"
+    )
+
+
+def _about(code: str, kind: Kind, example: str) -> str:
+    fence = f"\n```text\n{example}\n```\n" if example else ""
+    fix = kind.fix[0].upper() + kind.fix[1:] if kind.fix[0].isalpha() else kind.fix
+    return f"\n## {code}: {kind.title}\n\n{kind.cause}\n{fence}\nFix: {fix}."
+
+
+def examples() -> dict[str, str]:
+    """For each code the report of its shortest broken mapping."""
+    best: dict[str, tuple[tuple[bool, int], Path]] = {}
+    for path in FILES:
+        text = path.read_text("utf-8")
+        for code in {each[0].split("[")[1][:-1] for each in expected(text)}:
+            rank = (max(map(len, text.splitlines())) > 110, len(text))
+            best[code] = min(best.get(code, (rank, path)), (rank, path))
+    return {code: _report(path, code) for code, (_, path) in best.items()}
+
+
+def _report(path: Path, code: str) -> str:
+    """The first finding with that code, as `check` prints it in the folder of the file."""
+    found = next(each for each in checked(path) if each.code == code)
+    if found.span is not None:
+        found = replace(found, span=replace(found.span, file=path.name))
+    return REPORTERS["text"]([found], {path.name: path.read_text("utf-8")}, False)
+
 
 if __name__ == "__main__":
     EXTENSION.write_text(extension(), encoding="utf-8")
     MAPPINGS.write_text(mappings(), encoding="utf-8")
     COMPATIBILITY.write_text(compatibility(), encoding="utf-8")
+    DIAGNOSTICS.write_text(diagnostics(), encoding="utf-8")

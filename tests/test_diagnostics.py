@@ -17,6 +17,7 @@ NAMES = ["temperature", "top_p", "max_tokens", "messages", "Content-Type"]
         ("max_token", "max_tokens"),
         ("topp", "top_p"),
         ("content-type", "Content-Type"),
+        ("tpo_p", "top_p"),
         ("xyz", ""),
         ("", ""),
     ],

@@ -183,3 +183,13 @@ def test_the_summary(errors: int, warnings: int, expected: str) -> None:
     """Counted by severity, worst first."""
     found = [Diagnostic("E1", "m")] * errors + [Diagnostic("W1", "m", severity=Severity.WARNING)] * warnings
     assert summary(found) == expected
+
+
+def test_a_concealed_stretch_is_not_shown() -> None:
+    """In no code frame: not in its own, and not in another one of its line; the columns stay."""
+    text = "\ufeffa: 1\r\nkey: hush, more: 1\r\n"
+    secret = Diagnostic("W106", "m", Span("f", 2, 6, 2, 10), "l", conceal=True)
+    other = Diagnostic("E101", "m", Span("f", 2, 12, 2, 16), "l")
+    shown = REPORTERS["text"]([other, secret], {"f": text}, False)
+    assert "hush" not in shown
+    assert shown.count("key: ****, more: 1") == 2

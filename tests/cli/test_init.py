@@ -1,4 +1,4 @@
-"""Promises of `oaiproxy init`: from files to a mapping that passes `check`, and an exit code that tells what is left."""
+"""Promises of `oaiproxy init`: files become a mapping that passes `check`, and the exit code tells what is left."""
 
 from __future__ import annotations
 
