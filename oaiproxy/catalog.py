@@ -74,6 +74,7 @@ CATALOG: dict[str, Kind] = {
     "E604": Kind("A model has two mappings"),
     "E605": Kind("A library is missing"),
     "E606": Kind("A credential or certificate cannot be used"),
+    "W006": Kind("Text that is a `${...}` but for one sign"),
     "W105": Kind("A legal key that weakens"),
     "W301": Kind("A selector that is legal and means something else"),
     "W402": Kind("The text of a role is never sent"),

@@ -19,9 +19,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from hashlib import sha256
-from os.path import commonprefix
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -40,7 +38,7 @@ from oaiproxy.example_answers import answer_of, parse_example, rounds  # noqa: E
 from oaiproxy.exchange import Exchange  # noqa: E402
 from oaiproxy.jsontext import Json  # noqa: E402
 from oaiproxy.mapping import Mapping  # noqa: E402
-from oaiproxy.probes import HOSTILE, IDENTITY, _different, _Probe  # noqa: E402
+from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
 from oaiproxy.source import Source  # noqa: E402
 from oaiproxy.steps import Answer  # noqa: E402
@@ -51,8 +49,10 @@ STATUSES = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529)
 OUTCOMES = ("caught", "harmless", "legal", "escaped", "wrong line", "traceback")
 
 LEGAL = {
-    r"backend\.timeouts\.\w+": "how long to wait is the operator's to say",
-    r"backend\.retry\.(max|backoff)": "and so is how often to try again",
+    r"backend\.timeouts(\.\w+)?": "how long to wait is the operator's to say",
+    r"backend\.retry(\.(max|on|backoff|respect_retry_after)(\.\d+)?)?": "and what to try again, and how often",
+    r"backend\.url": "examples have no server, so no address is wrong; the path below it they do hold to account",
+    r"models(\.[^.]+(\.id)?)?": "which models there are, and what they are called, only the backend knows",
 }
 """Places whose values no example could hold to account, and why."""
 
@@ -124,6 +124,8 @@ class Subject:
                 return Verdict(edit, "wrong line", "\n".join(map(_shown, wrong)))
             return Verdict(edit, "caught", " ".join(found.code for found in checked.diagnostics))
         if self.data(text) == self._data:
+            if _references(text) != _references(self.text):
+                return Verdict(edit, "legal", "which variable holds a value is the operator's to say")
             return Verdict(edit, "harmless", "the same document")
         assert checked.mapping is not None
         try:
@@ -218,7 +220,9 @@ class Subject:
         for example in {example.endpoint: example for example in reversed(self.mapping.examples)}.values():
             bodies = {answer.body for answer in errors} | {b"", b"<html>", b'{"error":"x"}'}
             for body in sorted(bodies):
-                found += [(example, [Answer(status, {"content-type": "application/json"}, body)]) for status in STATUSES]
+                found += [
+                    (example, [Answer(status, {"content-type": "application/json"}, body)]) for status in STATUSES
+                ]
         return found
 
 
@@ -282,13 +286,18 @@ def _changes(before: dict[str, str], after: dict[str, str]) -> str:
     for key in before.keys() | after.keys():
         old, new = before.get(key, ""), after.get(key, "")
         if old != new:
-            at = max(0, len(commonprefix([old, new])) - 40)
+            same = (index for index, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)
+            at = max(0, next(same, 0) - 40)
             return f"{key}\n    {old[at : at + 160]}\n    {new[at : at + 160]}"
     return ""
 
 
 def _value(name: str) -> str:
     return "https://models.example.com" if name.endswith("_URL") else "other"
+
+
+def _references(text: str) -> set[str]:
+    return set(re.findall(r"(?<!\$)\$\{(\w+)", text))
 
 
 def _shown(found: Diagnostic) -> str:
@@ -325,10 +334,8 @@ def told(path: Path, verdict: Verdict, text: str) -> str:
     place = ".".join(map(str, edit.path))
     old = text[edit.start : edit.end][:200]
     around = text[max(0, edit.start - 40) : edit.start].split("\n")[-1]
-    return (
-        f"{verdict.outcome}: {PurePath(path).name}:{line} {place} ({edit.kind}): {around}⟦{old!r} → {edit.new[:200]!r}⟧\n"
-        f"    {verdict.told}"
-    )
+    where = f"{verdict.outcome}: {path.name}:{line} {place} ({edit.kind})"
+    return f"{where}: {around}⟦{old!r} → {edit.new[:200]!r}⟧\n    {verdict.told}"
 
 
 def _of_one(arguments: tuple[Path, int, str, bool]) -> list[Verdict]:
