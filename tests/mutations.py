@@ -53,6 +53,8 @@ OUTCOMES = ("caught", "harmless", "legal", "escaped", "wrong line", "traceback")
 LEGAL = {
     r"backend\.timeouts(\.\w+)?": "how long to wait is the operator's to say",
     r"backend\.retry(\.(max|on|backoff|respect_retry_after)(\.\d+)?)?": "and what to try again, and how often",
+    r"backend\.auth(\..+)?": "examples never show what proves to the backend who asks",
+    r"backend\.headers\.[^.]+": "an example tells headers that must be there; more of them are the operator's",
     r"backend\.url": "examples have no server, so no address is wrong; the path below it they do hold to account",
     r"models(\.[^.]+(\.id)?)?": "which models there are, and what they are called, only the backend knows",
 }
