@@ -255,4 +255,14 @@ _OBJECTS = {
     "dependentRequired",
     "dependentSchemas",
 }
-_ANNOTATIONS = {"$schema", "$defs", "$comment", "title", "description", "default", "examples"}
+_ANNOTATIONS = {
+    "$schema",
+    "$defs",
+    "$comment",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "enumDescriptions",
+    "defaultSnippets",
+}

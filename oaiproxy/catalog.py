@@ -353,6 +353,11 @@ CATALOG: dict[str, Kind] = {
         fix="correct `done` or `end`; if they are right, the backend or the way to it is at fault",
         cause="The answer began, and ended before what the mapping says is its end.",
     ),
+    "W006": Kind(
+        title="Text that is a `${...}` but for one sign",
+        fix="write `${NAME:-default}` with all its signs; quotes do not help, since it is text already",
+        cause="A `$` or a brace of a reference is missing, or there is one too many, so that it stays text as it stands.",
+    ),
     "W105": Kind(
         title="A legal key that weakens",
         fix="give the authority that signed the backend's certificate: `tls: {ca: ca.pem}`",

@@ -107,6 +107,8 @@ def check_mapping(
     if data is not None:
         root = Source(document, (), data)
         mapping, more = compile_mapping(root, PurePath(file).stem)
+        if invalid or any(found.code.startswith("E2") for found in more):
+            more = [found for found in more if not _ABSENCE.search(found.message)]
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if "backend" in root.value:
             findings.extend(disclosures(root))
@@ -187,6 +189,8 @@ def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
     return replace(found, message=message, label=f"it is made of `{short(written)}`", help="")
 
 
+_ABSENCE = re.compile("no template reads|nothing reads|reads no text")
+"""What is said of something that is nowhere: where a part could not be understood, it may be in that."""
 _REFERENCE = re.compile(r"\$\{[^}]*\}?")
 _QUOTED = re.compile(r"`([^`]*)`")
 

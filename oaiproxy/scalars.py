@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from oaiproxy.diagnostics import Diagnostic, did_you_mean
+from oaiproxy.diagnostics import Diagnostic, Severity, did_you_mean
 from oaiproxy.jsontext import Json
 from oaiproxy.layers import Origin
 from oaiproxy.nodes import (
@@ -77,6 +77,10 @@ class Value:
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<body>[^{}]*)\}|\$\{")
 _BODY = re.compile(r"file:(?P<path>(?:(?!:-).)+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-.*)?", re.DOTALL)
+_NEARLY = re.compile(
+    r"(?:(?<![\w$])\$|(?<![\w${])\{)(?P<name>[A-Z_][A-Z0-9_]*):-(?P<default>[^{}\s]*)\}|(?<!\$)\$\{[^{}]*\}\}"
+)
+"""Text that lost one sign of a reference, or a reference with a brace too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,21 @@ class Builder:
                 clean = False
         return clean
 
+    def _doubt(self, node: ScalarNode) -> None:
+        """Warn of text that is a reference but for one sign."""
+        for part in _NEARLY.finditer(node.text):
+            extra = part["name"] is None
+            if extra and node.text.count("{") >= node.text.count("}"):
+                continue
+            meant = f"${{{part['name']}:-{part['default']}}}"
+            message = "a `}` stands behind the reference" if extra else f"`{short(part[0])}` is no reference, but text"
+            label = "leave it out" if extra else f"did you mean `{meant}`?"
+            start = part.end() - 1 if extra else part.start()
+            self._report("W006", message, node, start, part.end(), label=label, severity=Severity.WARNING)
+
     def _value(self, node: ScalarNode) -> Value:
+        if "}" in node.text:
+            self._doubt(node)
         if "${" not in node.text:
             return Value(self._typed(node, node.text, plain=not node.style))
         if not self._without_code(node, list(_templates(node.text))):
@@ -254,13 +272,22 @@ class Builder:
         return clean
 
     def _report(
-        self, code: str, message: str, node: ScalarNode, start: int, end: int, *, label: str = "", help_: str = ""
+        self,
+        code: str,
+        message: str,
+        node: ScalarNode,
+        start: int,
+        end: int,
+        *,
+        label: str = "",
+        help_: str = "",
+        severity: Severity = Severity.ERROR,
     ) -> None:
         source = self._files.get(node, self._own).source
         if node not in self._origins:
             self._origins[node] = find_origins(source, node)
         span = stretch(source, node, self._origins[node], start, end)
-        self.found.append(Diagnostic(code, message, span, label, help_))
+        self.found.append(Diagnostic(code, message, span, label, help_, severity))
 
 
 def _templates(text: str) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.nodes import SourceText, short
 
 _QUOTED = r""""(?:\\.|[^"\\])*"|'(?:[^']|'')*'"""
+_VALUE_STARTS = re.compile(r"(^|[:\[,{-])\s*$")
 _BEFORE_TEMPLATE = re.compile(rf"""(?:{_QUOTED}|(?!\s#|\{{[{{%#])[^"'])*(?=\{{[{{%#])""")
 _TEMPLATE = re.compile(r"\{\{(?:[^{}]|\{[^{}]*\})*\}\}|\{%.*?%\}|\{#.*?#\}|\{.*")
 _QUOTE_HELP = "put the whole value in quotes"
@@ -68,7 +69,7 @@ def unquoted_template(source: SourceText, start: int) -> Diagnostic:
     template = found[0].rstrip() if found else "{{"
     before, after = line[: start - line_start], line[start - line_start + len(template) :]
     help_ = _QUOTE_HELP
-    if re.search(r"(^|[:\[,{-])\s*$", before) and re.match(r"\s*([,\]}]|#|$)", after) and template.endswith("}"):
+    if _VALUE_STARTS.search(before) and re.match(r"\s*([,\]}]|#|$)", after) and template.endswith("}"):
         quoted = f"'{template}'" if '"' in template else f'"{template}"'
         help_ = f"put it in quotes: {quoted}"
     message = f"`{template[:2]}` outside quotes is read as YAML, not as a template"
@@ -78,7 +79,9 @@ def unquoted_template(source: SourceText, start: int) -> Diagnostic:
 def _template_fault(fault: _Fault) -> Diagnostic | None:
     for offset in (fault.at, fault.opened, fault.flow or 0):
         start, line = fault.source.line_of(offset)
-        if found := _BEFORE_TEMPLATE.match(line):
+        found = _BEFORE_TEMPLATE.match(line)
+        # inside plain text a template is text as well: YAML stumbles over it on that very line, or not at all
+        if found and (start <= fault.at <= start + len(line) or _VALUE_STARTS.search(found[0])):
             return unquoted_template(fault.source, start + found.end())
     return None
 

@@ -1,0 +1,374 @@
+"""How many mistakes in the shipped mappings `check` finds.
+
+`python tests/mutations.py [--edits N] [--seed S] [MAPPING...]` prints the figures.
+Each mistake is one random edit of a file. It is
+- caught: `check` reports it, in the right line;
+- harmless: the mapping does the same with it, as far as `behaviour` can tell;
+- legal: it says plainly that the mapping is to do another thing, and no example could know better (`LEGAL`);
+- escaped: the mapping does another thing, and nothing is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from mutators import Edit, Text, edits  # noqa: E402
+from support import bases_in  # noqa: E402
+
+from oaiproxy.check import Checked, Surroundings, check_mapping  # noqa: E402
+from oaiproxy.diagnostics import Diagnostic  # noqa: E402
+from oaiproxy.document import load_document  # noqa: E402
+from oaiproxy.endpoints.doors import DOORS  # noqa: E402
+from oaiproxy.errors import ApiError  # noqa: E402
+from oaiproxy.example_answers import answer_of, parse_example, rounds  # noqa: E402
+from oaiproxy.exchange import Exchange  # noqa: E402
+from oaiproxy.jsontext import Json  # noqa: E402
+from oaiproxy.mapping import Mapping  # noqa: E402
+from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
+from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
+from oaiproxy.source import Source  # noqa: E402
+from oaiproxy.steps import Answer  # noqa: E402
+
+SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
+MAPPINGS = sorted((ROOT / "mappings").glob("*.yaml"))
+STATUSES = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529)
+OUTCOMES = ("caught", "harmless", "legal", "escaped", "wrong line", "traceback")
+
+LEGAL = {
+    r"backend\.timeouts(\.\w+)?": "how long to wait is the operator's to say",
+    r"backend\.retry(\.(max|on|backoff|respect_retry_after)(\.\d+)?)?": "and what to try again, and how often",
+    r"backend\.auth(\..+)?": "examples never show what proves to the backend who asks",
+    r"backend\.headers\.[^.]+": "an example tells headers that must be there; more of them are the operator's",
+    r"backend\.url": "examples have no server, so no address is wrong; the path below it they do hold to account",
+    r"models(\.[^.]+(\.id)?)?": "which models there are, and what they are called, only the backend knows",
+}
+"""Places whose values no example could hold to account, and why."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    edit: Edit
+    outcome: str
+    told: str = ""
+
+
+class Subject:
+    """A shipped mapping whose edits are judged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text = path.read_text()
+        self.environment = {name: _value(name) for name in re.findall(r"(?<!\$)\$\{(\w+)\}", self._layers())}
+        self._bases = bases_in(path.parent)
+        self.original = self.check(self.text, thorough=True)
+        assert self.original.mapping is not None
+        assert not self.original.diagnostics
+        self.mapping = self.original.mapping
+        self._document = self.document(self.text)
+        self._data = self.data(self.text)
+
+    def _layers(self) -> str:
+        """Its text and that of its base."""
+        found = re.search(r"^extends: (\S+)", self.text, re.MULTILINE)
+        return self.text + ((self.path.parent / f"{found[1]}.yaml").read_text() if found else "")
+
+    def _read_file(self, name: str) -> str:
+        return (self.path.parent / name).read_text()
+
+    def check(self, text: str, *, thorough: bool) -> Checked:
+        surroundings = Surroundings(SCHEMA, self.environment, self._read_file, self._bases, self.path.name)
+        return check_mapping(text, self.path.name, surroundings, thorough=thorough)
+
+    def document(self, text: str) -> Any:
+        return load_document(
+            text,
+            file=self.path.name,
+            environment=self.environment,
+            read_file=self._read_file,
+            bases=self._bases,
+            key=self.path.name,
+        )[0]
+
+    def data(self, text: str) -> str:
+        """The document with the order of its keys, without what is only for readers."""
+        document = self.document(text)
+        if document is None:
+            return ""
+        kept = {key: value for key, value in document.data.items() if key != "description" and key[:2] != "x-"}
+        return json.dumps(kept, default=repr)
+
+    def judge(self, edit: Edit) -> Verdict:
+        """What becomes of an edit."""
+        text = edit.apply(self.text)
+        try:
+            same = self.data(text) == self._data
+            checked = self.original if same else self.check(text, thorough=False)
+            if not checked.diagnostics and not same:
+                checked = self.check(text, thorough=True)
+        except Exception:
+            return Verdict(edit, "traceback", traceback.format_exc())
+        if checked.diagnostics:
+            wrong = [found for found in checked.diagnostics if not self._is_right(found, edit, text)]
+            if wrong:
+                return Verdict(edit, "wrong line", "\n".join(map(_shown, wrong)))
+            return Verdict(edit, "caught", " ".join(found.code for found in checked.diagnostics))
+        if same:
+            if _references(text) != _references(self.text):
+                return Verdict(edit, "legal", "which variable holds a value is the operator's to say")
+            return Verdict(edit, "harmless", "the same document")
+        assert checked.mapping is not None
+        try:
+            changed = _changes(self._behaviour(), self.behaviour(checked.mapping, text))
+        except Exception:
+            return Verdict(edit, "traceback", traceback.format_exc())
+        if not changed:
+            return Verdict(edit, "harmless", "the same behaviour")
+        place = ".".join(map(str, edit.path))
+        legal = next((why for pattern, why in LEGAL.items() if re.fullmatch(pattern, place)), "")
+        return Verdict(edit, "legal" if legal else "escaped", legal or changed)
+
+    def _is_right(self, found: Diagnostic, edit: Edit, text: str) -> bool:
+        """Whether a finding is where a reader looks for it.
+
+        That is the edited lines, or a neighbour of theirs; the key that holds what is missing; an example that comes
+        out otherwise; or another line that names what the edit took away.
+        """
+        if found.span is None:
+            return False
+        if found.span.file != self.path.name:  # the base is found to be at fault, with what is laid over it
+            return f"{self.path.name}" in found.help + found.message or bool(self.document(text))
+        first = text.count("\n", 0, edit.start) + 1
+        last = first + edit.new.count("\n")
+        line = found.span.line
+        if edit.kind == "break an indentation":
+            last = self._document.span(edit.path).end_line
+        if first - 1 <= line <= last + 1 or line in self._holders(edit):
+            return True
+        if found.code.startswith(("E5", "W5")):
+            return line > text[: text.find("\nexamples:") + 1].count("\n")
+        lost = {*re.findall(r"\w+", self.text[edit.start : edit.end]), *map(str, edit.path[-1:])}
+        named = re.findall(r"\w+", f"{found.message} {found.label} {found.help}")
+        if lost & {*named, *re.findall(r"\w+", text.split("\n")[line - 1])}:
+            return True
+        return found.code.startswith("E4") and str(edit.path[0]) in ("vars", "backend", "chat", "completions")
+
+    def _holders(self, edit: Edit) -> set[int]:
+        """The lines of the keys around an edit."""
+        return {self._document.span(edit.path[:length], key=True).line for length in range(1, len(edit.path) + 1)}
+
+    @cache  # noqa: B019
+    def _bodies(self) -> list[tuple[str, dict[str, Json]]]:
+        """Requests for every endpoint of the mapping: those of probes, and of all examples of all mappings."""
+        found = []
+        root = self._root(self.text)
+        for name, endpoint in self.mapping.endpoints.items():
+            for model in _different(self.mapping):
+                asked = _Probe(self.mapping, name, endpoint, root[name], model)
+                for body in asked._bodies():
+                    found += [(name, {"model": model, **body, "stream": stream}) for stream in (False, True)]
+            found += [(name, body) for body in _asked(name)]
+        model = next(iter(self.mapping.models))
+        return [(name, {"model": model, **body}) for name, body in found]
+
+    def _root(self, text: str) -> Source:
+        document = self.document(text)
+        return Source(document, (), document.data)
+
+    @cache  # noqa: B019
+    def _behaviour(self) -> dict[str, str]:
+        return self.behaviour(self.mapping, self.text)
+
+    def behaviour(self, mapping: Mapping, text: str) -> dict[str, str]:
+        """What the mapping does, by what is asked of it: its settings, what it sends, and what it makes of answers."""
+        made: dict[str, str] = {}
+        data = self.document(text).data
+        backend = mapping.backend
+        made["backend"] = repr(replace(backend, auth=None)) + repr(backend.headers) + repr(backend.query)
+        for key in ("models", "models_list", "finish_reasons", "on_unsupported"):
+            made[key] = json.dumps(data.get(key))
+        made["auth"] = json.dumps((data.get("backend") or {}).get("auth"))
+        made["more"] = repr((mapping.name, sorted(mapping.emulates), sorted(mapping.client_headers)))
+        for number, (name, body) in enumerate(self._bodies()):
+            if name in mapping.endpoints:
+                made[f"sends {number} {json.dumps(body)[:150]}"] = _sent(mapping, name, body)
+        for number, (example, answers) in enumerate(self._rounds()):
+            made[f"replies {number} {example.name}"] = _told(mapping, example, answers)
+        return made
+
+    @cache  # noqa: B019
+    def _rounds(self) -> list[tuple[Any, list[Answer]]]:
+        """The examples, as they are and with their answers changed: other failures, and values left out."""
+        found: list[tuple[Any, list[Answer]]] = []
+        errors = []
+        for example in self.mapping.examples:
+            answers = [answer_of(self.mapping, each, self._read_file) for each in rounds(example)]
+            found.append((example, answers))
+            if len(answers) == 1:
+                found += [(example, [replace(answers[0], body=body)]) for body in _less(answers[0].body)]
+            errors += [answer for answer in answers if answer.status >= 400]
+        for example in {example.endpoint: example for example in reversed(self.mapping.examples)}.values():
+            bodies = {answer.body for answer in errors} | {b"", b"<html>", b'{"error":"x"}'}
+            for body in sorted(bodies):
+                found += [
+                    (example, [Answer(status, {"content-type": "application/json"}, body)]) for status in STATUSES
+                ]
+        return found
+
+
+@cache
+def _asked(endpoint: str) -> list[dict[str, Json]]:
+    """The requests of all shipped examples of an endpoint."""
+    found: dict[str, dict[str, Json]] = {}
+    for path in MAPPINGS:
+        document, _ = load_document(path.read_text(), file=path.name, environment={}, read_file=lambda name: "")
+        for example in document.data["examples"] if document else ():
+            if example.get("endpoint", "chat") == endpoint:
+                request = {key: value for key, value in example["request"].items() if key != "model"}
+                found[json.dumps(request, sort_keys=True)] = request
+    return list(found.values())
+
+
+def _less(data: bytes) -> Iterator[bytes]:
+    """An answer without one of its values, each in turn."""
+    try:
+        whole = json.loads(data)
+    except ValueError:
+        lines = data.split(b"\n")
+        yield from (b"\n".join(lines[:at] + lines[at + 1 :]) for at in range(min(len(lines), 30)) if lines[at])
+        return
+    yield from (json.dumps(less).encode() for less in list(_without(whole))[:60])
+
+
+def _without(value: Json) -> Iterator[Json]:
+    match value:
+        case dict():
+            for key, inner in value.items():
+                yield {name: kept for name, kept in value.items() if name != key}
+                yield from ({**value, key: less} for less in _without(inner))
+        case list():
+            for index, inner in enumerate(value[:4]):
+                yield value[:index] + value[index + 1 :]
+                yield from ([*value[:index], less, *value[index + 1 :]] for less in _without(inner))
+
+
+def _sent(mapping: Mapping, name: str, body: dict[str, Json]) -> str:
+    try:
+        call = DOORS[name].parse(body)
+        exchange = Exchange(mapping, call, DOORS[name].encoder(call, IDENTITY), IDENTITY, {})
+        made = requests_of(exchange, sample_replies(mapping, name, exchange.backend_streams))
+    except ApiError as error:
+        return f"{error.status} {error.message}"
+    return repr([(each.method, each.url, dict(each.headers), each.body) for each in made])
+
+
+def _told(mapping: Mapping, example: Any, answers: list[Answer]) -> str:
+    try:
+        call = parse_example(mapping, example)
+        exchange = Exchange(mapping, call, DOORS[example.endpoint].encoder(call, IDENTITY), IDENTITY, example.headers)
+        return repr(asdict(rehearse(exchange, answers).outcome))
+    except ApiError as error:
+        return f"{error.status} {error.message}"
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> str:
+    """The first thing that is otherwise."""
+    for key in before.keys() | after.keys():
+        old, new = before.get(key, ""), after.get(key, "")
+        if old != new:
+            same = (index for index, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)
+            at = max(0, next(same, 0) - 40)
+            return f"{key}\n    {old[at : at + 160]}\n    {new[at : at + 160]}"
+    return ""
+
+
+def _value(name: str) -> str:
+    return "https://models.example.com" if name.endswith("_URL") else "other"
+
+
+def _references(text: str) -> set[str]:
+    return set(re.findall(r"(?<!\$)\$\{(\w+)", text))
+
+
+def _shown(found: Diagnostic) -> str:
+    place = f"{found.span.file}:{found.span.line}:{found.span.column}" if found.span else "nowhere"
+    return f"{found.code} {place} {found.message} [{found.label}] {found.help}"
+
+
+@cache
+def subject(path: Path) -> Subject:
+    return Subject(path)
+
+
+def verdicts(path: Path, count: int, seed: str, *, examples: bool = False) -> list[Verdict]:
+    """What becomes of so many edits of a mapping; `examples` are edited instead of what they are for."""
+    judged = subject(path)
+    gc.freeze()  # what is there stays, and need not be looked at for each of the many edits
+    text = Text(judged.text, examples=examples)
+    return [judged.judge(edit) for edit in edits(text, count, f"{seed} {path.stem}")]
+
+
+def table(counted: Iterable[tuple[str, Counter[str]]]) -> str:
+    """The figures, and their sums."""
+    rows = list(counted)
+    rows.append(("all", sum((counts for _, counts in rows), Counter())))
+    lines = [f"{'mapping':24}{'edits':>7}" + "".join(f"{name:>12}" for name in OUTCOMES)]
+    for name, counts in rows:
+        lines.append(f"{name:24}{counts.total():7}" + "".join(f"{counts[key]:12}" for key in OUTCOMES))
+    return "\n".join(lines)
+
+
+def told(path: Path, verdict: Verdict, text: str) -> str:
+    """An edit that went wrong, for a reader."""
+    edit = verdict.edit
+    line = text.count("\n", 0, edit.start) + 1
+    place = ".".join(map(str, edit.path))
+    old = text[edit.start : edit.end][:200]
+    around = text[max(0, edit.start - 40) : edit.start].split("\n")[-1]
+    where = f"{verdict.outcome}: {path.name}:{line} {place} ({edit.kind})"
+    return f"{where}: {around}⟦{old!r} → {edit.new[:200]!r}⟧\n    {verdict.told}"
+
+
+def _of_one(arguments: tuple[Path, int, str, bool]) -> list[Verdict]:
+    path, count, seed, examples = arguments
+    return verdicts(path, count, seed, examples=examples)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="apply random edits to shipped mappings, and count what check finds")
+    parser.add_argument("mapping", nargs="*", help="names of shipped mappings; all without")
+    parser.add_argument("--edits", type=int, default=500, help="how many for each mapping")
+    parser.add_argument("--seed", default="1", help="other edits for another seed")
+    parser.add_argument("--examples", action="store_true", help="edit the examples instead of what they are for")
+    parser.add_argument("--show", default="escaped,wrong line,traceback", help="outcomes of which each edit is told")
+    given = parser.parse_args()
+    paths = [path for path in MAPPINGS if not given.mapping or path.stem in given.mapping]
+    counts = []
+    with ProcessPoolExecutor(2) as pool:
+        jobs = [(path, given.edits, given.seed, given.examples) for path in paths]
+        for path, made in zip(paths, pool.map(_of_one, jobs), strict=True):
+            counts.append((path.stem, Counter(each.outcome for each in made)))
+            for each in made:
+                if each.outcome in given.show.split(","):
+                    print(told(path, each, path.read_text()), flush=True)
+    print(table(counts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
