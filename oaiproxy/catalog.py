@@ -356,7 +356,7 @@ CATALOG: dict[str, Kind] = {
     "W006": Kind(
         title="Text that is a `${...}` but for one sign",
         fix="write `${NAME:-default}` with all its signs; quotes do not help, since it is text already",
-        cause="A `$` or a brace of a reference is missing, or there is one too many, so that it stays text as it stands.",
+        cause="A `$` or a brace of a reference is missing, or there is one too many, so that it stays text.",
     ),
     "W105": Kind(
         title="A legal key that weakens",

@@ -20,10 +20,8 @@ from support import bases_in
 
 from oaiproxy.catalog import CATALOG
 from oaiproxy.check import Surroundings, check_mapping
-from oaiproxy.config import read_config
+from oaiproxy.checkup import Checkup
 from oaiproxy.diagnostics import Diagnostic
-from oaiproxy.document import position
-from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
 from oaiproxy.provisions import provide
 from oaiproxy.reporters import REPORTERS
@@ -81,11 +79,9 @@ def checked(path: Path) -> tuple[Diagnostic, ...]:
 
 
 def configured(path: Path, variables: dict[str, str]) -> tuple[Diagnostic, ...]:
-    try:
-        config = read_config(path, variables, host=None, port=None)
-        return tuple(Loader(variables).load(config.mappings)[1])
-    except MappingError as error:
-        return tuple(sorted(error.diagnostics, key=lambda found: position(found, str(path))))
+    checkup = Checkup(Loader(variables))
+    checkup.add(path, config=True)
+    return tuple(found for file in checkup.run() for found in file.diagnostics)
 
 
 def place(found: Diagnostic) -> tuple[str, str]:
