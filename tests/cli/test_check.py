@@ -402,7 +402,7 @@ def test_the_report_for_junit(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     cases = {case.get("name"): case for case in ElementTree.fromstring(printed)[1]}
     assert [name for name, case in cases.items() if len(case)] == ["example: a whole answer"]
-    assert "example: an error" in cases
+    assert cases.keys() > {"yaml", "schema", "templates", "example: a stream"}
     assert main(["check", "--junit", str(tmp_path / "out.xml"), str(tmp_path)]) == 1
     assert (tmp_path / "out.xml").read_text() == printed
     assert "error[E502]" in capsys.readouterr().out
