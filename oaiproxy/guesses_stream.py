@@ -180,6 +180,8 @@ def _text(told: Sequence[_Told], prompt: str) -> _Text | None:
         if score > highest:
             best_text, highest = _Text(kind, pick, said), score
     if best_text is not None:
+        said = [search(best_text.pick, each.body) for each in told if each.kind == best_text.kind]
+        best_text.texts = [text for text in said if isinstance(text, str) and text]
         _how(best_text)
     return best_text
 
