@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Answered:
     replies: dict[str, Json] = field(default_factory=dict)
     finish_reasons: dict[str, str | None] = field(default_factory=dict)
     """Words of which nobody knows what they mean, with a guess."""
+    missing: list[str] = field(default_factory=list)
 
 
 def answered(body: Json, *, prompt: str = "") -> Answered:
@@ -57,9 +59,11 @@ def answered(body: Json, *, prompt: str = "") -> Answered:
         path, listed = calls
         made.sinks["tool_calls"], made.replies["tool_calls"] = selector(path), listed
         if text is None:
-            made.sinks["text"] = next(
-                (selector((*path[:-1], key)) for key in ("content", "text") if key in at(body, path[:-1])), "content"
-            )
+            message = at(body, path[:-1])
+            key = next((key for key in ("content", "text") if isinstance(message.get(key, 0), str | None)), "text")
+            made.sinks["text"] = selector((*path[:-1], key))
+    elif calls_tools(body):
+        made.missing.append("how the answer calls tools: write the selector of the calls as `tool_calls`")
     reason = finish_of(body)
     if reason is not None:
         path, word = reason
@@ -154,8 +158,16 @@ def likely(path: Path, text: str, body: Json, prompt: str = "") -> float:
         return 0
     if _CODED.fullmatch(text) and last not in TEXT:
         return 0
-    named = max((TEXT.get(name, 0) - 2 * (name != last) for name in names), default=0) if names else 9
-    return named + (3 if " " in text.strip() else 0) + min(len(text), 300) / 60
+    named = max((TEXT.get(name, 0) - 2 * (name != last) for name in names[-2:]), default=9)
+    return named + 2 * math.sqrt(min(text.strip().count(" "), 4)) + min(len(text), 300) / 60
+
+
+def calls_tools(body: Json) -> bool:
+    """Whether something in an answer looks like a call of a tool."""
+    if any(_is_call([plain(str(path[-1]))]) for path, value in inner(body) if path and value and path[-1] != "error"):
+        return True
+    kinds = ("tool_use", "tool_call", "function_call")
+    return any(value in kinds and path and plain(str(path[-1])) == "type" for path, value in leaves(body))
 
 
 def _is_call(names: list[str]) -> bool:

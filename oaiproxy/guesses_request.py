@@ -61,6 +61,7 @@ def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Ask
         separate = bool(system) or any(_system(each, {}, found.path) for each in others)
         edits[found.path], unknown = found.like(spelled).tree(separate=separate)
         made.missing += unknown
+    made.missing += _kept(sample, edits, found)
     if messages:
         made.request = {"messages": messages, **made.request}
     made.tree = rebuilt(sample, edits, constant, name=_key)
@@ -70,6 +71,16 @@ def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Ask
 def constant(value: Json) -> Json:
     """A leaf as it stands in a template."""
     return escaped(value) if isinstance(value, str) else value
+
+
+def _kept(sample: Json, edits: dict[Path, Json], found: Conversation | None) -> Iterator[str]:
+    """What stays as it is in the sample, although it belongs to one request."""
+    for path, value in _named(sample):
+        name = plain(str(path[-1]))
+        if name in ("tools", "functions", "toolconfig") and value and path not in edits:
+            yield f"how `{path[-1]}` are made of the client's `tools`: they stand here as in the sample"
+        if found is None and name in ("messages", "contents", "conversation") and isinstance(value, list) and value:
+            yield f"how `{path[-1]}` are made: the sample's hold more than texts, and stand here as they are"
 
 
 def _key(name: str) -> str:

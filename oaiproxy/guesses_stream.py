@@ -10,7 +10,18 @@ from itertools import pairwise
 from oaiproxy.errors import BackendError
 from oaiproxy.formats import make_format
 from oaiproxy.framing import Frame
-from oaiproxy.guesses_answer import PARTS, counts_of, echoes, finish_of, general, likely, means, search
+from oaiproxy.guesses_answer import (
+    LEAST,
+    PARTS,
+    calls_tools,
+    counts_of,
+    echoes,
+    finish_of,
+    general,
+    likely,
+    means,
+    search,
+)
 from oaiproxy.guesses_names import ANSWERED, DONE, ID, REASONING, TYPE
 from oaiproxy.jsontext import Json, JsonError, parse_lenient
 from oaiproxy.leaves import at, leaves, plain, selector
@@ -89,6 +100,8 @@ def streamed(data: bytes, media_type: str = "", *, prompt: str = "", answer: str
     if any(body is None or not isinstance(body, dict | list) for body in bodies):
         return _plain_text(made, frames)
     told, by = _kinds(frames, bodies)
+    if any(calls_tools(body) for body in bodies):
+        made.missing.append("how the stream calls tools: write where its pieces are as `tool_call`")
     text = _text(told, prompt)
     if text is None:
         made.missing.append("where the frames of the stream have the text: write its selector as `text`")
@@ -161,12 +174,14 @@ def _text(told: Sequence[_Told], prompt: str) -> _Text | None:
     best_text, highest = None, 0.0
     for (kind, pick), (named, texts) in found.items():
         said = [text for _, text in texts if text]
-        if not said or (len(said) > 2 and len(set(said)) == 1):
+        if not said or (len(said) > 2 and len(set(said)) == 1) or (named < LEAST and len(set(said)) < 2):
             continue
         score = named + 4 * min(len(set(said)), 6)
         if score > highest:
             best_text, highest = _Text(kind, pick, said), score
     if best_text is not None:
+        said = [search(best_text.pick, each.body) for each in told if each.kind == best_text.kind]
+        best_text.texts = [text for text in said if isinstance(text, str) and text]
         _how(best_text)
     return best_text
 

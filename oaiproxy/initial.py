@@ -153,8 +153,8 @@ class _Proposer:
     def _backend(self, whole: _Call) -> dict[str, Json]:
         parts = urlsplit(self._sample.url)
         base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        if "$" in base or not parts.netloc:
-            made = Block(url="${" + f"{self._prefix}_BASE_URL" + "}")
+        if variable := re.match(r"\$\{?([A-Za-z_]\w*)", self._sample.url):
+            made = Block(url=f"${{{variable[1]}:-mock:}}")
         else:
             made = Block(url="${" + f"{self._prefix}_BASE_URL:-{base}" + "}")
         if whole.access.auth is not None:
@@ -183,6 +183,8 @@ class _Proposer:
         chat = Block(request=self._request(whole, stream is not None))
         if response is not None:
             told = Block(response.sinks)
+            for each in response.missing:
+                told = Block({Remark(self._todo(each)): None, **told})
             if "text" not in told:
                 state = response.replies.pop("state", None)
                 later = f"the answer seems to come later (`{state}`): say how to wait for it as `poll`" if state else ""
@@ -202,7 +204,10 @@ class _Proposer:
         if tree["query"]:
             made["query"] = tree["query"]
         body = self._body(whole, streams)
-        for told in (*whole.address.missing, *(each for each in whole.asked.missing if "prompt" in each)):
+        for told in (
+            *whole.address.missing,
+            *(each for each in whole.asked.missing if not each.startswith("what the API calls")),
+        ):
             made[Remark(f"TODO: {told}")] = None
         if body is not None:
             made[whole.form] = Block(body) if isinstance(body, dict) and body else body

@@ -107,6 +107,12 @@ def test_payloads_that_are_text() -> None:
     assert keys(made) == {"format": "text", "text": "@"}
 
 
+def test_pieces_that_look_like_no_text() -> None:
+    """A number or a full stop is a part of the text as well."""
+    made = streamed(lines({"plan": "It is"}, {"plan": " 42"}, {"plan": "."}, {"plan": "17"}))
+    assert made.replies["text"] == "It is 42.17"
+
+
 def test_a_state_at_the_end() -> None:
     """A guess, and said to be one."""
     made = streamed(lines({"t": "Hel", "status": "RUNS"}, {"t": "lo", "status": "OVER"}))

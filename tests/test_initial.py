@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import ROOT
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
@@ -311,3 +314,61 @@ def test_the_corpus_is_whole() -> None:
         names = {path.name for path in Path(CORPUS / api).iterdir()}
         assert "curl.txt" in names
         assert names & {"response.json", "stream.txt", "stream.bin"}
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from(["user", "hi there?", "{{ x }}", "${X}", "stop", ""])
+    | st.text(),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["prompt", "messages", "role", "content", "text", "system", "tools", "stop", "type", "usage", "done"]
+            )
+            | st.text(max_size=3),
+            inside,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES, VALUES, st.lists(VALUES, max_size=3))
+def test_any_sample_becomes_yaml(body: Any, answer: Any, frames: list[Any]) -> None:
+    """Whatever it holds: no sample makes it fail, and what it writes is read."""
+    stream = Received("".join(f"data: {json.dumps(frame)}\n\n" for frame in frames).encode())
+    made = propose(
+        Sample("POST", "https://a.test/x", (), body, Received(json.dumps(answer).encode()), stream, stream_body=answer),
+        "acme",
+    )
+    document, found = load_document(made.text, file="x.yaml", environment={}, read_file=no_file)
+    assert document is not None, found
+    checked(made)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60), st.sampled_from(["", "text/event-stream", "application/vnd.amazon.eventstream"]))
+def test_any_bytes_are_looked_at(answer: bytes, media_type: str) -> None:
+    """As an answer and as a stream."""
+    received = Received(answer, media_type)
+    made = propose(Sample("POST", "https://a.test/x", (), {"prompt": "hi there"}, received, received), "acme")
+    assert load_document(made.text, file="x.yaml", environment={}, read_file=no_file)[0] is not None
+
+
+def test_what_is_more_than_text_is_told() -> None:
+    """Images and tools of the sample would be in every request."""
+    image = {"type": "image", "url": "https://a.test/i.png"}
+    body = {"messages": [{"role": "user", "content": [image, {"type": "text", "text": "What is it?"}]}]}
+    made = whole({**body, "tools": [{"name": "look"}]})
+    assert made.missing[-2:] == (
+        "how `messages` are made: the sample's hold more than texts, and stand here as they are",
+        "how `tools` are made of the client's `tools`: they stand here as in the sample",
+    )
+    assert made.text.count("# TODO: how `") == 2
+    made = whole({"prompt": "hi there"}, b'{"text": "Let me see.", "functionCall": {"name": "look"}}')
+    assert made.missing == ("how the answer calls tools: write the selector of the calls as `tool_calls`",)

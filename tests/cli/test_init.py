@@ -1,4 +1,4 @@
-"""Promises of `oaiproxy init`: files become a mapping that passes `check`, and the exit code tells what is left."""
+"""Promises of `oaiproxy init`: from files to a mapping that `check` passes; the exit code tells what is left."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_answer_with_its_headers() -> None:
         ("--curl curl.txt --response nothing", "`nothing` cannot be read: No such file or directory"),
         ("--curl open.txt", "open.txt:2:4: the quote `'` that opens here is not closed"),
         ("--curl cmd.txt", "cmd.txt:1:10: this is written for Windows' cmd (`^`): copy the command for bash instead"),
-        ("--curl file.txt", "file.txt:1:16: the file `no.json` that the command sends cannot be read: no such file or"),
+        ("--curl file.txt", "file.txt:1:17: the file `no.json` that the command sends cannot be read: no such file or"),
     ],
 )
 def test_a_sample_that_cannot_be_read(arguments: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
