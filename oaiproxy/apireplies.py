@@ -17,7 +17,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.samples import Received
 from oaiproxy.schemavalues import LEFT_OUT, Values
 
-PIECES = ("Hello! ", "How can I help", " you today?")
+PIECES = ("Hello! ", "I can help", " you with that.")
 MAX_KINDS = 64
 """Of a stream's frames."""
 SSE = "text/event-stream"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from oaiproxy.jsontext import Json
 
-SENTENCE = "Hello! How can I help you today?"
+SENTENCE = "Hello! I can help you with that."
 """The generated text in an answer that was made from a schema."""
 
 

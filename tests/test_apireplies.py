@@ -73,10 +73,10 @@ def test_an_example_stands_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("content", "data"),
     [
-        ({"application/json": {"schema": {"type": "string"}}}, b'"Hello! How can I help you today?"'),
-        ({"text/plain": {"schema": {"type": "string"}}}, b"Hello! How can I help you today?"),
-        ({"text/plain": {}}, b"Hello! How can I help you today?"),
-        ({"*/*": {"schema": TEXT}}, b'{"text":"Hello! How can I help you today?"}'),
+        ({"application/json": {"schema": {"type": "string"}}}, b'"Hello! I can help you with that."'),
+        ({"text/plain": {"schema": {"type": "string"}}}, b"Hello! I can help you with that."),
+        ({"text/plain": {}}, b"Hello! I can help you with that."),
+        ({"*/*": {"schema": TEXT}}, b'{"text":"Hello! I can help you with that."}'),
         ({"application/json": {"example": '{"text": "a"}'}}, b'{"text": "a"}'),
         ({"application/json": {"example": "plain"}}, b'"plain"'),
         ({"text/plain": {"example": "a"}, "application/vnd.a+json": {"example": [1]}}, b"[1]"),
@@ -104,14 +104,14 @@ def test_a_stream_of_events_is_made() -> None:
     schema = {"properties": {"text": {"type": "string"}, "done": {"type": "boolean"}}}
     assert streamed("text/event-stream", schema=schema) == (
         b'data: {"text":"Hello! ","done":false}\n\n'
-        b'data: {"text":"How can I help","done":false}\n\n'
-        b'data: {"text":" you today?","done":true}\n\n'
+        b'data: {"text":"I can help","done":false}\n\n'
+        b'data: {"text":" you with that.","done":true}\n\n'
     )
 
 
 def test_a_stream_of_lines_is_made() -> None:
     """An array of frames is a stream of them."""
-    lines = b'{"text":"Hello! "}\n{"text":"How can I help"}\n{"text":" you today?"}\n'
+    lines = b'{"text":"Hello! "}\n{"text":"I can help"}\n{"text":" you with that."}\n'
     assert streamed("application/x-ndjson", schema={"type": "array", "items": TEXT}) == lines
     assert streamed("application/jsonl", itemSchema=TEXT) == lines
     assert streamed("application/json-seq", itemSchema=TEXT).startswith(b'\x1e{"text":"Hello! "}\n\x1e')

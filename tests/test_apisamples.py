@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from documents import DOCUMENTS, document, shown, text_of
 from fastapi import Depends, FastAPI
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, Field
 from support import bases_in
 
+from oaiproxy import openapi
 from oaiproxy.apisamples import described, sample_of
 from oaiproxy.apispecs import SpecError
 from oaiproxy.check import Surroundings, check_mapping
@@ -73,15 +75,19 @@ def test_a_home_grown_api_becomes_a_mapping() -> None:
 
     made = mapped(shown(app.openapi()))
     assert made.missing == ()
-    for line in (
-        'auth: {bearer: "${CELLAR_MODEL_API_KEY:-}"}',
-        'prompt: "{{ prompt }}"',
-        'temperature: "{{ temperature }}"',
-        'max_new_tokens: "{{ max_tokens }}"',
-        'stop: "{{ stop }}"',
-        "text: generated_text",
-    ):
-        assert line in made.text
+    data = yaml.safe_load(made.text)
+    assert data["backend"]["auth"] == {"bearer": "${CELLAR_MODEL_API_KEY:-}"}
+    assert data["chat"]["request"]["body"] == {
+        "prompt": "{{ prompt }}",
+        "options": {"temperature": "{{ temperature }}", "max_new_tokens": "{{ max_tokens }}", "stop": "{{ stop }}"},
+    }
+    assert data["chat"]["response"]["text"] == "generated_text"
+
+
+def test_the_proxys_own_document_becomes_a_mapping() -> None:
+    """A proxy before a proxy."""
+    made = mapped(openapi.document((("POST", "/v1/chat/completions"),)).decode(), "/v1/chat/completions")
+    assert yaml.safe_load(made.text)["chat"]["request"]["path"] == "/v1/chat/completions"
 
 
 def test_an_api_that_does_not_say_what_it_answers_is_told_of() -> None:
