@@ -13,7 +13,7 @@ SOME = 12
 """Edits of each mapping that every run of the tests makes."""
 MANY = 500
 EXAMPLES = 40
-ESCAPES = 0.02
+ESCAPES = 0.1
 """The part of many edits that may change a mapping unseen: what no example shows yet."""
 
 
