@@ -99,9 +99,10 @@ def test_its_examples_hold_whatever_is_set(path: Path) -> None:
 
 
 def test_its_first_line_names_the_schema(path: Path) -> None:
-    """The modeline of yaml-language-server, with a path that is there."""
+    """The modeline of yaml-language-server, with a path that is there; what extends another has a schema of its own."""
     first = path.read_text().split("\n")[0]
-    assert first == MODELINE
+    extends = re.search(r"^extends:", path.read_text(), re.MULTILINE)
+    assert first == (MODELINE.replace("mapping.schema", "extension.schema") if extends else MODELINE)
     assert (path.parent / first.partition("=")[2]).is_file()
 
 
