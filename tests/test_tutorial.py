@@ -1,8 +1,8 @@
 """The tutorial is true: all of its commands run, in their order, in one folder, and come to what it shows.
 
-What a block is for stands in the HTML comment above it: `file: NAME` is saved, `background` is started and left running,
-`made: NAME` is what a command wrote, `broken: OLD -> NEW` is what `check` says after that change, `run: python` is run by
-Python. All else is shown, or a shell's.
+What a block is for stands in the HTML comment above it: `file: NAME` is saved, `background` is started and left
+running, `made: NAME` is what a command wrote, `broken: OLD -> NEW` is what `check` says after that change, `run: python`
+is run by Python. All else is shown, or a shell's.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def test_all_of_it_works(installs: bool, tmp_path: Path) -> None:
     """From the first command to the last; where it `installs`, into an empty environment, as the page says."""
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    names = [each for each in ROOT.iterdir() if each.name not in UNSAVED] if installs else [ROOT / "mappings"]
+    names = [each for each in ROOT.iterdir() if each.name not in LEFT] if installs else [ROOT / "mappings"]
     for each in names:
         if each.is_dir():
             shutil.copytree(each, tmp_path / each.name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
