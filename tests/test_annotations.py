@@ -7,6 +7,7 @@ import re
 import pytest
 
 from oaiproxy.annotations import github
+from oaiproxy.catalog import CATALOG
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 
 COMMAND = re.compile(r"::(?P<name>\w+) (?P<properties>[^\r\n]*?)::(?P<data>[^\r\n]*)")
@@ -48,7 +49,7 @@ def test_columns_are_told_only_within_one_line() -> None:
         "file": "x.yaml",
         "line": "3",
         "endLine": "4",
-        "title": "E105: A value cannot be what it is",
+        "title": f"E105: {CATALOG['E105'].title}",
     }
 
 

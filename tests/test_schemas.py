@@ -19,7 +19,8 @@ from oaiproxy.mapping import Mapping
 from oaiproxy.reporters import REPORTERS
 
 ROOT = Path(__file__).parents[1]
-SCHEMAS = sorted((ROOT / "schemas").glob("*.json"))
+SCHEMAS = [ROOT / f"schemas/{name}.schema.json" for name in ("config", "extension", "mapping")]
+"""Those of files that people write."""
 MAPPING_SCHEMA = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
 EVERYTHING = ROOT / "tests/everything.yaml"
 FILES = {"calls.json": '{"out": "a"}', "chat.jinja": "{% for m in messages %}{{ m.content }}{% endfor %}"}

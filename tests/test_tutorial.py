@@ -1,8 +1,8 @@
 """The tutorial is true: all of its commands run, in their order, in one folder, and come to what it shows.
 
 What a block is for stands in the HTML comment above it: `file: NAME` is saved, `background` is started and left
-running, `made: NAME` is what a command wrote, `broken: OLD -> NEW` is what `check` says after that change, `run: python`
-is run by Python. All else is shown, or a shell's.
+running, `made: NAME` is what a command wrote, `broken: OLD -> NEW` is what `check` says after that change, and
+`run: python` is run by Python. All else is shown, or a shell's.
 """
 
 from __future__ import annotations
@@ -24,16 +24,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/tutorial.md"
 BLOCK = re.compile(r"^(?:<!-- ([^\n]*?) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PORTS = ("8000", "9000")
-UNSAVED = (
-    "__pycache__",
-    ".git",
-    ".venv",
-    ".venv-clients",
-    ".hypothesis",
-    ".mypy_cache",
-    ".pytest_cache",
-    ".ruff_cache",
-)
+LEFT = ("__pycache__", ".git", ".venv", ".venv-clients", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache")
+"""What is no part of a checkout."""
 DEADLINE = 60.0
 """Seconds for a server to listen, and for a command to end; installing may take five times that."""
 

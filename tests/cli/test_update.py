@@ -14,7 +14,6 @@ TEXT = """\
 oaiproxy: 1
 models: [small]
 backend: {url: "http://127.0.0.1:9", auth: {bearer: "${YOUR_API_KEY:-}"}}
-vars: {key: "${YOUR_API_KEY:-none}"}
 chat:
   request: {path: /talk, body: {q: "{{ prompt }}", more: {t: "{{ temperature }}"}}}
   response: {text: text, usage: {completion: count}}
@@ -43,6 +42,12 @@ AFTER = AFTER.replace(
     "  backend: {json: {text: Hello}}\n  sends: {path: /talk, body: {q: hi}}\n"
     "  replies: {text: Hello, finish_reason: stop}\n",
 )
+
+
+def _with_key(text: str) -> str:
+    """The mapping, whose body holds the key too."""
+    text = text.replace("\nchat:", '\nvars: {key: "${YOUR_API_KEY:-none}"}\nchat:')
+    return text.replace('{t: "{{ temperature }}"}', '{t: "{{ temperature }}", k: "{{ vars.key }}"}')
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -89,7 +94,7 @@ def test_a_failure_is_not_made_right(tmp_path: Path) -> None:
 def test_secrets_are_not_written(tmp_path: Path) -> None:
     """A part that would hold one stays as it is."""
     path = tmp_path / "mine.yaml"
-    path.write_text(AFTER.replace('{t: "{{ temperature }}"}', '{t: "{{ temperature }}", k: "{{ vars.key }}"}'))
+    path.write_text(_with_key(AFTER))
     done = run("check", "--update", path, YOUR_API_KEY="k-12345678")
     assert done.returncode == 1
     assert "would hold a secret" in done.stderr

@@ -65,7 +65,7 @@ async def test_parallel_calls_and_their_results(proxy: Any, name: str, streams: 
 async def test_vectors(proxy: Any, name: str) -> None:
     """As OpenAI's client asks for them: in base64, which the mocked backends do not send."""
     ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")])[0]
-    (example,) = (each for each in mapping.examples if each.endpoint == "embeddings")
+    example = next(each for each in mapping.examples if each.endpoint == "embeddings")
     running = await proxy(replace(mapping, backend=replace(mapping.backend, url=MOCK_URL)))
     async with openai.AsyncOpenAI(base_url=f"{running.url}/v1", api_key="unused", max_retries=0) as client:
         ask: Any = {"model": next(iter(mapping.models))} | example.request
