@@ -96,12 +96,28 @@ def check_mapping(
         bases=surroundings.bases,
         key=surroundings.key,
     )
+    return check_document(
+        document, findings, file, surroundings, environment=environment, thorough=thorough, examples=examples
+    )
+
+
+def check_document(
+    document: Document | None,
+    findings: list[Diagnostic],
+    file: str,
+    surroundings: Surroundings,
+    *,
+    environment: bool = True,
+    thorough: bool = True,
+    examples: bool = True,
+) -> Checked:
+    """Check a mapping that was read before, with what was found then: all stages after yaml, as `check_mapping`."""
     if not environment:
         findings = [found for found in findings if not found.code.startswith("E6")]
     if document is None:
         return Checked(None, tuple(findings))
     invalid = validate(document, surroundings.schema)
-    findings.extend(invalid)
+    findings = [*findings, *invalid]
     data = salvage(document, surroundings.schema) if invalid or document.unresolved else document.data
     mapping, tried = None, False
     if data is not None:

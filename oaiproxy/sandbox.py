@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from functools import wraps
-from types import MethodType
+from functools import lru_cache, wraps
+from types import CodeType, MethodType
 from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes, pass_context
-from jinja2.lexer import Lexer, TokenStream
+from jinja2.lexer import Lexer, Token, TokenStream
 from jinja2.parser import Parser
 from jinja2.runtime import LoopContext, Macro
 from jinja2.sandbox import MAX_RANGE, ImmutableSandboxedEnvironment
@@ -70,11 +70,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Parse a template. The `lineno` of each node, and of a TemplateSyntaxError, is an offset in `source`."""
         return Parser(self, source).parse()
 
+    def _compile(self, source: str, filename: str) -> CodeType:
+        return _code(source, filename)
+
     def _tokenize(
         self, source: str, name: str | None, filename: str | None = None, state: str | None = None
     ) -> TokenStream:
         if "\r" not in source:
-            return TokenStream(self.lexer.wrap(offsets(self.lexer, source)), name, filename)
+            return TokenStream(iter(_tokens(self.lexer, source)), name, filename)
         # Jinja makes one kind of line break of all kinds, but text is to stay as its author wrote it.
         hidden = next((space for space in "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u2000\u2001" if space not in source), " ")
         tokens = self.lexer.wrap(offsets(self.lexer, source.replace("\r", hidden)))
@@ -267,6 +270,17 @@ LOOP = frozenset(
     | {"depth", "depth0", "previtem", "nextitem", "cycle", "changed"}
 )
 """What `loop` offers inside `{% for %}`."""
+
+
+@lru_cache(maxsize=2048)
+def _tokens(lexer: Lexer, text: str) -> tuple[Token, ...]:
+    """The lexer's tokens; mappings that are read again, or that extend another, have most of their templates alike."""
+    return tuple(lexer.wrap(offsets(lexer, text)))
+
+
+@lru_cache(maxsize=2048)
+def _code(source: str, filename: str) -> CodeType:
+    return compile(source, filename, "exec")
 
 
 def offsets(lexer: Lexer, text: str) -> Iterator[tuple[int, str, str]]:

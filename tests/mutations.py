@@ -17,12 +17,12 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
@@ -31,15 +31,15 @@ if __name__ == "__main__":
 from mutators import Edit, Text, edits  # noqa: E402
 from support import bases_in  # noqa: E402
 
-from oaiproxy.check import Checked, Surroundings, check_mapping  # noqa: E402
+from oaiproxy.check import Checked, Surroundings, check_document  # noqa: E402
 from oaiproxy.diagnostics import Diagnostic  # noqa: E402
-from oaiproxy.document import load_document  # noqa: E402
+from oaiproxy.document import Document, load_document  # noqa: E402
 from oaiproxy.endpoints.doors import DOORS  # noqa: E402
 from oaiproxy.errors import ApiError  # noqa: E402
 from oaiproxy.example_answers import answer_of, parse_example, rounds  # noqa: E402
 from oaiproxy.exchange import Exchange  # noqa: E402
 from oaiproxy.jsontext import Json  # noqa: E402
-from oaiproxy.mapping import Mapping  # noqa: E402
+from oaiproxy.mapping import Example, Mapping  # noqa: E402
 from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
 from oaiproxy.source import Source  # noqa: E402
@@ -51,14 +51,30 @@ STATUSES = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529)
 OUTCOMES = ("caught", "harmless", "legal", "escaped", "wrong line", "traceback")
 
 LEGAL = {
-    r"backend\.timeouts(\.\w+)?": "how long to wait is the operator's to say",
-    r"backend\.retry(\.(max|on|backoff|respect_retry_after)(\.\d+)?)?": "and what to try again, and how often",
-    r"backend\.auth(\..+)?": "examples never show what proves to the backend who asks",
-    r"backend\.headers\.[^.]+": "an example tells headers that must be there; more of them are the operator's",
-    r"backend\.url": "examples have no server, so no address is wrong; the path below it they do hold to account",
-    r"models(\.[^.]+(\.id)?)?": "which models there are, and what they are called, only the backend knows",
+    r"backend (timeouts|allow_hosts|retry (max|on|backoff|respect_retry_after))\b.*": (
+        "how long to wait, what to try again, and which other hosts to trust is the operator's to say"
+    ),
+    r"backend auth\b.*": "examples never show what proves to the backend who asks",
+    r"backend headers \S+": "an example tells headers that must be there; more of them are the operator's",
+    r"backend( url)?": "examples have no server, so no address is wrong; the path below it they do hold to account",
+    r"models_list\b.*|models( \S+( id)?)?": "which models there are, and what they are called, only the backend knows",
+    r"\w+ cancel\b.*": "no example has a client that goes away",
 }
 """Places whose values no example could hold to account, and why."""
+
+Question: TypeAlias = Callable[[Mapping], str]
+SETTINGS: dict[str, Callable[[Mapping, Document], str]] = {
+    "backend": lambda mapping, _: repr(
+        (replace(mapping.backend, auth=None), mapping.backend.headers, mapping.backend.query)
+    ),
+    "auth": lambda _, document: json.dumps((document.data.get("backend") or {}).get("auth")),
+    "more": lambda mapping, _: repr((mapping.name, sorted(mapping.emulates), sorted(mapping.client_headers))),
+    **{
+        key: lambda _, document, key=key: json.dumps(document.data.get(key))  # type: ignore[misc]
+        for key in ("models", "models_list", "finish_reasons", "on_unsupported")
+    },
+}
+"""What a mapping says plainly; it does another thing when it says another."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +92,17 @@ class Subject:
         self.text = path.read_text()
         self.environment = {name: _value(name) for name in re.findall(r"(?<!\$)\$\{(\w+)\}", self._layers())}
         self._bases = bases_in(path.parent)
-        self.original = self.check(self.text, thorough=True)
-        assert self.original.mapping is not None
-        assert not self.original.diagnostics
-        self.mapping = self.original.mapping
-        self._document = self.document(self.text)
-        self._data = self.data(self.text)
+        self._surroundings = Surroundings(SCHEMA, self.environment, self._read_file, self._bases, path.name)
+        document, found = self.load(self.text)
+        assert document is not None, found
+        checked = self.check(document, found, thorough=True)
+        assert checked.mapping is not None
+        assert not checked.diagnostics
+        self.mapping = checked.mapping
+        self._document = document
+        self._data = _told_to_the_proxy(document)
+        self._done: dict[str, str] = {}
+        """What the mapping does, as far as that was asked."""
 
     def _layers(self) -> str:
         """Its text and that of its base."""
@@ -91,11 +112,7 @@ class Subject:
     def _read_file(self, name: str) -> str:
         return (self.path.parent / name).read_text()
 
-    def check(self, text: str, *, thorough: bool) -> Checked:
-        surroundings = Surroundings(SCHEMA, self.environment, self._read_file, self._bases, self.path.name)
-        return check_mapping(text, self.path.name, surroundings, thorough=thorough)
-
-    def document(self, text: str) -> Any:
+    def load(self, text: str) -> tuple[Document | None, list[Diagnostic]]:
         return load_document(
             text,
             file=self.path.name,
@@ -103,47 +120,45 @@ class Subject:
             read_file=self._read_file,
             bases=self._bases,
             key=self.path.name,
-        )[0]
+        )
 
-    def data(self, text: str) -> str:
-        """The document with the order of its keys, without what is only for readers."""
-        document = self.document(text)
-        if document is None:
-            return ""
-        kept = {key: value for key, value in document.data.items() if key != "description" and key[:2] != "x-"}
-        return json.dumps(kept, default=repr)
+    def check(self, document: Document | None, found: list[Diagnostic], *, thorough: bool) -> Checked:
+        return check_document(document, found, self.path.name, self._surroundings, thorough=thorough)
 
     def judge(self, edit: Edit) -> Verdict:
-        """What becomes of an edit."""
+        """What becomes of an edit.
+
+        The answers of its examples are delivered in every way only to what would escape: that takes the longest.
+        """
         text = edit.apply(self.text)
         try:
-            same = self.data(text) == self._data
-            checked = self.original if same else self.check(text, thorough=False)
-            if not checked.diagnostics and not same:
-                checked = self.check(text, thorough=True)
+            document, found = self.load(text)
+            if document is not None and not found and _told_to_the_proxy(document) == self._data:
+                if _references(text) != _references(self.text):
+                    return Verdict(edit, "legal", "which variable holds a value is the operator's to say")
+                return Verdict(edit, "harmless", "the same document")
+            checked = self.check(document, found, thorough=False)
+            if not checked.diagnostics:
+                assert document is not None
+                assert checked.mapping is not None
+                changed = self._change(checked.mapping, document)
+                if not changed:
+                    return Verdict(edit, "harmless", "the same behaviour")
+                place = " ".join(map(str, edit.path))
+                legal = next((why for pattern, why in LEGAL.items() if re.fullmatch(pattern, place)), "")
+                if legal:
+                    return Verdict(edit, "legal", legal)
+                checked = self.check(document, found, thorough=True)
+                if not checked.diagnostics:
+                    return Verdict(edit, "escaped", changed)
         except Exception:
             return Verdict(edit, "traceback", traceback.format_exc())
-        if checked.diagnostics:
-            wrong = [found for found in checked.diagnostics if not self._is_right(found, edit, text)]
-            if wrong:
-                return Verdict(edit, "wrong line", "\n".join(map(_shown, wrong)))
-            return Verdict(edit, "caught", " ".join(found.code for found in checked.diagnostics))
-        if same:
-            if _references(text) != _references(self.text):
-                return Verdict(edit, "legal", "which variable holds a value is the operator's to say")
-            return Verdict(edit, "harmless", "the same document")
-        assert checked.mapping is not None
-        try:
-            changed = _changes(self._behaviour(), self.behaviour(checked.mapping, text))
-        except Exception:
-            return Verdict(edit, "traceback", traceback.format_exc())
-        if not changed:
-            return Verdict(edit, "harmless", "the same behaviour")
-        place = ".".join(map(str, edit.path))
-        legal = next((why for pattern, why in LEGAL.items() if re.fullmatch(pattern, place)), "")
-        return Verdict(edit, "legal" if legal else "escaped", legal or changed)
+        wrong = [each for each in checked.diagnostics if not self._is_right(each, edit, text, document)]
+        if wrong:
+            return Verdict(edit, "wrong line", "\n".join(map(_shown, wrong)))
+        return Verdict(edit, "caught", " ".join(each.code for each in checked.diagnostics))
 
-    def _is_right(self, found: Diagnostic, edit: Edit, text: str) -> bool:
+    def _is_right(self, found: Diagnostic, edit: Edit, text: str, document: Document | None) -> bool:
         """Whether a finding is where a reader looks for it.
 
         That is the edited lines, or a neighbour of theirs; the key that holds what is missing; an example that comes
@@ -152,12 +167,16 @@ class Subject:
         if found.span is None:
             return False
         if found.span.file != self.path.name:  # the base is found to be at fault, with what is laid over it
-            return f"{self.path.name}" in found.help + found.message or bool(self.document(text))
+            return f"{self.path.name}" in found.help + found.message or document is not None
         first = text.count("\n", 0, edit.start) + 1
         last = first + edit.new.count("\n")
         line = found.span.line
         if edit.kind == "break an indentation":
+            first, last = self._moved(first, text, edit)
+        if edit.kind == "misspell a key":  # and with it what the key makes of its value
             last = self._document.span(edit.path).end_line
+        if edit.path[:1] == ("extends",):  # the file is then read as if it stood alone
+            first, last = 1, text.count("\n")
         if first - 1 <= line <= last + 1 or line in self._holders(edit):
             return True
         if found.code.startswith(("E5", "W5")):
@@ -168,6 +187,13 @@ class Subject:
             return True
         return found.code.startswith("E4") and str(edit.path[0]) in ("vars", "backend", "chat", "completions")
 
+    def _moved(self, line: int, text: str, edit: Edit) -> tuple[int, int]:
+        """The lines of what is indented otherwise, and of what it came to stand in."""
+        lines, first = text.split("\n"), line
+        while first > 1 and (_depth(lines[first - 1]) >= len(edit.new) or not lines[first - 1].strip()):
+            first -= 1
+        return first, self._document.span(edit.path).end_line
+
     def _holders(self, edit: Edit) -> set[int]:
         """The lines of the keys around an edit."""
         return {self._document.span(edit.path[:length], key=True).line for length in range(1, len(edit.path) + 1)}
@@ -176,7 +202,7 @@ class Subject:
     def _bodies(self) -> list[tuple[str, dict[str, Json]]]:
         """Requests for every endpoint of the mapping: those of probes, and of all examples of all mappings."""
         found = []
-        root = self._root(self.text)
+        root = Source(self._document, (), self._document.data)
         for name, endpoint in self.mapping.endpoints.items():
             for model in _different(self.mapping):
                 asked = _Probe(self.mapping, name, endpoint, root[name], model)
@@ -186,35 +212,41 @@ class Subject:
         model = next(iter(self.mapping.models))
         return [(name, {"model": model, **body}) for name, body in found]
 
-    def _root(self, text: str) -> Source:
-        document = self.document(text)
-        return Source(document, (), document.data)
+    def _change(self, mapping: Mapping, document: Document) -> str:
+        """The first thing that an edited mapping does otherwise; "" when there is none."""
+        told = [name for name, ask in SETTINGS.items() if ask(mapping, document) != ask(self.mapping, self._document)]
+        if told:
+            return told[0]
+        keys = document.data.keys() | self._document.data.keys()
+        other = {key for key in keys if json.dumps(document.data.get(key)) != json.dumps(self._document.data.get(key))}
+        for name, endpoint, ask in self._questions():
+            blocks = {endpoint, _block(mapping, endpoint), _block(self.mapping, endpoint)}
+            if other <= DOORS.keys() and not other & blocks:
+                continue  # nothing is otherwise that it is made of
+            if name not in self._done:
+                self._done[name] = ask(self.mapping)
+            new = ask(mapping)
+            if new != self._done[name]:
+                return f"{name}\n{_difference(self._done[name], new)}"
+        return ""
 
     @cache  # noqa: B019
-    def _behaviour(self) -> dict[str, str]:
-        return self.behaviour(self.mapping, self.text)
-
-    def behaviour(self, mapping: Mapping, text: str) -> dict[str, str]:
-        """What the mapping does, by what is asked of it: its settings, what it sends, and what it makes of answers."""
-        made: dict[str, str] = {}
-        data = self.document(text).data
-        backend = mapping.backend
-        made["backend"] = repr(replace(backend, auth=None)) + repr(backend.headers) + repr(backend.query)
-        for key in ("models", "models_list", "finish_reasons", "on_unsupported"):
-            made[key] = json.dumps(data.get(key))
-        made["auth"] = json.dumps((data.get("backend") or {}).get("auth"))
-        made["more"] = repr((mapping.name, sorted(mapping.emulates), sorted(mapping.client_headers)))
-        for number, (name, body) in enumerate(self._bodies()):
-            if name in mapping.endpoints:
-                made[f"sends {number} {json.dumps(body)[:150]}"] = _sent(mapping, name, body)
-        for number, (example, answers) in enumerate(self._rounds()):
-            made[f"replies {number} {example.name}"] = _told(mapping, example, answers)
-        return made
+    def _questions(self) -> list[tuple[str, str, Question]]:
+        """What tells what a mapping does, each with its name and endpoint: what it sends, and makes of answers."""
+        found: list[tuple[str, str, Question]] = [
+            (f"sends {number} {json.dumps(body)[:150]}", name, partial(_sent, name, body))
+            for number, (name, body) in enumerate(self._bodies())
+        ]
+        found += [
+            (f"replies {number} {example.name}", example.endpoint, partial(_told, example, answers))
+            for number, (example, answers) in enumerate(self._rounds())
+        ]
+        return found
 
     @cache  # noqa: B019
-    def _rounds(self) -> list[tuple[Any, list[Answer]]]:
+    def _rounds(self) -> list[tuple[Example, list[Answer]]]:
         """The examples, as they are and with their answers changed: other failures, and values left out."""
-        found: list[tuple[Any, list[Answer]]] = []
+        found: list[tuple[Example, list[Answer]]] = []
         errors = []
         for example in self.mapping.examples:
             answers = [answer_of(self.mapping, each, self._read_file) for each in rounds(example)]
@@ -267,7 +299,9 @@ def _without(value: Json) -> Iterator[Json]:
                 yield from ([*value[:index], less, *value[index + 1 :]] for less in _without(inner))
 
 
-def _sent(mapping: Mapping, name: str, body: dict[str, Json]) -> str:
+def _sent(name: str, body: dict[str, Json], mapping: Mapping) -> str:
+    if name not in mapping.endpoints:
+        return ""
     try:
         call = DOORS[name].parse(body)
         exchange = Exchange(mapping, call, DOORS[name].encoder(call, IDENTITY), IDENTITY, {})
@@ -277,7 +311,7 @@ def _sent(mapping: Mapping, name: str, body: dict[str, Json]) -> str:
     return repr([(each.method, each.url, dict(each.headers), each.body) for each in made])
 
 
-def _told(mapping: Mapping, example: Any, answers: list[Answer]) -> str:
+def _told(example: Example, answers: list[Answer], mapping: Mapping) -> str:
     try:
         call = parse_example(mapping, example)
         exchange = Exchange(mapping, call, DOORS[example.endpoint].encoder(call, IDENTITY), IDENTITY, example.headers)
@@ -286,15 +320,25 @@ def _told(mapping: Mapping, example: Any, answers: list[Answer]) -> str:
         return f"{error.status} {error.message}"
 
 
-def _changes(before: dict[str, str], after: dict[str, str]) -> str:
-    """The first thing that is otherwise."""
-    for key in before.keys() | after.keys():
-        old, new = before.get(key, ""), after.get(key, "")
-        if old != new:
-            same = (index for index, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)
-            at = max(0, next(same, 0) - 40)
-            return f"{key}\n    {old[at : at + 160]}\n    {new[at : at + 160]}"
-    return ""
+def _told_to_the_proxy(document: Document) -> str:
+    """The document with the order of its keys, without what is only for readers."""
+    kept = {key: value for key, value in document.data.items() if key != "description" and key[:2] != "x-"}
+    return json.dumps(kept, default=repr)
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _block(mapping: Mapping, endpoint: str) -> str:
+    """The key of the block that serves an endpoint."""
+    return endpoint if endpoint in mapping.endpoints else "chat"
+
+
+def _difference(old: str, new: str) -> str:
+    same = (index for index, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)
+    at = max(0, next(same, 0) - 40)
+    return f"    {old[at : at + 160]}\n    {new[at : at + 160]}"
 
 
 def _value(name: str) -> str:
