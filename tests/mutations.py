@@ -217,12 +217,18 @@ class Subject:
         told = [name for name, ask in SETTINGS.items() if ask(mapping, document) != ask(self.mapping, self._document)]
         if told:
             return told[0]
-        keys = document.data.keys() | self._document.data.keys()
-        other = {key for key in keys if json.dumps(document.data.get(key)) != json.dumps(self._document.data.get(key))}
+        other = _otherwise(self._document.data, document.data)
+        inner = {key for each in other for key in _otherwise(self._document.data.get(each), document.data.get(each))}
+        idle = ""
+        """The questions to which nothing that is otherwise gives the answer."""
+        if other <= DOORS.keys() and inner == {"request"} and _reads(mapping) == _reads(self.mapping):
+            idle = "replies"
+        elif other <= DOORS.keys() and inner == {"response"}:
+            idle = "sends"
         for name, endpoint, ask in self._questions():
             blocks = {endpoint, _block(mapping, endpoint), _block(self.mapping, endpoint)}
-            if other <= DOORS.keys() and not other & blocks:
-                continue  # nothing is otherwise that it is made of
+            if (idle and name.startswith(idle)) or (other <= DOORS.keys() and not other & blocks):
+                continue
             if name not in self._done:
                 self._done[name] = ask(self.mapping)
             new = ask(mapping)
@@ -328,6 +334,17 @@ def _told_to_the_proxy(document: Document) -> str:
 
 def _depth(line: str) -> int:
     return len(line) - len(line.lstrip(" "))
+
+
+def _otherwise(old: Json, new: Json) -> set[str]:
+    """The keys whose values differ; in what has none, one that stands for all."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return {"" for _ in range(old != new)}
+    return {key for key in old.keys() | new.keys() if json.dumps(old.get(key)) != json.dumps(new.get(key))}
+
+
+def _reads(mapping: Mapping) -> dict[str, object]:
+    return {name: endpoint.reads for name, endpoint in mapping.endpoints.items()}
 
 
 def _block(mapping: Mapping, endpoint: str) -> str:
