@@ -129,7 +129,9 @@ def check_document(
         if "backend" in root.value:
             findings.extend(disclosures(root))
         if mapping is not None:
-            findings.extend(leftovers(mapping, root))
+            findings.extend(
+                found for found in leftovers(mapping, root) if not invalid or not _ABSENCE.search(found.message)
+            )
             backend, faults = surroundings.provide(
                 mapping.backend, lambda name, path: document.reader(("backend", *path))(name)
             )
@@ -205,7 +207,7 @@ def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
     return replace(found, message=message, label=f"it is made of `{short(written)}`", help="")
 
 
-_ABSENCE = re.compile("no template reads|nothing reads|reads no text")
+_ABSENCE = re.compile("no template reads|nothing reads|reads no text|unknown attribute `[^`]*` of `vars`")
 """What is said of something that is nowhere: where a part could not be understood, it may be in that."""
 _REFERENCE = re.compile(r"\$\{[^}]*\}?")
 _QUOTED = re.compile(r"`([^`]*)`")

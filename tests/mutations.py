@@ -42,6 +42,7 @@ from oaiproxy.jsontext import Json  # noqa: E402
 from oaiproxy.mapping import Example, Mapping  # noqa: E402
 from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
+from oaiproxy.sinks import FinishReasons  # noqa: E402
 from oaiproxy.source import Source  # noqa: E402
 from oaiproxy.steps import Answer  # noqa: E402
 
@@ -68,10 +69,10 @@ SETTINGS: dict[str, Callable[[Mapping, Document], str]] = {
         (replace(mapping.backend, auth=None), mapping.backend.headers, mapping.backend.query)
     ),
     "auth": lambda _, document: json.dumps((document.data.get("backend") or {}).get("auth")),
-    "more": lambda mapping, _: repr((mapping.name, sorted(mapping.emulates), sorted(mapping.client_headers))),
+    "more": lambda mapping, _: repr((mapping.name, sorted(mapping.client_headers))),
     **{
         key: lambda _, document, key=key: json.dumps(document.data.get(key))  # type: ignore[misc]
-        for key in ("models", "models_list", "finish_reasons", "on_unsupported")
+        for key in ("models", "models_list", "on_unsupported")
     },
 }
 """What a mapping says plainly; it does another thing when it says another."""
@@ -179,6 +180,8 @@ class Subject:
             first, last = 1, text.count("\n")
         if first - 1 <= line <= last + 1 or line in self._holders(edit):
             return True
+        if re.search(rf"\bline {first}\b", found.label):
+            return True
         if found.code.startswith(("E5", "W5")):
             return line > text[: text.find("\nexamples:") + 1].count("\n")
         lost = {*re.findall(r"\w+", self.text[edit.start : edit.end]), *map(str, edit.path[-1:])}
@@ -214,6 +217,8 @@ class Subject:
 
     def _change(self, mapping: Mapping, document: Document) -> str:
         """The first thing that an edited mapping does otherwise; "" when there is none."""
+        if change := self._otherwise_ended(document):
+            return change
         told = [name for name, ask in SETTINGS.items() if ask(mapping, document) != ask(self.mapping, self._document)]
         if told:
             return told[0]
@@ -234,6 +239,15 @@ class Subject:
             new = ask(mapping)
             if new != self._done[name]:
                 return f"{name}\n{_difference(self._done[name], new)}"
+        return ""
+
+    def _otherwise_ended(self, document: Document) -> str:
+        """The first of the backend's reasons for an end that an edited mapping takes for another."""
+        old, new = (each.data.get("finish_reasons") or {} for each in (self._document, document))
+        for word in [*old, *new, "unlisted"]:
+            was, is_ = (FinishReasons(table).resolve(word)[0] for table in (old, new))
+            if was != is_:
+                return f"finish_reasons: `{word}` was {was}, and is {is_}"
         return ""
 
     @cache  # noqa: B019
@@ -321,9 +335,14 @@ def _told(example: Example, answers: list[Answer], mapping: Mapping) -> str:
     try:
         call = parse_example(mapping, example)
         exchange = Exchange(mapping, call, DOORS[example.endpoint].encoder(call, IDENTITY), IDENTITY, example.headers)
-        return repr(asdict(rehearse(exchange, answers).outcome))
+        told = repr(asdict(rehearse(exchange, answers).outcome))
+        return _SELECTORS.sub("was found", told)
     except ApiError as error:
         return f"{error.status} {error.message}"
+
+
+_SELECTORS = re.compile(r"was found in the backend's answer \(.*?\)(?=['\"], 'type)")
+"""What names selectors: with others, the failure is the same."""
 
 
 def _told_to_the_proxy(document: Document) -> str:

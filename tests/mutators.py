@@ -51,7 +51,10 @@ class Text:
         self.places = [
             each
             for each in _places(root)
-            if not _for_readers(each.path) and (each.path[0] == "examples") == examples and each.path != ("examples",)
+            if not _for_readers(each.path)
+            and not (each.key and each.node.start < each.key.start)  # an alias: its text is elsewhere
+            and (each.path[0] == "examples") == examples
+            and each.path != ("examples",)
         ]
         self.scalars = [each for each in self.places if isinstance(each.node, ScalarNode)]
         self.entries = [each for each in self.places if each.key is not None]
