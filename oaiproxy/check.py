@@ -125,6 +125,8 @@ def check_document(
         mapping, more = compile_mapping(root, PurePath(file).stem)
         if invalid or any(found.code.startswith("E2") for found in more):
             more = [found for found in more if not _ABSENCE.search(found.message)]
+        if any(found.severity is Severity.ERROR for found in invalid):
+            more = [found for found in more if not _UNDEFINED.search(found.message)]
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if "backend" in root.value:
             findings.extend(disclosures(root))
@@ -207,8 +209,10 @@ def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
     return replace(found, message=message, label=f"it is made of `{short(written)}`", help="")
 
 
-_ABSENCE = re.compile("no template reads|nothing reads|reads no text|unknown attribute `[^`]*` of `vars`")
+_ABSENCE = re.compile("no template reads|nothing reads|reads no text")
 """What is said of something that is nowhere: where a part could not be understood, it may be in that."""
+_UNDEFINED = re.compile("unknown attribute `[^`]*` of `vars`")
+"""The same of a constant: what defines it may be in what the schema refused."""
 _REFERENCE = re.compile(r"\$\{[^}]*\}?")
 _QUOTED = re.compile(r"`([^`]*)`")
 

@@ -13,7 +13,7 @@ SOME = 12
 """Edits of each mapping that every run of the tests makes."""
 MANY = 500
 EXAMPLES = 40
-ESCAPES = 0.1
+ESCAPES = 0.08
 """The part of many edits that may change a mapping unseen: what no example shows yet."""
 
 
@@ -73,6 +73,9 @@ def test_every_kind_of_edit_is_made() -> None:
         ("misspell a name", "path: /v1/messages", "path: /v1/message", "caught"),
         ("change a number", "oaiproxy: 1\n", "oaiproxy:  1\n", "harmless"),
         ("drop an item", ", claude-haiku-5-5", "", "legal"),
+        ("misspell a key", "pause_turn: stop", "pause_turm: stop", "harmless"),
+        ("misspell a key", "refusal: content_filter", "refusla: content_filter", "caught"),
+        ("change a type", "    model: model\n", "    model: 1\n", "caught"),
     ],
 )
 def test_an_edit_is_judged(kind: str, old: str, new: str, outcome: str) -> None:
