@@ -187,3 +187,14 @@ def test_what_cannot_be_resolved_is_no_unknown_constant() -> None:
     text = SMALL.replace("{{ prompt }}", "{{ vars.folder }}{{ prompt }}") + 'vars: {folder: "${FOLDER}"}\n'
     assert codes(text, URL="https://h") == ["E601"]
     assert codes(text, URL="https://h", environment=False) == []
+
+
+def test_of_a_part_that_was_refused_nothing_is_missed() -> None:
+    """A constant that it may read or define is no second finding; one that nobody defines is."""
+    reads = SMALL.replace("oaiproxy: 1\n", "oaiproxy: 1\nvars: {tone: dry}\n")
+    body = 'body: {q: "{{ prompt }}", tone: "{{ vars.tone }}"}'
+    sound = reads.replace('body: {q: "{{ prompt }}"}', body)
+    assert codes(sound, URL="http://127.0.0.1:1") == []
+    assert "W108" not in codes(sound.replace("body:", "boay:"), URL="http://127.0.0.1:1")
+    assert codes(sound.replace("vars: {", "vasr: {"), URL="http://127.0.0.1:1") == ["E101"]
+    assert "E204" in codes(sound.replace("{tone: dry}", "{tune: dry}"), URL="http://127.0.0.1:1")
