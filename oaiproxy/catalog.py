@@ -464,6 +464,10 @@ STAGES = {
 """What each stage of `check` looks at, by the first digit of its codes."""
 
 
+PAGE = "docs/diagnostics.md"
+"""Where each code is told of, under an anchor of its own."""
+
+
 def anchor(code: str) -> str:
     """The part of docs/diagnostics.md that is about a code, as links name it: its heading in lower case."""
     heading = f"{code}: {CATALOG[code].title}"

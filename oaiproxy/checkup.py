@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path
 
-from oaiproxy.config import CheckedConfig, Entry, check_config, is_config
+from oaiproxy.config import CONFIG_NAMES, CheckedConfig, Entry, check_config, is_config, is_foreign
 from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.document import position
 from oaiproxy.loader import Loader, file_key, read_text
@@ -42,6 +42,23 @@ class Checkup:
     thorough: bool = True
     """Whether examples are run in all ways in which their answers could come."""
     files: dict[str, CheckedFile] = field(default_factory=dict)
+    foreign: list[Path] = field(default_factory=list)
+    """Files that a search found, and that are for something else."""
+
+    def search(self, folder: Path) -> None:
+        """Take the mappings and configurations in a folder, at any depth; what is hidden is not looked at."""
+        for path in sorted(folder.rglob("*")):
+            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+            if path.suffix not in (".yaml", ".yml") or hidden or path.is_dir():
+                continue
+            try:
+                text = read_text(path)
+            except OSError:
+                text = None
+            if text is not None and is_foreign(text) and path.name not in CONFIG_NAMES:
+                self.foreign.append(path)
+            else:
+                self.add(path, text=text)
 
     def add(self, path: Path, *, shown: str = "", text: str | None = None, config: bool | None = None) -> None:
         """Take a file, and what it names where it is a configuration; by default its text tells whether it is one."""
@@ -73,7 +90,19 @@ class Checkup:
             if file.config is not None:
                 findings = [*file.config.diagnostics, *self._conflicts(file.config.entries)]
                 file.diagnostics = sorted(findings, key=lambda found: position(found, file.file))
+        self._tell_once()
         return list(self.files.values())
+
+    def _tell_once(self) -> None:
+        """Leave out what is found again in a file that several extend, or that is checked itself."""
+        told = {_place(found) for file in self.files.values() for found in file.diagnostics if _is_own(found, file)}
+        for file in self.files.values():
+            kept = []
+            for found in file.diagnostics:
+                if _is_own(found, file) or _place(found) not in told:
+                    told.add(_place(found))
+                    kept.append(found)
+            file.diagnostics = kept
 
     def _check(self, file: CheckedFile) -> None:
         checked = self.loader.check(
@@ -104,3 +133,14 @@ class Checkup:
                     findings.append(Diagnostic("E604", message, entry.span, help="give it another name in one of them"))
                 owners.setdefault(model, name)
         return findings
+
+
+def _is_own(found: Diagnostic, file: CheckedFile) -> bool:
+    return found.span is None or found.span.file == file.file
+
+
+def _place(found: Diagnostic) -> tuple[str, ...]:
+    """What tells a finding from others, however its file is named."""
+    span = found.span
+    where = (file_key(Path(span.file)), str(span.line), str(span.column)) if span else ()
+    return (found.code, found.message, *where)

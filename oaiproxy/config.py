@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.loader import file_reader, read_text
-from oaiproxy.nodes import MappingNode, SourceText
+from oaiproxy.nodes import ListNode, MappingNode, SourceText
 from oaiproxy.validation import Schema, validate
 
 
@@ -147,6 +148,19 @@ def is_config(text: str, name: str, schema: Schema) -> bool:
     return score > 0 or (score == 0 and Path(name).name in CONFIG_NAMES)
 
 
+def is_foreign(text: str) -> bool:
+    """Whether a file is surely neither a mapping nor a configuration: none of its keys tells, not even misspelled."""
+    if _VERSION.search(text):
+        return False
+    root, _ = compose(SourceText("", text.removeprefix("\ufeff")))
+    if isinstance(root, ListNode):
+        return True
+    keys = root.entries if isinstance(root, MappingNode) else {found[1] for found in _KEY.finditer(text)}
+    return bool(keys) and not any(get_close_matches(key, _TELLING, 1, 0.75) for key in keys)
+
+
+_TELLING = ("oaiproxy", "mappings", "backend", "chat", "completions", "embeddings")
+"""Keys of which nearly every mapping or configuration has one."""
 CONFIG_NAMES = ("config.yaml", "config.yml")
 _VERSION = re.compile(r"^\ufeff?[\"']?oaiproxy[\"']?[ \t]*:", re.MULTILINE)
 _KEY = re.compile(r"^\ufeff?[\"']?([A-Za-z_-]+)[\"']?[ \t]*:", re.MULTILINE)

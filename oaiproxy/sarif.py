@@ -12,13 +12,11 @@ from hashlib import sha256
 from urllib.parse import quote
 
 from oaiproxy import __version__, jsontext
-from oaiproxy.catalog import CATALOG, Kind
+from oaiproxy.catalog import CATALOG, PAGE, Kind, anchor
 from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.jsontext import Json
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-PAGE = "docs/diagnostics.md"
-"""Where each code is told of, under an anchor of its own."""
 FINGERPRINT = "oaiproxyFinding/v1"
 
 _BREAK = re.compile(r"\r\n|\r|\n")
@@ -41,7 +39,7 @@ def sarif(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], colour:
 
 def _rule(code: str, kind: Kind) -> Json:
     # `helpUri` has to be absolute (3.49.12), and the page has no address but its place in the tree.
-    page = f"{PAGE}#{code.lower()}"
+    page = f"{PAGE}#{anchor(code)}" if code in CATALOG else PAGE
     fix = f"{kind.fix}\n" if kind.fix else ""
     return {
         "id": code,

@@ -111,8 +111,12 @@ class _Explanation:
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         # jsonschema makes an error of each missing key; its message alone tells which.
         for key in error.validator_value:
-            if error.message.startswith(f"{key!r} is") and (path, key) not in self.misspelled:
+            if error.message.startswith(f"{key!r} is") and not self._is_written((path, key)):
                 yield self._missing(error, path, f"missing key `{key}`", [key])
+
+    def _is_written(self, place: tuple[Path, str]) -> bool:
+        """Whether a missing key is there under a wrong name, or in what a misspelled `extends` names."""
+        return place in self.misspelled or (((), "extends") in self.misspelled and place[0][:1] != ("examples",))
 
     def missing_partners(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         for owner, keys in error.validator_value.items():
@@ -133,7 +137,7 @@ class _Explanation:
             one_of = _listed([f"`{key}`" for key in keys], "and")
             message = f"`{_name(path)}` holds {names}"
             yield Diagnostic("E105", message, span, "keep one of them", f"it takes one of {one_of}")
-        elif path not in self.chosen and not any((path, key) in self.misspelled for key in keys):
+        elif path not in self.chosen and not any(self._is_written((path, key)) for key in keys):
             self.chosen.add(path)
             names = _listed([f"`{key}`" for key in keys], "or")
             yield self._missing(error, path, f"missing key {names}", keys)

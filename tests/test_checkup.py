@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support import ROOT
 
 from oaiproxy.checkup import CheckedFile, Checkup
@@ -125,3 +126,39 @@ def test_the_environment_need_not_be_there(tmp_path: Path) -> None:
     config = write(tmp_path, "mappings: [a.yaml, '${OTHER}']\nserver: {port: '${PORT}'}\n", a=SMALL % ("a", "prompt"))
     assert [code for code, *_ in told(checked(config))] == ["E601", "E601"]
     assert told(checked(config, environment=False)) == []
+
+
+def test_a_search_leaves_the_files_of_others_alone(tmp_path: Path) -> None:
+    """What has no key of ours, what is hidden; a misspelled mapping is ours, and so is what YAML cannot read."""
+    (tmp_path / ".github").mkdir()
+    foreign = {
+        "compose.yaml": "services: {web: {image: x}}\nvolumes: {}\n",
+        "play.yml": "- hosts: all\n",
+        "openapi.yaml": "openapi: 3.1.0\ninfo: {}\npaths: {}\n",
+    }
+    ours = {"a.yaml": "oaiprxy: 1\nmodels: [m]\n", "b.yaml": "", "c.yaml": "backend: {{ x\n", "config.yaml": "x: 1\n"}
+    for name, text in {**foreign, **ours, ".github/work.yaml": "on: push\n"}.items():
+        (tmp_path / name).write_text(text)
+    checkup = Checkup(Loader({}))
+    checkup.search(tmp_path)
+    assert [path.name for path in checkup.foreign] == sorted(foreign)
+    assert [file.path.name for file in checkup.files.values()] == sorted(ours)
+    checkup.add(tmp_path / "compose.yaml")
+    assert any(found.span and found.span.file.endswith("compose.yaml") for found in checkup.run()[-1].diagnostics)
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["the base alone is extended", "the base is checked too"])
+def test_what_several_extend_is_told_once(beside: bool, tmp_path: Path) -> None:
+    """One mistake is one finding, wherever it is met."""
+    base = tmp_path / "base.yaml"
+    base.write_text(SMALL % ("m", "promt"))
+    checkup = Checkup(Loader({}))
+    for name in ("a", "b", "c"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(f"oaiproxy: 1\nextends: ./base.yaml\nmodels: [{name}]\n")
+        checkup.add(path)
+    if beside:
+        checkup.add(base)
+    files = checkup.run()
+    assert [place[0] for place in told(files)] == ["E203"]
+    assert not any(file.mapping for file in files)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from oaiproxy.bundled import mapping_path
-from oaiproxy.catalog import CATALOG
+from oaiproxy.catalog import CATALOG, PAGE, anchor
 from oaiproxy.checkup import CheckedFile, Checkup
 from oaiproxy.cli import livecheck, update
 from oaiproxy.cli.output import complain, report, ships
@@ -22,6 +23,8 @@ from oaiproxy.loader import Loader
 from oaiproxy.reporters import REPORTERS, summary
 
 DEFAULT_FOLDER = "mappings"
+SHOWN = 5
+"""Names of files that were found and not checked."""
 STDIN = "-"
 FORMS = (*REPORTERS, "junit")
 SUMMED = {"text", "github"}
@@ -58,7 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
         complain(wrong)
         return 2
     checkup = Checkup(Loader(os.environ), environment=not arguments.no_env)
-    if not _gather(checkup, arguments.paths):
+    something = _gather(checkup, arguments.paths)
+    _tell_foreign(checkup.foreign)
+    if not something:
         return 2
     if arguments.update:
         mappings = [file.path for file in checkup.files.values() if file.config is None and not file.unread]
@@ -102,7 +107,11 @@ def _explain(arguments: argparse.Namespace) -> int:
         complain(f"no finding has the code `{arguments.explain}`; {hint}")
         return 2
     severity = Severity.WARNING if code.startswith("W") else Severity.ERROR
-    print("\n".join([f"{severity}[{code}]: {kind.title}", *([f"help: {kind.fix}"] if kind.fix else [])]))
+    print(f"{severity}[{code}]: {kind.title}")
+    for line in (kind.cause, kind.fix and f"help: {kind.fix}"):
+        if line:
+            print(textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False))
+    print(f"page: {PAGE}#{anchor(code)}")
     return 0
 
 
@@ -114,8 +123,7 @@ def _gather(checkup: Checkup, names: Sequence[str]) -> bool:
                 text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
                 checkup.add(Path("<stdin>"), text=text)
             else:
-                for path in _files(name):
-                    checkup.add(path)
+                _take(checkup, name)
     except FileNotFoundError as error:
         complain(f"there is no file or folder `{error.filename}`{ships(error.filename) if names else ''}")
         return False
@@ -133,17 +141,25 @@ def _defaults() -> list[str]:
     return configs if configs and not Path(DEFAULT_FOLDER).is_dir() else [*configs, DEFAULT_FOLDER]
 
 
-def _files(name: str) -> Iterator[Path]:
-    """The mapping files at a path, or the shipped mapping of that name. Raises FileNotFoundError."""
+def _take(checkup: Checkup, name: str) -> None:
+    """Take the file or folder of a name, or the shipped mapping. Raises FileNotFoundError."""
     path = Path(name)
     if path.is_dir():
-        yield from sorted(file for file in path.rglob("*") if file.suffix in (".yaml", ".yml") and not file.is_dir())
+        checkup.search(path)
     elif path.exists():
-        yield path
+        checkup.add(path)
     elif (shipped := mapping_path(name, Path())).is_file():
-        yield shipped
+        checkup.add(shipped)
     else:
         raise FileNotFoundError(2, "no such file", name)
+
+
+def _tell_foreign(paths: Sequence[Path]) -> None:
+    """Say what was found and not checked."""
+    if paths:
+        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+        shown = ", ".join(f"`{path}`" for path in paths[:SHOWN])
+        complain(f"not checked, as no key of a mapping or configuration is there: {shown}{more}")
 
 
 def _print(

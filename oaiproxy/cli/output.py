@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from oaiproxy.bundled import shipped_mappings
-from oaiproxy.diagnostics import Diagnostic
+from oaiproxy.diagnostics import Diagnostic, did_you_mean
 from oaiproxy.errors import MappingError
 from oaiproxy.reporters import REPORTERS, summary
 
@@ -51,8 +51,11 @@ def cannot_listen(host: str, port: int, error: Exception) -> str:
 
 
 def ships(name: str) -> str:
-    """What to add where there is no file: the mappings that ship, if `name` could have been the name of one."""
-    return "" if os.sep in name or Path(name).suffix else f"; shipped mappings: {', '.join(shipped_mappings())}"
+    """What to add where there is no file: the mapping that was meant, or all, if `name` could be that of one."""
+    if os.sep in name or Path(name).suffix:
+        return ""
+    known = shipped_mappings()
+    return "; " + (did_you_mean(name, known) or f"shipped mappings: {', '.join(known)}")
 
 
 def complain(message: str) -> None:

@@ -158,13 +158,15 @@ def test_several_paths_are_checked_in_their_order(tmp_path: Path, capsys: pytest
 def test_a_shipped_mapping_is_checked_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """From any folder; a name that none has tells those that there are."""
+    """From any folder; a name that none has tells the one that is near, or those that there are."""
     monkeypatch.chdir(tmp_path)
     assert main(["check", "example"]) == 0
     assert capsys.readouterr() == ("1 file checked: no findings\n", "")
     assert main(["check", "exampel"]) == 2
-    complaint = "oaiproxy: there is no file or folder `exampel`; shipped mappings: anthropic, "
-    assert capsys.readouterr().err.startswith(complaint)
+    complaint = "oaiproxy: there is no file or folder `exampel`; did you mean `example`?\n"
+    assert capsys.readouterr().err == complaint
+    assert main(["check", "zzz"]) == 2
+    assert "; shipped mappings: anthropic, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -434,11 +436,14 @@ def test_warnings_count_when_told_so(options: list[str], code: int, tmp_path: Pa
 
 @pytest.mark.parametrize("code", ["E203", "e203"])
 def test_a_code_is_explained(code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With what the catalog has of it."""
+    """With what the catalog has of it, and where its example is."""
     assert main(["check", "--explain", code]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("error[E203]: An unknown name\n")
-    assert CATALOG["E203"].fix in out
+    assert CATALOG["E203"].cause in " ".join(out.split())
+    assert CATALOG["E203"].fix in " ".join(out.split())
+    page, _, part = out.splitlines()[-1].removeprefix("page: ").partition("#")
+    assert f"(#{part})" in (ROOT / page).read_text()
     assert err == ""
 
 
