@@ -11,12 +11,12 @@ from typing import Any
 
 from oaiproxy.bundled import bundled, mapping_path, shipped_mappings
 from oaiproxy.composer import compose
-from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest, did_you_mean
 from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.loader import file_reader, read_text
-from oaiproxy.nodes import ListNode, MappingNode, SourceText
+from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
 from oaiproxy.validation import Schema, validate
 
 
@@ -108,7 +108,8 @@ def check_config(
             if entry.path.is_file():
                 entries.append(entry)
             else:
-                findings.append(_not_there(entry))
+                shown = document.written(("mappings", index)) or each
+                findings.append(_not_there(entry, short(shown)))
     findings.sort(key=lambda found: position(found, document.file))
     broken = any(found.severity is Severity.ERROR for found in findings)
     return CheckedConfig(None if broken else document.data, entries, findings)
@@ -183,7 +184,8 @@ def _override(server: Server, host: str | None, port: int | None) -> Server:
     return Server(**given)
 
 
-def _not_there(entry: Entry) -> Diagnostic:
+def _not_there(entry: Entry, shown: str) -> Diagnostic:
     known = ", ".join(shipped_mappings())
+    label = did_you_mean(entry.name, shipped_mappings()) if entry.name == shown else ""
     help_ = f"paths are relative to the configuration file; shipped mappings: {known}"
-    return Diagnostic("E603", f"there is no mapping file `{entry.name}`", entry.span, help=help_)
+    return Diagnostic("E603", f"there is no mapping file `{shown}`", entry.span, label, help_)

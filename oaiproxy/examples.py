@@ -19,7 +19,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import FrameError, answer_of, framing_of, parse_example, rounds
 from oaiproxy.exchange import BackendRequest, Exchange
-from oaiproxy.failures import redact
+from oaiproxy.failures import redact_cut
 from oaiproxy.fan import split
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
@@ -313,7 +313,7 @@ class _Run:
         return str((outcome.error or {}).get("message"))
 
     def _safe(self, text: str) -> str:
-        return redact(text, self._mapping.secrets)
+        return redact_cut(text, self._mapping.secrets)
 
 
 def _leaves(source: Source) -> Iterator[Source]:

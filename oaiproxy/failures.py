@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, quote_plus
 
+from oaiproxy import jsontext
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -153,12 +154,24 @@ _BROKEN = _Meaning()
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """The text without any secret's value, plain, percent-encoded or in base64."""
+    """The text without any secret's value, plain, percent-encoded, escaped as in JSON, or in base64."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 4:
             encoded = base64.b64encode(secret.encode()).decode()
-            for form in (secret, quote(secret, safe=""), quote_plus(secret), encoded, encoded.rstrip("=")):
+            escaped = jsontext.dump(secret).decode()[1:-1]
+            for form in (secret, quote(secret, safe=""), quote_plus(secret), escaped, encoded, encoded.rstrip("=")):
                 text = text.replace(form, "***")
+    return text
+
+
+def redact_cut(text: str, secrets: Iterable[str]) -> str:
+    """As `redact`, where a message quotes values that may be cut: at `…`, or at a quote."""
+    text = redact(text, secrets)
+    for secret in secrets:
+        for form in {secret, jsontext.dump(secret).decode()[1:-1]}:
+            for end in ("…", "'"):
+                for size in range(len(form) - 1, 3, -1):
+                    text = text.replace(form[:size] + end, f"***{end}")
     return text
 
 

@@ -134,7 +134,7 @@ def test_all_codes_are_rules_with_their_page() -> None:
     made = run()
     rules = {rule["id"]: rule for rule in made["tool"]["driver"]["rules"]}
     assert rules.keys() == CATALOG.keys()
-    assert rules["E203"]["help"]["text"].endswith("docs/diagnostics.md#e203")
+    assert rules["E203"]["help"]["text"].endswith("docs/diagnostics.md#e203-an-unknown-name")
     assert rules["E203"]["shortDescription"]["text"] == CATALOG["E203"].title
     assert rules["W301"]["defaultConfiguration"] == {"level": "warning"}
     assert made["results"] == []

@@ -55,7 +55,7 @@ def ships(name: str) -> str:
     if os.sep in name or Path(name).suffix:
         return ""
     known = shipped_mappings()
-    return "; " + (did_you_mean(name, known) or f"shipped mappings: {', '.join(known)}")
+    return "; " + " ".join(filter(None, (did_you_mean(name, known), f"shipped mappings: {', '.join(known)}")))
 
 
 def complain(message: str) -> None:
