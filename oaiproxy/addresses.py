@@ -92,7 +92,8 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
         valid = False
     if not valid:
         socket = text.startswith(("ws:", "wss:")) and name == "backend.url" and not websocket
-        label = "add `transport: websocket` beside it" if socket else "write `https://host/path`"
+        written = source.document.written(source.path) is None
+        label = "add `transport: websocket` beside it" if socket else _meant(text if written else "")
         report("is not an http or https address", label)
         return text
     if parts.username or parts.password:
@@ -105,6 +106,16 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
     if netloc is None:
         report("has a host that is none", "write it in ASCII: `xn--...`")
     return f"{parts.scheme}://{netloc or ''}{encode_path(parts.path)}".rstrip("/")
+
+
+def _meant(text: str) -> str:
+    """How to write an address that lacks its scheme, or has a wrong one."""
+    found = re.fullmatch(
+        r"(?:(?:[a-z]+:)?/{1,3}|[a-z]+:/{2,3})?([a-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?)", text, re.IGNORECASE
+    )
+    if found is None or not ("." in found[1] or found[1].startswith("localhost")):
+        return "write `https://host/path`"
+    return f"write `{'http' if _LOOPBACK.match(found[1]) else 'https'}://{found[1]}`"
 
 
 def is_safe(url: str) -> bool:

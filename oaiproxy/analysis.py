@@ -144,7 +144,7 @@ class Analysis:
                 label = self._shapes.elsewhere[name]
                 self._finding("E203", f"unknown name `{name}`", name, node.lineno, label=label)
                 return ANYTHING
-            known = [*bound, *self._shapes, *self._sandbox.globals]
+            known = [*bound, *self._shapes, *self._sandbox.globals, *_CONSTANTS]
             self._unknown("E203", "name", name, known, node.lineno)
         return ANYTHING
 
@@ -437,6 +437,7 @@ def _with_default(words: tuple[str, ...], arguments: Sequence[nodes.Expr]) -> Sh
 
 PICKED = "(picked)"
 """What is stripped of a value of which a selector picks a part: nobody knows which."""
+_CONSTANTS = ("none", "true", "false")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _EQUALITIES = {"eq": "eq", "equalto": "eq", "==": "eq", "in": "in"}
 """The tests that compare a value with words, and the operators that do the same."""

@@ -50,8 +50,36 @@ def closest(word: str, known: Iterable[str]) -> str:
     for name, written in lowered.items():
         if len(name) > 2 and sorted(name) == letters:  # two letters have changed places, which is no small difference
             return written
-    found = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    meant = [each for each in _SYNONYMS.get(word.lower(), ()) if each in lowered]
+    found = meant or difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    if not found:  # one letter too many in a short word
+        found = [name for name in lowered if len(name) > 2 and any(_without(letters, each, name) for each in letters)]
     return lowered[found[0]] if found else ""
+
+
+def _without(letters: list[str], one: str, name: str) -> bool:
+    rest = list(letters)
+    rest.remove(one)
+    return rest == sorted(name)
+
+
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("base_url", "api_base", "baseurl", "endpoint", "address", "uri"), ("url",)),
+    **dict.fromkeys(("content", "message", "answer", "output"), ("text",)),
+    "delta": ("text",),
+    **dict.fromkeys(("jsonl", "jsonlines", "json-lines", "json_lines"), ("ndjson",)),
+    **dict.fromkeys(("server-sent-events", "eventsource", "event-stream", "text/event-stream"), ("sse",)),
+    "input_tokens": ("prompt", "max_tokens"),
+    "output_tokens": ("completion", "max_tokens"),
+    **dict.fromkeys(("chat_completions", "chat/completions", "chat-completions"), ("chat",)),
+    **dict.fromkeys(("stop_sequences", "stop_sequence", "stop_words"), ("stop",)),
+    **dict.fromkeys(("max_new_tokens", "max_length", "max_output_tokens"), ("max_tokens",)),
+    **dict.fromkeys(("question", "query", "user_message"), ("prompt",)),
+    **dict.fromkeys(("null", "nil", "undefined"), ("none",)),
+    "history": ("messages",),
+    "finish_map": ("finish_reasons", "finish_reason"),
+}
+"""Words of other APIs and tools, and what they are called here, in the order of likelihood."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -149,7 +149,7 @@ def _plain(root: Source) -> Iterator[Diagnostic]:
         safe = is_safe(url.value)
     except ValueError:
         return
-    if safe:
+    if safe or (url.value.lower().startswith("ws:") and "transport" not in backend.value):
         return
     carried = "auth" in backend.value or any(
         _CREDENTIAL.fullmatch(name) for part in _named(root) for name in part.value

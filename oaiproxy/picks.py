@@ -98,7 +98,7 @@ def _jmespath(source: Source, compilation: Compilation) -> Pick:
     try:
         selector = compile_selector(source.value)
     except SelectorError as error:
-        code = "E302" if "function" in error.message else "E301"
+        code = "E302" if "function" in error.message or "argument" in error.message else "E301"
         span = source.inner(error.offset, max(1, error.length)) if error.offset < len(source.value) else source.span()
         compilation.report(
             code, f"selector: {error.message}", span, label=error.help or "a selector is a path such as `a.b[0].c`"

@@ -97,13 +97,13 @@ class Replies:
         if done is None or done.value is None:
             return
         for entry in done if isinstance(done.value, list) else [done]:
-            if not isinstance(entry.value, str) or _CONSTANT.fullmatch(entry.value.strip()):
-                self._compilation.report(
-                    "E303",
-                    f"`done: {as_text(entry.value)}` is the same in every frame",
-                    entry.span(),
-                    label="select what tells the last frame, such as `finished`, or give `done` to one of `events`",
-                )
+            text = entry.value.strip() if isinstance(entry.value, str) else "`true`"
+            label = "select what tells the last frame, such as `finished`, or give `done` to one of `events`"
+            if literal := _LITERAL.fullmatch(text):
+                label = f'a payload that ends the stream goes under `end`: `end: "{literal[1]}"`'
+            if literal or _CONSTANT.fullmatch(text):
+                message = f"`done: {as_text(entry.value)}` is the same in every frame"
+                self._compilation.report("E303", message, entry.span(), label=label)
 
     def _reading(self, source: Source, base: Source | None, every: Sequence[Sinks]) -> dict[str, Any]:
         """The parts of a plan that both forms of a reply have; `every` are all the sinks in it."""
@@ -272,6 +272,8 @@ _NAMES: dict[str, Pick] = {"sse": _message_name}
 """What frames are called where a mapping has no `by`, by format."""
 _CONSTANT = re.compile(r"`[^`]*`|'[^']*'|\{\{-?\s*(true|false|\d+)\s*-?\}\}", re.IGNORECASE)
 """Selectors that find the same in every frame."""
+_LITERAL = re.compile(r"'?(\[[A-Za-z_]\w*\])'?")
+"""A literal end such as `[DONE]`, which as a selector is a list of one field."""
 
 
 def _catching(sinks: Sinks) -> Sinks:

@@ -5,6 +5,7 @@ The tree is the jmespath library's own: https://jmespath.org/specification.html
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -73,9 +74,9 @@ def _parse(source: str) -> tuple[Node, list[_Token]]:
             tokens = _tokenize(source)
             tree = parser.Parser().parse(source).parsed
     except exceptions.LexerError as error:
-        raise _unreadable(error) from None
+        raise _unreadable(source, error) from None
     except exceptions.ParseError as error:
-        raise _misplaced(tokens, error) from None
+        raise _misplaced(source, tokens, error) from None
     except RecursionError:
         raise too_deep from None
     if _depth(tree) > MAX_DEPTH:
@@ -108,6 +109,7 @@ _HELP_FOR_CHARACTER = {
     "-": 'write a name that holds a hyphen in double quotes, as in `"x-y"`; there is no arithmetic',
     "$": "leave the `$` out: a selector starts at the value itself",
     "?": "there is no `? :`; decide with a `{{ }}` expression instead",
+    **dict.fromkeys("\u2018\u2019\u201c\u201d", "write straight quotes: `'text'`"),
     **dict.fromkeys("+/%", "there is no arithmetic; compute with a `{{ }}` expression instead"),
 }
 _HELP_FOR_WORD = {"and": "write `&&`", "or": "write `||`", "not": "write `!`", "&": "write `&&`"}
@@ -116,22 +118,46 @@ _CLOSING = ("rparen", "rbracket", "rbrace")
 _ENDS_VALUE = ("unquoted_identifier", "quoted_identifier", "literal", "number", "current", "star", "flatten", *_CLOSING)
 
 
-def _unreadable(error: exceptions.LexerError) -> SelectorError:
+def _unreadable(source: str, error: exceptions.LexerError) -> SelectorError:
     first, offset, length = error.lexer_value[0], error.lexer_position, len(error.lexer_value)
     if first not in "'\"`":
-        return SelectorError(f"`{first}` is not expected here", offset, length, _HELP_FOR_CHARACTER.get(first, ""))
+        help_ = _help_for_path(source, offset) or _HELP_FOR_CHARACTER.get(first, "")
+        return SelectorError(f"`{first}` is not expected here", offset, length, help_)
     if error.message.startswith("Unclosed"):
         return SelectorError(f"the quote {first} is never closed", offset, length, f"end the quotation with {first}")
     return SelectorError(f"what the quote {first} starts is not valid as JSON", offset, length)
 
 
-def _misplaced(tokens: Sequence[_Token], error: exceptions.ParseError) -> SelectorError:
+def _help_for_path(source: str, offset: int) -> str:
+    """How to write a path that is one of JSONPath, jq or JSON Pointer, or that holds a name with a hyphen."""
+    text = source.strip()
+    if offset == 0 and (found := _OTHER_PATH.fullmatch(text)) and ".." not in text:
+        path = found[1]
+        if text.startswith("/"):
+            path = re.sub(r"/(\d+)", r"[\1]", path).replace("/", ".")
+        path = re.sub(r"\.(\d+)", r"[\1]", re.sub(r"\[(['\"])(\w+)\1\]", r".\2", path))
+        return f"write `{path}`" if re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[-?\d+\])*", path) else ""
+    for name in _HYPHENED.finditer(source):
+        if name.start() < offset < name.end() and source[offset] == "-":
+            path = f'{source[: name.start()]}"{name[0]}"{source[name.end() :]}'.strip()
+            quoted = f"`'{path}'`, with both kinds of quotes" if path[0] == '"' and "'" not in path else f"`{path}`"
+            return f"write {quoted}; there is no arithmetic"
+    return ""
+
+
+_OTHER_PATH = re.compile(r"(?:\$\.?|/|\.)([A-Za-z_\[].*)")
+_HYPHENED = re.compile(r"[A-Za-z_]\w*(?:-\w+)+")
+
+
+def _misplaced(source: str, tokens: Sequence[_Token], error: exceptions.ParseError) -> SelectorError:
     if "Quoted identifier" in error.msg:  # the one error that the library always places at 0
         pairs = pairwise(tokens)
         name = next(name for name, after in pairs if (name.type, after.type) == ("quoted_identifier", "lparen"))
         return _at(name, f"`{name.text}` is called as a function", f"write `{name.text[1:-1]}` without quotes")
     at = next(index for index, token in enumerate(tokens) if token.offset >= error.lex_position)
     token = tokens[at]
+    if token.offset == 0 and token.type == "dot" and (help_ := _help_for_path(source, 0)):
+        return _at(token, "`.` is not expected here", help_)
     if token.type == "eof":
         return _at(token, "the selector ends too early", _help_at_end(tokens))
     return _at(token, f"`{token.text}` is not expected here", _help_for(token, tokens[at - 1]))
@@ -154,7 +180,7 @@ def _help_for(token: _Token, before: _Token) -> str:
     name = token.text.strip("'\"`")
     match before.type, token.type:
         case "dot", "number":
-            return f"write `[{name}]` for an item of a list"
+            return f"write `[{name}]` in place of `.{name}` for an item of a list"
         case "dot", "literal":
             return f'write a field\'s name in double quotes: `"{name}"`'
         case "lbracket", "literal" | "quoted_identifier" | "unquoted_identifier":
@@ -264,9 +290,22 @@ def _lint_comparison(node: Node, tokens: Sequence[_Token], at: int) -> Iterator[
             yield _compared_as_field(name, "a text", f"write `'{name.text[1:-1]}'` in single quotes")
 
 
+_CONSTANTS = {
+    "true": "true",
+    "True": "true",
+    "TRUE": "true",
+    "false": "false",
+    "False": "false",
+    "FALSE": "false",
+    "null": "null",
+    "None": "null",
+}
+"""Constants, also as other languages write them."""
+
+
 def _lint_constant(name: _Token) -> Iterator[SelectorWarning]:
-    if name.text in ("true", "false", "null"):
-        yield _compared_as_field(name, "the constant", f"write `` `{name.text}` `` in back-ticks")
+    if constant := _CONSTANTS.get(name.text):
+        yield _compared_as_field(name, "the constant", f"write `` `{constant}` `` in back-ticks")
 
 
 def _compared_as_field(name: _Token, meant: str, help: str) -> SelectorWarning:  # noqa: A002 - Diagnostic's word

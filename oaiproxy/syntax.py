@@ -105,6 +105,19 @@ def _tab_fault(fault: _Fault) -> Diagnostic | None:
     return None
 
 
+def _blank_fault(fault: _Fault) -> Diagnostic | None:
+    """A blank that is none to YAML, on the line or the one above."""
+    end = fault.at - len(fault.before)
+    for start, line in ((end, fault.source.line_of(fault.at)[1]), fault.source.line_of(max(end - 1, 0))):
+        if found := _ODD_BLANK.match(line):
+            message = "a blank that YAML does not know, such as a no-break space, stands in the indentation"
+            return fault.report(message, start + found.start(1), len(found[1]), "indent with plain spaces")
+    return None
+
+
+_ODD_BLANK = re.compile(r" *([\u00a0\u1680\u2000-\u200b\u202f\u205f\u3000\ufeff]+)")
+
+
 def _start_fault(fault: _Fault) -> Diagnostic | None:
     if "cannot start any token" in fault.problem:
         at = fault.at
@@ -164,7 +177,7 @@ def _key_fault(fault: _Fault) -> Diagnostic | None:
 
 
 def _missing_space(fault: _Fault, start: int, line: str) -> Diagnostic | None:
-    found = re.match(r"[\s-]*([\w.$*-]+)(:)[^\s/:]", line)
+    found = re.match(r"[\s-]*([\w.$*-]+)(:)(?!//)[^\s:]", line)
     if not found:
         return None
     return fault.report(
@@ -213,6 +226,7 @@ _SYNTAX_ERRORS: tuple[Callable[[_Fault], Diagnostic | None], ...] = (
     _template_fault,
     _interpolation_fault,
     _tab_fault,
+    _blank_fault,
     _start_fault,
     _quote_fault,
     _flow_fault,

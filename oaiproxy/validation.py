@@ -162,12 +162,16 @@ class _Explanation:
 
     def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str) -> str:
         """The value as it would be right; else what is expected."""
+        if isinstance(given, dict) and types == ["array"]:
+            return f"expected {wanted}: begin each item with `- `"
         if isinstance(given, dict | list) or given is None:
             return f"expected {wanted}"
         shown = self._shown(given, path)
         if "string" in types:
             quoted = shown if shown.startswith('"') else f'"{shown}"'
             return f"put it in quotes: `{quoted}`"
+        if "array" in types and re.match(r"-[^\s\d-]", str(given)):
+            return f"a space is missing after `-`: write `- {str(given)[1:]}`" if shown != "${...}" else ""
         if "array" in types:
             return f"write it as a list: `[{shown}]`"
         if isinstance(given, str) and _TYPED.get(types[0], re.compile("(?!)")).fullmatch(given):
@@ -177,7 +181,10 @@ class _Explanation:
     def wrong_choice(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         known = error.validator_value if error.validator == "enum" else [error.validator_value]
         names = ["~" if value is None else jsontext.dump(value).decode().strip('"') for value in known]
-        label = did_you_mean(error.instance, names) if isinstance(error.instance, str) else ""
+        given = error.instance
+        label = did_you_mean(given, names) if isinstance(given, str) else ""
+        if isinstance(given, str) and given in names and given not in known:
+            label = f"write it without quotes: `{given}`"
         help_ = f"write {names[0]}" if len(names) == 1 else f"one of: {', '.join(names)}"
         message = f"`{_name(path)}` cannot be {self._shown(error.instance, path)}"
         yield Diagnostic("E104", message, self.document.span(path), label, help_)
