@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
@@ -112,6 +113,9 @@ def holds_control(text: str) -> bool:
     return any(ord(character) < 32 or ord(character) == 127 for character in text)
 
 
+_TEMPLATE = re.compile(r"\{\{\s*(?:(?:env|os|environ|vars)\.)*([A-Za-z_]\w*)?")
+
+
 def check_credentials(source: Source, keys: Iterable[str], compilation: Compilation) -> None:
     """Report those of the keys whose values hold what no credential does."""
     for key in keys:
@@ -119,6 +123,16 @@ def check_credentials(source: Source, keys: Iterable[str], compilation: Compilat
         if child is not None and isinstance(child.value, str) and holds_control(child.value):
             label = "check for a line break at its end"
             compilation.report("E105", f"`{key}` holds a control character", child.span(), label=label)
+        if child is None or not isinstance(child.value, str):
+            continue
+        written = source.document.written(child.path) or child.value
+        if found := _TEMPLATE.search(written):
+            label = f"write `${{{found[1].upper()}}}`" if found[1] else "write `${NAME}`"
+            message = f"`{key}` holds a template, and is sent as it stands"
+            compilation.report("E105", message, child.span(), label=label, help="it is taken from the environment")
+        elif key == "bearer" and written.lower().startswith("bearer "):
+            label = f"leave `{written[:6]}` out"
+            compilation.report("E105", "`bearer` begins with the word that is put before it", child.span(), label=label)
 
 
 def unprovable(error: RenderError) -> ProxyError:

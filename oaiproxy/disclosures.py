@@ -38,6 +38,8 @@ _SHAPES = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----)(?![A-Za-z0-9_])"
 )
 """What keys of well-known kinds look like, from their beginning."""
+_SHELL = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
+"""A variable as a shell writes it."""
 _CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{19,}|-----BEGIN ")
 _LABEL = "take it from the environment: `${NAME}`, or from a file: `${file:/run/secrets/key}`"
 _ANYONE = "whoever reads the file has it, and so has every copy of it"
@@ -49,6 +51,10 @@ def disclosures(root: Source) -> Iterator[Diagnostic]:
     for source in _secrets(root):
         span = source.span()
         known.add((span.file, span.line, span.end_line))
+        if found := _SHELL.fullmatch(source.value):
+            message, label = f"`{source.value}` is no reference, but text", f"did you mean `${{{found[1]}}}`?"
+            yield Diagnostic("W006", message, span, label, severity=Severity.WARNING)
+            continue
         yield _written(f"`{source.path[-1]}` holds a secret, written out", source)
     yield from _shaped(root, known)
     yield from _plain(root)

@@ -18,6 +18,7 @@ FORBIDDEN_HEADERS = frozenset(
     ("host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "expect", "keep-alive")
 )
 _CREDENTIALS = ("authorization", "cookie")
+_BRACES = re.compile(r"(?<![{$])\{\w+\}(?!\})")
 _TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _ONE_EXPRESSION = re.compile(r"\s*\{\{(?:(?!\}\}).)*\}\}\s*", re.DOTALL)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -246,6 +247,8 @@ def _check_path(source: Source, compilation: Compilation) -> None:
         template = path.startswith("{")
         label = "put the `/` before the template, and none inside it" if template else f"write `/{shown}`"
         report("does not begin with `/`", label)
+    elif (braces := _BRACES.search(written)) and shown == path:
+        report(f"holds `{braces[0]}` as text", f"a template has two braces: `{{{braces[0]}}}`")
     elif "?" in written or "#" in written:
         report("holds a query or a fragment", "put it under `query`")
     elif {".", ".."} & set(written.split("/")):

@@ -467,3 +467,14 @@ def test_a_code_that_is_none_is_wrong_use(
     """With one that is near."""
     assert main(["check", "--explain", *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"oaiproxy: {complaint}")
+
+
+def test_files_of_others_are_told_of_and_not_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a folder; the report and the exit code are those of the mappings."""
+    (tmp_path / "my.yaml").write_text(EXAMPLE)
+    other = tmp_path / "docker-compose.yaml"
+    other.write_text("services: {web: {image: nginx}}\n")
+    assert main(["check", str(tmp_path)]) == 0
+    told = f"oaiproxy: not checked, as no key of a mapping or configuration is there: `{other}`\n"
+    assert capsys.readouterr() == ("1 file checked: no findings\n", told)
+    assert main(["check", str(other)]) == 1
