@@ -83,6 +83,8 @@ class _Explanation:
     misspelled: set[tuple[Path, str]]
     chosen: set[Path] = field(default_factory=set)
     """Where a missing choice was reported."""
+    homes: dict[str, list[Path]] = field(default_factory=dict)
+    """The paths of mappings by the keys that they know; made when first asked for."""
 
     def error(self, error: ValidationError) -> Iterator[Diagnostic]:
         """The findings that one error makes."""
@@ -106,7 +108,10 @@ class _Explanation:
 
     def _homes(self, key: str, path: Path) -> list[Path]:
         """Where the key is known: first in blocks of the same name, then near by."""
-        return sorted(_homes(self.schema, key), key=lambda home: (home[-1:] != path[-1:], home[:1] != path[:1]))
+        if not self.homes:
+            for name, home in _homes(self.schema):
+                self.homes.setdefault(name, []).append(home)
+        return sorted(self.homes.get(key, ()), key=lambda home: (home[-1:] != path[-1:], home[:1] != path[:1]))
 
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         # jsonschema makes an error of each missing key; its message alone tells which.
@@ -300,15 +305,15 @@ def _nearest(error: ValidationError) -> list[ValidationError]:
     return max(branches.values(), key=fitness) if branches else []
 
 
-def _homes(schema: Schema, key: str) -> Iterator[Path]:
-    """The paths of mappings that know the key, the outermost first."""
+def _homes(schema: Schema) -> Iterator[tuple[str, Path]]:
+    """Each key that a mapping knows, with that mapping's path, the outermost first."""
     level: list[tuple[Path, Schema]] = [((), schema)]
     for _ in range(4):
         below: list[tuple[Path, Schema]] = []
         for path, each in level:
             for name, child in each.get("properties", {}).items():
-                if name == key and path and path[0] not in ("examples", "completions", "models_list"):
-                    yield path
+                if path and path[0] not in ("examples", "completions", "models_list"):
+                    yield name, path
                 below.append(((*path, name), _resolved(schema, child)))
         level = below
 

@@ -26,7 +26,7 @@ BROKEN = {
     "bad indent": ("   path: /generate\n    body", "    path: /generate\n    body", "13:5", "in the same column"),
     "tab": ("\tpath: /generate\n", "    path: /generate\n", "12:1", "indent with spaces"),
     "unclosed bracket": ("models: [your-model\n", "models: [your-model]\n", "6:9", "close it with `]`"),
-    "bad Jinja": ("{{ prompt }", "{{ prompt }}", "14:26", "close what is opened"),
+    "bad Jinja": ("{{ prompt }", "{{ prompt }}", "14:26", "write `}}`"),
     "bad Jinja expression": ("{{ temperature + }}", "{{ temperature }}", "16:33", "write it before `}}`"),
     "unknown name": ("{{ promt }}", "{{ prompt }}", "14:19", "did you mean `prompt`?"),
     "unknown filter": ("{{ prompt | uper }}", "{{ prompt }}", "14:28", "did you mean `upper`?"),
