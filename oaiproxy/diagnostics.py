@@ -53,11 +53,8 @@ def closest(word: str, known: Iterable[str]) -> str:
     meant = [each for each in _SYNONYMS.get(word.lower(), ()) if each in lowered]
     found = meant or difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
     if not found:  # one letter too many in a short word
-        found = [
-            name
-            for name in lowered
-            if 2 < len(name) == len(letters) - 1 and any(_without(letters, each, name) for each in letters)
-        ]
+        shorter = [name for name in lowered if 2 < len(name) == len(letters) - 1]
+        found = [name for name in shorter if any(_without(letters, each, name) for each in letters)]
     return lowered[found[0]] if found else ""
 
 
