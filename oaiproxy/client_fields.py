@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,9 +37,17 @@ class Origin:
 
 
 class ClientFields:
-    """The fields of one client's request. `replies` are the names of earlier calls."""
+    """The fields of one client's request. `replies` are the names of earlier calls; `named` renames fields."""
 
-    def __init__(self, call: Call, sent: Json, headers: Collection[str], replies: Collection[str]) -> None:
+    def __init__(
+        self,
+        call: Call,
+        sent: Json,
+        headers: Collection[str],
+        replies: Collection[str],
+        named: Callable[[str], str] = str,
+    ) -> None:
+        self._named = named
         self._call = call
         self._sent = sent
         self._headers = headers
@@ -62,10 +70,10 @@ class ClientFields:
 
     def _client(self, read: str, field: str) -> Origin:
         key = re.split(r"[.\[]", field)[0]
-        sent = field == WHOLE or (_holds(self._sent, re.findall(r"[^.\[\]]+|\[\]", field)) and not _lacks(read, field))
-        if not (sent or _holds(self._sent, [key])) and (key in self._call.fields or key == "model"):
-            return Origin(read, "model", field, False)
-        return Origin(read, "client", field, sent)
+        sent = field == WHOLE or (holds(self._sent, re.findall(r"[^.\[\]]+|\[\]", field)) and not _lacks(read, field))
+        if not (sent or holds(self._sent, [key])) and (key in self._call.fields or key == "model"):
+            return Origin(read, "model", self._named(field), False)
+        return Origin(read, "client", field if field == WHOLE else self._named(field), sent)
 
     def _fields(self, read: str, root: str, rest: str) -> Iterator[str]:
         """The paths in the client's body."""
@@ -143,18 +151,18 @@ class ClientFields:
             yield from (f"messages[{message}].{'role' if key == 'role' else 'content'}" for message in told)
 
 
-def _holds(value: Json, steps: list[str]) -> bool:
+def holds(value: Json, steps: Sequence[str]) -> bool:
     """Whether a body has something at a path; `[]` is any item."""
     if not steps:
         return value is not None
     step, *rest = steps
     if isinstance(value, dict):
-        return _holds(value.get(step), rest)
+        return holds(value.get(step), rest)
     if isinstance(value, list):
         if step == "[]":
-            return any(_holds(item, rest) for item in value)
+            return any(holds(item, rest) for item in value)
         place = int(step) if re.fullmatch(r"-?\d+", step) else len(value)
-        return -len(value) <= place < len(value) and _holds(value[place], rest)
+        return -len(value) <= place < len(value) and holds(value[place], rest)
     return False
 
 

@@ -117,8 +117,11 @@ def _event(subject: Subject, event: Event) -> dict[str, Json]:
     return {"type": name, "values": subject.value(given)}
 
 
-def reply(subject: Subject, data: bytes, content_type: str, outcome: Outcome) -> dict[str, Json]:
-    """What the client gets: the chunks of a stream, or the body, and what that says in short."""
+def reply(subject: Subject, data: bytes, content_type: str, outcome: Outcome, failure: Json = None) -> dict[str, Json]:
+    """What the client gets: the chunks of a stream, or the body, and what that says in short.
+
+    `failure` is the body that tells of an error where no stream has begun.
+    """
     stream = content_type == EVENT_STREAM
     made: dict[str, Json] = {
         "status": outcome.status if not (stream and data) else 200,
@@ -130,10 +133,8 @@ def reply(subject: Subject, data: bytes, content_type: str, outcome: Outcome) ->
     }
     if made["stream"]:
         made["chunks"] = [subject.value(chunk) for chunk in _chunks(data)]
-        if outcome.error is not None:
-            made["chunks"].append({"error": subject.value(outcome.error)})
     elif outcome.error is not None:
-        made["body"] = {"error": subject.value(outcome.error)}
+        made["body"] = subject.value(failure)
     else:
         made["body"] = subject.value(_body(data, content_type))
     return made
@@ -141,7 +142,7 @@ def reply(subject: Subject, data: bytes, content_type: str, outcome: Outcome) ->
 
 def _chunks(data: bytes) -> Iterator[Json]:
     for event in data.split(b"\n\n"):
-        payload = event.removeprefix(b"data: ")
+        payload = b"\n".join(line[6:] for line in event.split(b"\n") if line.startswith(b"data: "))
         if payload:
             parsed = _parsed(payload)
             yield payload.decode("utf-8", "replace") if parsed is None else parsed

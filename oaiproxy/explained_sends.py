@@ -11,11 +11,12 @@ from oaiproxy.auth import Passthrough, Signed, TokenAuth
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bodies import content_type, decoded
 from oaiproxy.canonical import Call
-from oaiproxy.client_fields import ClientFields, Origin
+from oaiproxy.client_fields import ClientFields, Origin, holds
 from oaiproxy.commandlines import Shown, as_curl, as_http
 from oaiproxy.diagnostics import Span
 from oaiproxy.differences import place_name
 from oaiproxy.discretion import HIDDEN, Discretion, mapped, plain, referred
+from oaiproxy.entrances import Entrance
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.jsontext import Json
@@ -60,16 +61,17 @@ def place(span: Span | None) -> Json:
 class Sends:
     """The requests of one client's, whose body and headers are given."""
 
-    def __init__(self, subject: Subject, body: Json, headers: Dict[str, str]) -> None:
+    def __init__(self, subject: Subject, entrance: Entrance, body: Json, headers: Dict[str, str]) -> None:
         self._subject = subject
-        self._body = body
+        self._entrance = entrance
+        self._body = entrance.call.request if entrance.call.sent else body
         self._headers = headers
         self._auth = _Credentials(subject)
 
     def of(self, sent: Sent) -> dict[str, Json]:
         """One request."""
         request, exchange = sent.request, sent.exchange
-        fields = ClientFields(exchange.call, self._body, self._headers, sent.template.replies)
+        fields = ClientFields(exchange.call, self._body, self._headers, sent.template.replies, self._name)
         shown = self._auth.shown(request)
         call, name = _called(sent)
         body = None if request.body is None else decoded(request.body, content_type(request.headers))
@@ -86,6 +88,17 @@ class Sends:
             "fields": [*self._fields(sent, fields), *self._made(sent, shown)],
             "left_out": list(self._left_out(sent, fields)),
         }
+
+    def _name(self, field: str) -> str:
+        """The client's name of a field that is named by chat's."""
+        call = self._entrance.call
+        if not call.sent:
+            return field
+        field = field.replace("[-1]", f"[{len(call.messages) - 1}]")
+        name = self._entrance.param(field.partition("[]")[0])
+        whole, _, last = name.rpartition(".")
+        steps = re.findall(r"[^.\[\]]+", name)
+        return whole if last in ("role", "content") and not holds(call.sent, steps) else name
 
     def _fields(self, sent: Sent, fields: ClientFields) -> Iterator[dict[str, Json]]:
         hidden = {name.lower() for name in self._subject.mapping.backend.headers}

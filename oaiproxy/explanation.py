@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from oaiproxy import jsontext
 from oaiproxy.canonical import Call
+from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.endpoints.encoding import Encoder
+from oaiproxy.entrances import OTHERS, PATHS, RESPONSES, Entrance, enter, entrance_of, refused, served_as
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.explained_replies import frames_and_events, reply
 from oaiproxy.explained_sends import Sends, Subject
 from oaiproxy.inputs import INPUTS
 from oaiproxy.jsontext import Json
-from oaiproxy.mapping import Mapping
+from oaiproxy.mapping import ENDPOINTS, Mapping
 from oaiproxy.outcomes import Outcome, from_error
 from oaiproxy.probebodies import least
 from oaiproxy.probes import IDENTITY
@@ -52,24 +56,32 @@ class Question:
 def explain(subject: Subject, record: Record, question: Question) -> dict[str, Json]:
     """The explanation. A request that is refused is explained as well: nothing is sent, and `diagnostics` tells why."""
     mapping = subject.mapping
-    made: dict[str, Json] = {"sends": [], "frames": [], "events": [], "replies": [], "diagnostics": []}
     body = question.body
-    door = DOORS[question.endpoint]
+    request = {"endpoint": question.endpoint, "path": PATHS[question.endpoint], "body": subject.discretion.data(body)}
+    made: dict[str, Json] = {"request": request, "sends": [], "frames": [], "events": [], "replies": []}
+    made["diagnostics"] = []
+    entrance = None
     try:
-        call = door.parse({"model": next(iter(mapping.models), "model"), **body} if isinstance(body, dict) else body)
-        encoder = door.encoder(call, IDENTITY)
+        named = {"model": next(iter(mapping.models), "model"), **body} if isinstance(body, dict) else body
+        entrance = enter(question.endpoint, named)
+        call = entrance.call
+        shown = entrance.encoder(call, IDENTITY)
+        encoder = DOORS[call.endpoint].encoder(call, IDENTITY) if question.endpoint in OTHERS else None
         seen = {name: value for name, value in question.headers.items() if name in mapping.client_headers}
-        exchange = traced(mapping, call, encoder, IDENTITY, seen, record)
+        exchange = traced(mapping, call, encoder or shown, IDENTITY, seen, record, shown if encoder else None)
         requests, outcome = _run(exchange, question, record)
     except ApiError as error:
+        _rename(error, entrance)
         made["diagnostics"].append(_refusal(subject, error))
-        made["replies"].append(reply(subject, b"", "application/json", from_error(error)))
+        tell = entrance.error if entrance else partial(refused, question.endpoint)
+        body = tell(error, IDENTITY.request_id)
+        made["replies"].append(reply(subject, b"", "application/json", from_error(error), body))
         return made
     record.settle()
     by_request = {id(sent.request): place for place, sent in enumerate(record.sends)}
     if not question.answers:
         requests = [sent.request for sent in record.sends]
-    sends = Sends(subject, body, question.headers)
+    sends = Sends(subject, entrance, body, question.headers)
     told = [sends.of(record.sends[by_request[id(request)]]) for request in requests]
     if not question.answers:
         told.sort(key=lambda each: _ORDER.index(each["call"]))
@@ -81,7 +93,7 @@ def explain(subject: Subject, record: Record, question: Question) -> dict[str, J
         answers = [*question.answers] + [question.answers[-1]] * (len(requests) - len(question.answers))
         answers = answers[: len(requests)]
         made["frames"], made["events"] = frames_and_events(subject, record, answers, outcome)
-        made["replies"].append(reply(subject, b"".join(record.output), exchange.encoder.content_type, outcome))
+        made["replies"].append(_reply(subject, entrance, shown, b"".join(record.output), outcome))
         made["diagnostics"] += _troubles(subject, outcome, len(requests), question, made["frames"])
     return made
 
@@ -96,15 +108,32 @@ def _run(exchange: Exchange, question: Question, record: Record) -> tuple[list[B
         answers += [answers[-1]] * MAX_PARTS
     rehearsal = rehearse(exchange, Answers(answers, record))
     if not rehearsal.requests and rehearsal.outcome.error is not None:
-        error = rehearsal.outcome.error
-        raise ApiError(
-            error["message"],
-            status=rehearsal.outcome.status,
-            type=error["type"],
-            code=error["code"],
-            param=error["param"],
-        )
+        raise _error_of(rehearsal.outcome, rehearsal.outcome.error)
     return rehearsal.requests, rehearsal.outcome
+
+
+def _error_of(outcome: Outcome, error: dict[str, Json]) -> ApiError:
+    """The error that an outcome tells of."""
+    return ApiError(
+        error["message"], status=outcome.status, type=error["type"], code=error["code"], param=error["param"]
+    )
+
+
+def _rename(error: ApiError, entrance: Entrance | None) -> None:
+    """Let an error name the client's own field."""
+    if entrance is not None and error.param is not None and (param := entrance.param(error.param)) != error.param:
+        error.message = error.message.replace(f"'{error.param}'", f"'{param}'")
+        error.param = param
+
+
+def _reply(subject: Subject, entrance: Entrance, encoder: Encoder, data: bytes, outcome: Outcome) -> dict[str, Json]:
+    """What the client gets, of a failure too: what ends the stream that began, or the body."""
+    if outcome.error is None:
+        return reply(subject, data, encoder.content_type, outcome)
+    error = _error_of(outcome, outcome.error)
+    _rename(error, entrance)
+    body = entrance.error(error, IDENTITY.request_id)
+    return reply(subject, data and data + encoder.fail(error), encoder.content_type, outcome, body)
 
 
 def _refusal(subject: Subject, error: ApiError) -> dict[str, Json]:
@@ -137,13 +166,20 @@ def minimal(endpoint: str) -> dict[str, Json]:
     """The least request for an endpoint."""
     if endpoint == "completions":
         return {"prompt": "Hello"}
+    if endpoint == RESPONSES:
+        return {"input": "Hello"}
+    if endpoint == messages.ENDPOINT:
+        return {"max_tokens": 64, "messages": [{"role": "user", "content": "Hello"}]}
     return least(endpoint, "Hello") if endpoint in INPUTS else {"messages": [{"role": "user", "content": "Hello"}]}
 
 
 def endpoint_of(mapping: Mapping, body: Json) -> str:
     """The endpoint that a request is for. Raises UnclearError where its fields fit several, or none."""
     given = body if isinstance(body, dict) else {}
-    served = [name for name in DOORS if mapping.endpoint(name) is not None]
+    served = [name for name in ENDPOINTS if mapping.endpoint(name) is not None]
+    other = entrance_of(given)
+    if other is not None and served_as(other) in served:
+        return other
     fits = [name for name in served if _MARKS[name] <= given.keys()] if given else served
     if "completions" in fits and not given:
         fits = [name for name in fits if name == "chat"] or fits
@@ -151,6 +187,8 @@ def endpoint_of(mapping: Mapping, body: Json) -> str:
     fits = [name for name in fits if len(_MARKS[name]) == best]
     if len(fits) == 1:
         return fits[0]
+    if not fits and "input" in given and served_as(RESPONSES) in served:
+        return RESPONSES
     which = "could be for " + ", ".join(fits or served) if fits else "fits no endpoint of the mapping"
     raise UnclearError(f"the request {which}; say which with `--endpoint`")
 

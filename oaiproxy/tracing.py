@@ -8,8 +8,8 @@ record.sends, record.frames, record.events, record.output
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,10 +92,19 @@ class Answers(Sequence[Answer]):
 
 
 def traced(
-    mapping: Mapping, call: Call, encoder: Encoder, identity: Identity, headers: Dict[str, str], record: Record
+    mapping: Mapping,
+    call: Call,
+    encoder: Encoder,
+    identity: Identity,
+    headers: Dict[str, str],
+    record: Record,
+    shown: Encoder | None = None,
 ) -> Exchange:
-    """The exchange. Raises ClientError as any other."""
-    made = TracedExchange(mapping, call, _TracedEncoder(encoder, record), identity, headers)
+    """The exchange. `shown` makes the bytes that are noted, where another API's than those that come out are wanted.
+
+    Raises ClientError as any other.
+    """
+    made = TracedExchange(mapping, call, _TracedEncoder(encoder, record, shown), identity, headers)
     made.record = record
     made.extraction = _extraction(record)
     return made
@@ -141,26 +150,29 @@ def _extraction(record: Record) -> type[Extraction]:
 
 
 class _TracedEncoder(Encoder):
-    def __init__(self, encoder: Encoder, record: Record) -> None:
+    def __init__(self, encoder: Encoder, record: Record, shown: Encoder | None) -> None:
         self._encoder = encoder
+        self._shown = shown
         self._record = record
         self.streams = encoder.streams
-        self.wants_usage = encoder.wants_usage
+        self.wants_usage = (shown or encoder).wants_usage
 
     @property
     def content_type(self) -> str:  # type: ignore[override]
         return self._encoder.content_type
 
     def feed(self, event: Event) -> bytes:
-        return self._kept(self._encoder.feed(event))
+        return self._kept(lambda encoder: encoder.feed(event))
 
     def close(self, usage: Usage | None) -> bytes:
-        return self._kept(self._encoder.close(usage))
+        return self._kept(lambda encoder: encoder.close(usage))
 
     def fail(self, error: ApiError) -> bytes:
-        return self._kept(self._encoder.fail(error))
+        return self._kept(lambda encoder: encoder.fail(error))
 
-    def _kept(self, data: bytes) -> bytes:
-        if data:
-            self._record.output.append(data)
+    def _kept(self, make: Callable[[Encoder], bytes]) -> bytes:
+        data = make(self._encoder)
+        noted = data if self._shown is None else make(self._shown)
+        if noted:
+            self._record.output.append(noted)
         return data

@@ -186,4 +186,4 @@ def test_each_endpoint_is_told_from_the_least_request() -> None:
     assert endpoint_of(made.mapping, minimal("chat")) == "chat"
     assert endpoint_of(made.mapping, minimal("completions")) == "completions"
     with pytest.raises(UnclearError, match="fits no endpoint of the mapping; say which with `--endpoint`"):
-        endpoint_of(made.mapping, minimal("embeddings"))
+        endpoint_of(made.mapping, minimal("rerank"))

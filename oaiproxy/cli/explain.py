@@ -14,7 +14,7 @@ from oaiproxy.cli.arguments import add_mapping
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.discretion import Discretion, stand_ins
-from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.entrances import OTHERS, PATHS, enter, served_as
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import answer_of, rounds
 from oaiproxy.explained_sends import Subject
@@ -37,7 +37,7 @@ from oaiproxy.reporters import as_data
 from oaiproxy.steps import Answer
 from oaiproxy.tracing import Record
 
-NOTHING: dict[str, Json] = {"sends": [], "frames": [], "events": [], "replies": []}
+NOTHING: dict[str, Json] = {"request": None, "sends": [], "frames": [], "events": [], "replies": []}
 
 
 class _WrongUse(Exception):
@@ -53,7 +53,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--reply", metavar="FILE", action="append", help="what the backend answered; once for each call, in order"
     )
-    command.add_argument("--endpoint", choices=ENDPOINTS, help="where the fields of the request do not tell it")
+    command.add_argument(
+        "--endpoint", choices=(*ENDPOINTS, *OTHERS), help="where the fields of the request do not tell it"
+    )
     command.add_argument("--status", type=int, default=200, help="of the (last) reply (default: %(default)s)")
     command.add_argument(
         "--header", metavar="NAME: VALUE", action="append", default=[], type=_header, help="of the replies"
@@ -129,17 +131,25 @@ def _question(arguments: argparse.Namespace, mapping: Mapping, path: Path) -> tu
     else:
         body = _parsed(arguments.request)
         endpoint = arguments.endpoint or endpoint_of(mapping, body)
-    if mapping.endpoint(endpoint) is None:
+        if not arguments.endpoint and endpoint in OTHERS:
+            told = f"the request is taken for one to `{PATHS[endpoint]}`, by its fields; `--endpoint chat` if it is not"
+            notes.append(finding("taken_for_endpoint", "note", told))
+    if mapping.endpoint(served_as(endpoint)) is None:
         raise _WrongUse(f"`{arguments.mapping}` does not serve `{endpoint}`")
     if arguments.stream is not None:
         body = with_stream(body, arguments.stream)
-    elif bodies and isinstance(body, dict) and "stream" not in body and looks_streamed(mapping, endpoint, bodies[-1]):
+    elif (
+        bodies
+        and isinstance(body, dict)
+        and "stream" not in body
+        and looks_streamed(mapping, served_as(endpoint), bodies[-1])
+    ):
         body = with_stream(body, True)
         told = "the reply is no JSON document, so the request is taken for one of a stream; `--no-stream` if it is not"
         notes.append(finding("taken_for_stream", "note", told))
     answers: list[Answer] = []
     try:
-        call = DOORS[endpoint].parse({"model": next(iter(mapping.models), "model"), **body} if bodies else {})
+        call = enter(endpoint, {"model": next(iter(mapping.models), "model"), **body} if bodies else {}).call
     except (ApiError, TypeError):
         call = None  # which the explanation says
     for place, data in enumerate(bodies, 1):

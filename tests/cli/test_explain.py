@@ -207,3 +207,43 @@ def test_the_example_of_the_docs_is_what_is_printed(capsys: pytest.CaptureFixtur
     assert main(["explain", "mappings/example.yaml", "--example", "a stream"]) == 0
     out = capsys.readouterr().out
     assert [line for line in shown.splitlines() if line != "..." and line not in out.splitlines()] == []
+
+
+@pytest.mark.parametrize(
+    ("body", "endpoint", "field"),
+    [
+        ({"input": "Hello you", "instructions": "be brief", "temperature": 0.5}, "responses", "input"),
+        (
+            {"messages": [{"role": "user", "content": "Hello you"}], "system": "be brief", "max_tokens": 9},
+            "messages",
+            "messages.0.content",
+        ),
+    ],
+)
+def test_requests_of_other_apis_are_told_from_chats(
+    body: dict[str, Any], endpoint: str, field: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fields have the client's names, and the answer, or the failure, is one of that API, streamed and whole."""
+    Path("hi.json").write_text(json.dumps(body))
+    Path("whole.json").write_text('{"generated_text": "Hi"}')
+    Path("cut").write_text('{"chunk": "Hi", "finished": false}{"chu')
+    made = told(capsys, "my.yaml", "--request", "hi.json", "--reply", "whole.json")
+    (send,) = made["sends"]
+    assert made["request"]["endpoint"] == endpoint
+    assert [each["code"] for each in made["diagnostics"]] == ["taken_for_endpoint"]
+    assert [each["from"][0]["field"] for each in send["fields"] if each["path"] == "prompt"] == [field]
+    assert made["replies"][0]["body"]["type" if endpoint == "messages" else "object"] in ("message", "response")
+    assert made["replies"][0]["outcome"]["text"] == "Hi"
+    made = told(capsys, "my.yaml", "--request", "hi.json", "--stream", "--reply", "cut", code=1)
+    assert made["replies"][0]["chunks"][-1]["type"] == "error"
+    made = told(capsys, "my.yaml", "--request", "hi.json", "--status", "500", "--reply", "cut", code=1)
+    assert ("type" in made["replies"][0]["body"]) == (endpoint == "messages")
+
+
+def test_the_least_request_of_every_entrance_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of those that the mapping serves by its chat, too."""
+    for endpoint in ("chat", "completions", "responses", "messages"):
+        made = told(capsys, "my.yaml", "--endpoint", endpoint)
+        assert made["sends"][0]["body"] == {"prompt": "Hello"} | (
+            {"params": {"max_length": 64}} if endpoint == "messages" else {}
+        )
