@@ -24,7 +24,7 @@ _KEPT = {
     "jwt": ("key",),
 }
 """The keys of `backend.auth`, and of the blocks in it, whose values are secrets."""
-_CREDENTIAL = re.compile(r"(proxy-)?authorization|cookie|(\w+-)*api-?key", re.IGNORECASE | re.ASCII)
+CREDENTIAL = re.compile(r"(proxy-)?authorization|cookie|(\w+-)*api-?key", re.IGNORECASE | re.ASCII)
 _OTHER = re.compile(r"([\w-]*[_-])?(token|secret|password|key)|apikey|auth", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"(?:bearer|basic|token|key|api-?key)[ =]+", re.IGNORECASE)
 _STANDS_FOR_NONE = re.compile(
@@ -75,7 +75,7 @@ def _secrets(root: Source) -> Iterator[Source]:
             yield account
     for part in _named(root):
         for name, child in part.items():
-            strict = _CREDENTIAL.fullmatch(name)
+            strict = CREDENTIAL.fullmatch(name)
             if (strict or _OTHER.fullmatch(name)) and _is_secret(child, SHORTEST if strict else SHORTEST_OTHER):
                 yield child
 
@@ -157,9 +157,7 @@ def _plain(root: Source) -> Iterator[Diagnostic]:
         return
     if safe or (url.value.lower().startswith("ws:") and "transport" not in backend.value):
         return
-    carried = "auth" in backend.value or any(
-        _CREDENTIAL.fullmatch(name) for part in _named(root) for name in part.value
-    )
+    carried = "auth" in backend.value or any(CREDENTIAL.fullmatch(name) for part in _named(root) for name in part.value)
     scheme = "wss" if url.value.lower().startswith("ws") else "https"
     what = "credentials and messages go" if carried else "messages go"
     message = f"`backend.url` is not encrypted: {what} in the clear"

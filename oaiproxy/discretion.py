@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
 from oaiproxy import jsontext
+from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.jsontext import Json
+from oaiproxy.redaction import without_keys
 
 HIDDEN = "***"
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?:file:((?:(?!:-)[^{}])+)|(\w+))[^{}]*\}")
 _KEPT = re.compile("\0(\\$[^\0]+)\0")
 _NAMES = re.compile(r"\$\{(\w+)(?::-[^{}]*)?\}")
 _NEEDED = re.compile(r"\$\{(\w+)\}")
+_SECRET_NAME = re.compile(r"(\w+_)?(key|token|secret|pass|password|passwd|pin|pw)", re.IGNORECASE)
 _ADDRESSES = re.compile(r"url:[ \t]*[\"']?\$\{(\w+)")
 SHORTEST = 4
 """Characters: what is shorter is hidden only where it stands as a credential."""
@@ -47,12 +50,29 @@ def spliced(text: str) -> str:
 
 
 def stand_ins(texts: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Values for the variables that a mapping needs and nobody set: their names. Not for those that are addresses."""
+    """Values for the variables that a mapping needs and nobody set: their names. Not for those that are addresses.
+
+    Secrets that are too short to be found again have such values, too.
+    """
     found: dict[str, str] = {}
     for text in texts:
         addresses = set(_ADDRESSES.findall(text))
         found |= {name: f"${name}" for name in _NEEDED.findall(text) if name not in {*environment, *addresses}}
+        short = (name for name in _NAMES.findall(text) if 0 < len(environment.get(name, "")) < SHORTEST)
+        found |= {name: f"${name}" for name in short if _SECRET_NAME.fullmatch(name)}
     return found
+
+
+def written_out(findings: Iterable[Diagnostic], sources: Mapping[str, str]) -> Iterator[str]:
+    """The secrets that stand in a mapping's files, as findings tell of them; of several lines, each."""
+    for found in findings:
+        span = found.span
+        if not found.conceal or span is None or span.file not in sources:
+            continue
+        lines = sources[span.file].split("\n")[span.line - 1 : span.end_line]
+        for number, line in enumerate(lines, span.line):
+            end = span.end_column - 1 if number == span.end_line else len(line)
+            yield line[span.column - 1 if number == span.line else 0 : end].strip(" \t\r\"'")
 
 
 class Discretion:
@@ -80,7 +100,7 @@ class Discretion:
         for secret, shown in self._shown:
             if secret in text:
                 text = text.replace(secret, shown)
-        return text
+        return without_keys(text)
 
     def raw(self, data: bytes) -> bytes:
         """Bytes without secrets."""

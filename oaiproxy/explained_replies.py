@@ -11,7 +11,7 @@ import msgspec
 from oaiproxy import jsontext
 from oaiproxy.endpoints.encoding import EVENT_STREAM
 from oaiproxy.events import Audio, Event, Fault
-from oaiproxy.explained_sends import LONGEST, Subject, clipped, place
+from oaiproxy.explained_sends import Subject, clipped, place
 from oaiproxy.filters import kind
 from oaiproxy.jsontext import Json
 from oaiproxy.outcomes import Outcome
@@ -19,6 +19,8 @@ from oaiproxy.provenance import Picked
 from oaiproxy.steps import Answer
 from oaiproxy.tracing import Read, Record
 
+MAX_SEARCHED = 64_000
+"""Bytes of a frame that are searched for secrets; far more than are told, so that none is cut in two."""
 _BLOCKS = ("response", "stream", "poll", "before", "after", "errors", "models_list")
 """The keys of a mapping under which selectors stand."""
 
@@ -58,7 +60,7 @@ def _frame(subject: Subject, read: Read, number: int, answer: Answer | None) -> 
         "call": read.call,
         "number": number,
         "size": len(raw),
-        "text": subject.value(raw[: 4 * LONGEST].decode("utf-8", "replace")),
+        "text": subject.value(raw[:MAX_SEARCHED].decode("utf-8", "replace")),
         "event": frame.event if frame is not None else "",
         "id": frame.id if frame is not None else "",
         "fields": subject.value(dict(frame.fields)) if frame is not None else {},

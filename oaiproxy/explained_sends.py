@@ -122,7 +122,8 @@ class Sends:
 
     def _value(self, piece: Piece) -> Json:
         written = _written(piece.source)
-        if written is not None and not has_template(written) and isinstance(piece.value, str):
+        refers = written is not None and self._subject.discretion.refers(written)
+        if written is not None and refers and not has_template(written) and isinstance(piece.value, str):
             return clipped(plain(referred(written)))
         return self._subject.value(piece.value)
 
@@ -130,7 +131,7 @@ class Sends:
         written = _written(source)
         if written is not None:
             return clipped(plain(referred(written)))
-        return clipped(source.value) if isinstance(source.value, str) else ""
+        return clipped(self._subject.discretion.text(source.value)) if isinstance(source.value, str) else ""
 
     def _conditions(self, source: Source) -> Iterator[dict[str, Json]]:
         """The directives around a place, the outermost first."""
@@ -146,7 +147,8 @@ class Sends:
             for key in _CONDITIONS:
                 if key in node:
                     at = (*source.path[: depth + 1], key)
-                    yield {"directive": key, "expression": str(node[key]), "source": place(source.document.span(at))}
+                    told = self._subject.discretion.text(str(node[key]))
+                    yield {"directive": key, "expression": told, "source": place(source.document.span(at))}
 
     def _made(self, sent: Sent, shown: Shown) -> Iterator[dict[str, Json]]:
         """What no template made: the content type, and what proves who sends the request."""
@@ -170,7 +172,7 @@ class Sends:
             yield {
                 "part": _part(_part_name(each.source)),
                 "path": place_name(_path(each.source)),
-                "reason": _reason(each, origins),
+                "reason": self._subject.discretion.text(_reason(each, origins)),
                 "source": place(each.source.span()),
                 "template": self._template(each.source),
                 "from": [asdict(origin) for origin in origins],

@@ -231,9 +231,10 @@ def is_document(body: bytes) -> bool:
 
 
 def looks_streamed(mapping: Mapping, endpoint: str, body: bytes) -> bool:
-    """Whether a body can only be a stream: it is no document, and the endpoint can stream."""
+    """Whether a body can only be a stream: it is no document, nor a page, and the endpoint can stream."""
     described = mapping.endpoint(endpoint)
-    return described is not None and described.stream is not None and bool(body.strip()) and not is_document(body)
+    streams = described is not None and described.stream is not None
+    return streams and bool(body.strip()) and not body.lstrip().startswith(b"<") and not is_document(body)
 
 
 def with_stream(body: Json, stream: bool) -> Json:

@@ -88,7 +88,9 @@ def _frames(explanation: dict[str, Json]) -> Iterator[str]:
 
 
 def _event(event: dict[str, Json]) -> str:
-    values = ", ".join(f"{key}={_short(value)}" for key, value in event["values"].items())
+    whole = event["type"] == "fault"
+    told = {key: value for key, value in event["values"].items() if not (whole and value == "")}
+    values = ", ".join(f"{key}={_json(value) if whole else _short(value)}" for key, value in told.items())
     return f"{event['type']} {values}".rstrip()
 
 

@@ -43,9 +43,13 @@ _MEMBER = re.compile(r'("(?P<key>[A-Za-z_-]{4,24})"\s*:\s*)"(?:[^"\\]|\\.)*"')
 
 def redacted(text: str, secrets: Collection[str]) -> str:
     """The text without secrets; JSON in it stays JSON."""
-    text = redact(text, _spelled(secrets))
-    text = _BEARER.sub(rf"\1\2{HIDDEN}", _LOOKS_SECRET.sub(HIDDEN, text))
+    text = without_keys(redact(text, _spelled(secrets)))
     return _MEMBER.sub(lambda at: f'{at[1]}"{HIDDEN}"' if _is_secret(at["key"]) else at[0], text)
+
+
+def without_keys(text: str) -> str:
+    """The text without what looks like a key or a token."""
+    return _BEARER.sub(rf"\1\2{HIDDEN}", _LOOKS_SECRET.sub(HIDDEN, text))
 
 
 def redacted_json(value: Json, secrets: Collection[str]) -> Json:

@@ -6,14 +6,20 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from oaiproxy import jsontext
 from oaiproxy.bundled import mapping_path
+from oaiproxy.catalog import CATALOG
+from oaiproxy.check import Traced
 from oaiproxy.cli.arguments import add_mapping
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
-from oaiproxy.discretion import Discretion, stand_ins
+from oaiproxy.differences import place_name
+from oaiproxy.disclosures import CREDENTIAL
+from oaiproxy.discretion import Discretion, stand_ins, written_out
 from oaiproxy.entrances import OTHERS, PATHS, enter, served_as
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import answer_of, rounds
@@ -75,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     loader = Loader(os.environ)
     try:
         checked = loader.check(path, environment=False, thorough=False)
-        filled = {**stand_ins(loader.sources.values(), os.environ), **os.environ}
+        filled = {**os.environ, **stand_ins(loader.sources.values(), os.environ)}
         traced = Loader(filled).trace(path) or loader.trace(path)
     except OSError as error:
         hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) else ""
@@ -85,7 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     if traced is None:
         made = {**NOTHING, "diagnostics": [as_data(each) for each in found]}
         return _told(made, found, loader, arguments.format)
-    discretion = Discretion(traced.mapping.secrets, loader.sources.values(), filled)
+    secrets = {*traced.mapping.secrets, *written_out(found, loader.sources), *_credentials(arguments.client_header)}
+    discretion = Discretion(secrets, loader.sources.values(), {**os.environ, **filled})
     subject = Subject(traced.mapping, traced.root, discretion)
     try:
         question, notes = _question(arguments, traced.mapping, path)
@@ -93,8 +100,23 @@ def run(arguments: argparse.Namespace) -> int:
         complain(str(error))
         return 2
     made = explain(subject, Record(traced.trace), question)
-    made["diagnostics"] = [*(as_data(each) for each in found), *notes, *made["diagnostics"]]
+    made["diagnostics"] = [*(as_data(each) for each in found), *notes, *_unset(traced), *made["diagnostics"]]
     return _told(made, found, loader, arguments.format)
+
+
+def _credentials(headers: list[tuple[str, str]]) -> Iterator[str]:
+    """What the client proves itself by, with the name of its scheme and without."""
+    for name, value in headers:
+        if CREDENTIAL.fullmatch(name):
+            yield from (value, value.rpartition(" ")[2])
+
+
+def _unset(traced: Traced) -> Iterator[dict[str, Json]]:
+    """What is left out, since nothing stands for its variables or files. Of `backend`, references are shown."""
+    document = traced.root.document
+    for path in sorted((path for path in document.unresolved if path[0] not in ("backend", "examples")), key=str):
+        message = f"`{place_name(path)}` cannot be known here, and is left out: {document.written(path) or ''}"
+        yield finding("not_set", "note", message) | asdict(document.span(path))
 
 
 def _near(path: Path) -> Path:
@@ -111,8 +133,9 @@ def _told(made: dict[str, Json], found: list[Diagnostic], loader: Loader, form: 
             print(text)
         report(found, loader.sources, sys.stderr)
         for each in made["diagnostics"]:
-            if each["file"] is None:
-                told = f"{each['severity']}[{each['code']}]: {each['message']}"
+            if each["code"] not in CATALOG:
+                at = f" ({each['file']}:{each['line']}:{each['column']})" if each["file"] else ""
+                told = f"{each['severity']}[{each['code']}]: {each['message']}{at}"
                 complain("; ".join(filter(None, (told, each["help"]))))
     return 1 if any(each["severity"] == str(Severity.ERROR) for each in made["diagnostics"]) else 0
 
@@ -196,5 +219,5 @@ def _read(name: str) -> bytes:
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (colon and name.strip()):
-        raise argparse.ArgumentTypeError(f"`{text}` is not a header (write `NAME: VALUE`)")
+        raise argparse.ArgumentTypeError("a header is written `NAME: VALUE`")  # and not shown: it may hold a secret
     return name.strip(), value.strip()

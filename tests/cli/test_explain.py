@@ -247,3 +247,45 @@ def test_the_least_request_of_every_entrance_is_explained(capsys: pytest.Capture
         assert made["sends"][0]["body"] == {"prompt": "Hello"} | (
             {"params": {"max_length": 64}} if endpoint == "messages" else {}
         )
+
+
+def test_no_secret_is_told_wherever_it_is_planted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written out in the mapping, too short to be found, the client's own, and what looks like a key in a reply."""
+    text = EXAMPLE.replace(
+        "path: /generate\n", 'path: "/generate/${TINY_KEY}"\n    query: {api_key: canary-literal-1}\n'
+    )
+    Path("my.yaml").write_text(text.replace("YOUR_API_KEY:-", "YOUR_API_KEY:-"))
+    monkeypatch.setenv("TINY_KEY", "c4y")
+    monkeypatch.setenv("YOUR_API_KEY", "canary-environment")
+    echoed = "canary-literal-1 canary-client-key canary-environment sk-canary0123456789abcdef"
+    Path("whole.json").write_text(json.dumps({"generated_text": "x" * 1990 + echoed, echoed: echoed}))
+    arguments = ["explain", "my.yaml", "--client-header", "Authorization: Bearer canary-client-key"]
+    for form in ("text", "json"):
+        assert main([*arguments, "--reply", "whole.json", "--format", form]) == 0
+        out, err = capsys.readouterr()
+        assert "$TINY_KEY" in out
+        assert "canary" not in out + err
+        assert "c4y" not in out + err
+    with pytest.raises(SystemExit, match="2"):
+        main([*arguments[:2], "--client-header", "Authorization canary-client-key"])
+    assert "canary" not in capsys.readouterr().err
+
+
+def test_what_nothing_stands_for_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """With its line; else a part would be missing, and nobody would know why."""
+    Path("my.yaml").write_text(EXAMPLE.replace("path: /generate\n", 'path: "/${file:nowhere}"\n', 1))
+    found = told(capsys, "my.yaml")["diagnostics"]
+    assert [(each["code"], each["line"]) for each in found if each["code"] == "not_set"] == [("not_set", 12)]
+    assert main(["explain", "my.yaml"]) == 0
+    assert "is left out: /${file:nowhere} (my.yaml:12:" in capsys.readouterr().err
+
+
+def test_a_page_is_no_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    """And the failure is told in full."""
+    Path("page").write_text("<!DOCTYPE html><html><body>Log in</body></html>")
+    assert main(["explain", "my.yaml", "--reply", "page"]) == 1
+    out, err = capsys.readouterr()
+    assert "taken_for_stream" not in err
+    assert 'message="the backend answered with a web page or XML, not with what its mapping describes"' in out
