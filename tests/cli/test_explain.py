@@ -253,10 +253,9 @@ def test_no_secret_is_told_wherever_it_is_planted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written out in the mapping, too short to be found, the client's own, and what looks like a key in a reply."""
-    text = EXAMPLE.replace(
-        "path: /generate\n", 'path: "/generate/${TINY_KEY}"\n    query: {api_key: canary-literal-1}\n'
-    )
-    Path("my.yaml").write_text(text.replace("YOUR_API_KEY:-", "YOUR_API_KEY:-"))
+    planted = 'path: "/generate/${TINY_KEY}"\n    query: {api_key: canary-literal-1}\n'
+    text = EXAMPLE[: EXAMPLE.index("\nexamples:")].replace(":-mock:", ":-https://h.example")
+    Path("my.yaml").write_text(text.replace("path: /generate\n", planted))
     monkeypatch.setenv("TINY_KEY", "c4y")
     monkeypatch.setenv("YOUR_API_KEY", "canary-environment")
     echoed = "canary-literal-1 canary-client-key canary-environment sk-canary0123456789abcdef"
