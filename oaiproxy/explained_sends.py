@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from oaiproxy.auth import Passthrough, Signed, TokenAuth
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bodies import content_type, decoded
-from oaiproxy.canonical import Call
 from oaiproxy.client_fields import ClientFields, Origin, holds
 from oaiproxy.commandlines import Shown, as_curl, as_http
 from oaiproxy.diagnostics import Span
@@ -18,11 +17,9 @@ from oaiproxy.differences import place_name
 from oaiproxy.discretion import HIDDEN, Discretion, mapped, plain, referred
 from oaiproxy.entrances import Entrance
 from oaiproxy.errors import ApiError
-from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.exchange import BackendRequest
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
-from oaiproxy.parameters import Unread
-from oaiproxy.policy import fields_of, unread_field
 from oaiproxy.provenance import PARTS, Lost, Piece
 from oaiproxy.source import Source
 from oaiproxy.templates import has_template
@@ -71,7 +68,7 @@ class Sends:
     def of(self, sent: Sent) -> dict[str, Json]:
         """One request."""
         request, exchange = sent.request, sent.exchange
-        fields = ClientFields(exchange.call, self._body, self._headers, sent.template.replies, self._name)
+        fields = ClientFields(exchange.call, self._body, self._headers, sent.template.replies, self.name)
         shown = self._auth.shown(request)
         call, name = _called(sent)
         body = None if request.body is None else decoded(request.body, content_type(request.headers))
@@ -89,7 +86,7 @@ class Sends:
             "left_out": list(self._left_out(sent, fields)),
         }
 
-    def _name(self, field: str) -> str:
+    def name(self, field: str) -> str:
         """The client's name of a field that is named by chat's."""
         call = self._entrance.call
         if not call.sent:
@@ -177,50 +174,6 @@ class Sends:
                 "template": self._template(each.source),
                 "from": [asdict(origin) for origin in origins],
             }
-
-    def dropped(self, call: Call, exchange: Exchange) -> Iterator[dict[str, Json]]:
-        """The client's fields that do not reach the backend."""
-        mapping = self._subject.mapping
-        known = fields_of(call.endpoint)
-        told = set()
-        for name in call.fields:
-            if name not in known:
-                continue
-            unread = unread_field(call.endpoint, name, exchange.reads, mapping.unsupported)
-            if unread is not None and name not in exchange.dropped:
-                told.add(name)
-                yield self._drop(name, _OUTCOMES[unread])
-        for name in exchange.dropped:
-            if name not in told:
-                yield self._drop(name, "dropped")
-        raw = any(read.startswith(("request", "extra.*")) for read in exchange.reads)
-        for name in call.extra:
-            if not raw and f"extra.{name}" not in exchange.reads:
-                message = "OpenAI does not define it, and no template reads it"
-                yield {"field": name, "outcome": "ignored", "reason": message, "source": None}
-
-    def _drop(self, name: str, outcome: str) -> dict[str, Json]:
-        overrides = self._subject.root.get("on_unsupported")
-        key = next((key for key in (name, "default") if overrides is not None and key in overrides.value), None)
-        source = overrides[key].span(key=True) if overrides is not None and key is not None else None
-        reason = _REASONS[outcome]
-        if source is not None and outcome in ("dropped", "ignored"):
-            reason += f", as `on_unsupported.{key}` says"
-        return {"field": name, "outcome": outcome, "reason": reason, "source": place(source)}
-
-
-_OUTCOMES = {
-    Unread.DROP: "dropped",
-    Unread.IGNORE: "ignored",
-    Unread.REFUSE: "refused",
-    Unread.EMULATE: "emulated",
-}
-_REASONS = {
-    "dropped": "no template reads it; the client is told in `x-oaiproxy-dropped`",
-    "ignored": "no template reads it, and it does not change the answer",
-    "refused": "no template reads it, and it changes what the answer means",
-    "emulated": "no template reads it: the proxy itself gives effect to it",
-}
 
 
 class _Credentials:

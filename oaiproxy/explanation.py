@@ -18,6 +18,7 @@ from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.entrances import OTHERS, PATHS, RESPONSES, Entrance, enter, entrance_of, refused, served_as
 from oaiproxy.errors import ApiError
 from oaiproxy.exchange import BackendRequest, Exchange
+from oaiproxy.explained_drops import drops
 from oaiproxy.explained_replies import frames_and_events, reply
 from oaiproxy.explained_sends import Sends, Subject
 from oaiproxy.inputs import INPUTS
@@ -87,13 +88,14 @@ def explain(subject: Subject, record: Record, question: Question) -> dict[str, J
         told.sort(key=lambda each: _ORDER.index(each["call"]))
     first = next((each for each in told if each["call"] == "main"), None)
     for each in told:
-        each["dropped"] = list(sends.dropped(call, exchange)) if each is first else []
+        each["dropped"] = list(drops(subject, entrance, exchange)) if each is first else []
     made["sends"] = told
     if outcome is not None:
         answers = [*question.answers] + [question.answers[-1]] * (len(requests) - len(question.answers))
         answers = answers[: len(requests)]
         made["frames"], made["events"] = frames_and_events(subject, record, answers, outcome)
         made["replies"].append(_reply(subject, entrance, shown, b"".join(record.output), outcome))
+        made["diagnostics"] += _uncounted(shown, made["events"], outcome)
         made["diagnostics"] += _troubles(subject, outcome, len(requests), question, made["frames"])
     return made
 
@@ -154,6 +156,19 @@ def _troubles(
     where = f" at frame {frames[-1]['number']} of call {frames[-1]['call'] + 1}" if frames else ""
     message = f"the client gets an error{where}: {outcome.status}, {outcome.error['message']}"
     return [finding(outcome.error["code"] or outcome.error["type"], "error", subject.value(message))]
+
+
+def _uncounted(encoder: Encoder, events: Sequence[dict[str, Json]], outcome: Outcome) -> list[dict[str, Json]]:
+    """That the backend told no counts of tokens, which the answer has."""
+    if outcome.error is not None or not encoder.wants_usage or outcome.usage is None:
+        return []
+    counted = {key for each in events if each["type"] == "usage" for key in each["values"]}
+    missing = [key for key in ("prompt", "completion") if key not in counted and f"{key}_tokens" in outcome.usage]
+    if not missing or "total" in counted:
+        return []
+    what = " and ".join(f"`{key}_tokens`" for key in missing)
+    message = f"the reply tells no {what}: the proxy counts them when it serves, and here they are 0"
+    return [finding("uncounted", "note", message)]
 
 
 def finding(code: str, severity: str, message: str, *, label: str = "", help: str = "") -> dict[str, Json]:  # noqa: A002 - the finding's word

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from explaining import HEAD, HI, explained_by
 from jsonschema import Draft202012Validator
 
 from oaiproxy.bodies import content_type, decoded
@@ -187,3 +188,14 @@ def test_each_endpoint_is_told_from_the_least_request() -> None:
     assert endpoint_of(made.mapping, minimal("completions")) == "completions"
     with pytest.raises(UnclearError, match="fits no endpoint of the mapping; say which with `--endpoint`"):
         endpoint_of(made.mapping, minimal("rerank"))
+
+
+def test_counts_that_only_a_server_makes_are_not_taken_for_the_backends() -> None:
+    """A note says that they are not known here."""
+    chat = "chat: {request: {path: /x, body: {p: '{{ prompt }}'}}, response: %s}"
+    text = f"{HEAD}backend: {{url: 'https://h.example'}}\n{chat}"
+    answer = Answer(200, {}, b'{"t": "Hi", "n": 3}')
+    codes = [each["code"] for each in explained_by(text % "{text: t}", HI, answer)["diagnostics"]]
+    assert codes == ["uncounted"]
+    (found,) = explained_by(text % "{text: t, usage: {completion: n}}", HI, answer)["diagnostics"]
+    assert found["message"].startswith("the reply tells no `prompt_tokens`: ")
