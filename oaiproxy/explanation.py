@@ -95,7 +95,7 @@ def explain(subject: Subject, record: Record, question: Question) -> dict[str, J
         answers = answers[: len(requests)]
         made["frames"], made["events"] = frames_and_events(subject, record, answers, outcome)
         made["replies"].append(_reply(subject, entrance, shown, b"".join(record.output), outcome))
-        made["diagnostics"] += _uncounted(shown, made["events"], outcome)
+        made["diagnostics"] += _uncounted(call, shown, made["events"], outcome)
         made["diagnostics"] += _troubles(subject, outcome, len(requests), question, made["frames"])
     return made
 
@@ -158,16 +158,18 @@ def _troubles(
     return [finding(outcome.error["code"] or outcome.error["type"], "error", subject.value(message))]
 
 
-def _uncounted(encoder: Encoder, events: Sequence[dict[str, Json]], outcome: Outcome) -> list[dict[str, Json]]:
+def _uncounted(
+    call: Call, encoder: Encoder, events: Sequence[dict[str, Json]], outcome: Outcome
+) -> list[dict[str, Json]]:
     """That the backend told no counts of tokens, which the answer has."""
-    if outcome.error is not None or not encoder.wants_usage or outcome.usage is None:
+    if outcome.error is not None or not encoder.wants_usage:
         return []
     counted = {key for each in events if each["type"] == "usage" for key in each["values"]}
-    missing = [key for key in ("prompt", "completion") if key not in counted and f"{key}_tokens" in outcome.usage]
+    missing = [key for key in ("prompt", "completion")[: 1 if call.endpoint in INPUTS else 2] if key not in counted]
     if not missing or "total" in counted:
         return []
-    what = " and ".join(f"`{key}_tokens`" for key in missing)
-    message = f"the reply tells no {what}: the proxy counts them when it serves, and here they are 0"
+    what = " and no ".join(f"`{key}_tokens`" for key in missing)
+    message = f"the reply tells no {what}: the proxy counts where it serves, and `explain` does not"
     return [finding("uncounted", "note", message)]
 
 

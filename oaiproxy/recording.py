@@ -67,11 +67,13 @@ def make_example(
     stem: str,
     *,
     secrets: Collection[str] = (),
+    headers: Dict[str, str] | None = None,
 ) -> Recording:
-    """The example of a round that took place. `stem` begins the names of files, `secrets` are more than the mapping's.
+    """The example of a round that took place. `stem` begins the names of files, `secrets` are more than the mapping's,
+    `headers` the client's, by lower-case names.
 
     Raises SecretError, ClientError."""
-    return _Making(mapping, endpoint, request, name, stem, {*mapping.secrets, *secrets}).make(answers)
+    return _Making(mapping, endpoint, request, name, stem, {*mapping.secrets, *secrets}, headers or {}).make(answers)
 
 
 def told_outcome(outcome: Outcome) -> dict[str, Json]:
@@ -103,7 +105,14 @@ def told_requests(mapping: Mapping, played: Rehearsal, secrets: Collection[str])
 
 class _Making:
     def __init__(
-        self, mapping: Mapping, endpoint: str, request: dict[str, Json], name: str, stem: str, secrets: Collection[str]
+        self,
+        mapping: Mapping,
+        endpoint: str,
+        request: dict[str, Json],
+        name: str,
+        stem: str,
+        secrets: Collection[str],
+        headers: Dict[str, str],
     ) -> None:
         self._mapping = mapping
         self._stem = stem
@@ -113,6 +122,10 @@ class _Making:
         follows = described is not None and described.flow is not None
         self._secrets = [each for each in secrets if not (follows and each == mapping.backend.url)]
         self._example = Example(name, endpoint, request, None, None, {}, {}, cast("Source", None))
+        kept = {
+            name: value for name, value in redacted_headers(headers, secrets).items() if name in mapping.client_headers
+        }
+        self._example = replace(self._example, headers=kept)
 
     def make(self, answers: Sequence[Answer]) -> Recording:
         mapping, example = self._mapping, self._example
@@ -130,6 +143,8 @@ class _Making:
         if example.endpoint != "chat":
             made["endpoint"] = example.endpoint
         made["request"] = example.request
+        if example.headers:
+            made["headers"] = dict(example.headers)
         made |= told_requests(mapping, played, self._secrets)
         made["backend"] = given if len(given) > 1 else given[0]
         if replies := told_outcome(played.outcome):

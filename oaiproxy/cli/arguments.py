@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
+
+from oaiproxy.auth import Auth, Passthrough
+from oaiproxy.disclosures import CREDENTIAL
 
 
 def add_mapping(command: argparse.ArgumentParser) -> None:
@@ -22,3 +26,26 @@ def port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"`{text}` is not a port (0 to 65535)")
     return int(text)
+
+
+def add_client_header(command: argparse.ArgumentParser) -> None:
+    """Add the headers of a client's request."""
+    command.add_argument(
+        "--client-header", metavar="NAME: VALUE", action="append", default=[], type=header, help="of the client"
+    )
+
+
+def header(text: str) -> tuple[str, str]:
+    """A header's name and value."""
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip()):
+        raise argparse.ArgumentTypeError("a header is written `NAME: VALUE`")  # not shown: it may hold a secret
+    return name.strip(), value.strip()
+
+
+def credentials(headers: Iterable[tuple[str, str]], auth: Auth | None) -> Iterator[str]:
+    """What a client proves itself by, here or to the backend, with the name of its scheme and without."""
+    sent_on = auth.name if isinstance(auth, Passthrough) else ""
+    for name, value in headers:
+        if CREDENTIAL.fullmatch(name) or name.lower() == sent_on:
+            yield from (value, value.rpartition(" ")[2])

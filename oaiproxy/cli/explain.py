@@ -14,11 +14,10 @@ from oaiproxy import jsontext
 from oaiproxy.bundled import mapping_path
 from oaiproxy.catalog import CATALOG
 from oaiproxy.check import Traced
-from oaiproxy.cli.arguments import add_mapping
+from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials, header
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.differences import place_name
-from oaiproxy.disclosures import CREDENTIAL
 from oaiproxy.discretion import Discretion, stand_ins, written_out
 from oaiproxy.entrances import OTHERS, PATHS, enter, served_as
 from oaiproxy.errors import ApiError
@@ -64,11 +63,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--status", type=int, default=200, help="of the (last) reply (default: %(default)s)")
     command.add_argument(
-        "--header", metavar="NAME: VALUE", action="append", default=[], type=_header, help="of the replies"
+        "--header", metavar="NAME: VALUE", action="append", default=[], type=header, help="of the replies"
     )
-    command.add_argument(
-        "--client-header", metavar="NAME: VALUE", action="append", default=[], type=_header, help="of the client"
-    )
+    add_client_header(command)
     command.add_argument(
         "--stream", action=argparse.BooleanOptionalAction, help="whether the client streams, whatever its request says"
     )
@@ -91,7 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     if traced is None:
         made = {**NOTHING, "diagnostics": [as_data(each) for each in found]}
         return _told(made, found, loader, arguments.format)
-    secrets = {*traced.mapping.secrets, *written_out(found, loader.sources), *_credentials(arguments.client_header)}
+    secrets = {
+        *traced.mapping.secrets,
+        *written_out(found, loader.sources),
+        *credentials(arguments.client_header, traced.mapping.backend.auth),
+    }
     discretion = Discretion(secrets, loader.sources.values(), {**os.environ, **filled})
     subject = Subject(traced.mapping, traced.root, discretion)
     try:
@@ -102,13 +103,6 @@ def run(arguments: argparse.Namespace) -> int:
     made = explain(subject, Record(traced.trace), question)
     made["diagnostics"] = [*(as_data(each) for each in found), *notes, *_unset(traced), *made["diagnostics"]]
     return _told(made, found, loader, arguments.format)
-
-
-def _credentials(headers: list[tuple[str, str]]) -> Iterator[str]:
-    """What the client proves itself by, with the name of its scheme and without."""
-    for name, value in headers:
-        if CREDENTIAL.fullmatch(name):
-            yield from (value, value.rpartition(" ")[2])
 
 
 def _unset(traced: Traced) -> Iterator[dict[str, Json]]:
@@ -214,10 +208,3 @@ def _read(name: str) -> bytes:
         return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
         raise _WrongUse(f"`{name}` cannot be read: {error.strerror}") from error
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not (colon and name.strip()):
-        raise argparse.ArgumentTypeError("a header is written `NAME: VALUE`")  # and not shown: it may hold a secret
-    return name.strip(), value.strip()

@@ -12,10 +12,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from oaiproxy import jsontext
+from oaiproxy.auth import Passthrough
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.arguments import add_mapping
+from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials
 from oaiproxy.cli.output import complain, report, ships
+from oaiproxy.cli.progress import Progress
 from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.endpoints.doors import DOORS
@@ -52,6 +54,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     way.add_argument("--no-stream", dest="stream", action="store_false", help="not streamed only")
     command.add_argument("--name", help="what the example is called")
     command.add_argument("--model", help="which model (default: the mapping's first)")
+    add_client_header(command)
     command.add_argument("--message", metavar="TEXT", help="what to say, in place of a small greeting")
     command.add_argument("--tools", action="store_true", help="offer a tool, and ask for something that needs it")
     command.add_argument("--expect-error", action="store_true", help="keep the answer that tells of a failure")
@@ -103,7 +106,12 @@ def _record(arguments: argparse.Namespace, path: Path) -> int:
     if mapping.backend.url == MOCK_URL:
         raise _RefusedError(f"`backend.url` is `{MOCK_URL}`, which is no backend; set the address of a real one")
     endpoint, plans = _plans(arguments, mapping)
-    conversations = asyncio.run(_ask(mapping, endpoint, plans))
+    client = {name.lower(): value for name, value in arguments.client_header}
+    auth = mapping.backend.auth
+    if isinstance(auth, Passthrough) and auth.name not in client:
+        told = f"the mapping sends on the client's key: give it with `--client-header '{auth.name}: ...'`"
+        raise _RefusedError(told, 2)
+    conversations = asyncio.run(_ask(mapping, endpoint, plans, client))
     text = read_text(path)
     home = _home(path, mapping, endpoint)
     if home is not mapping:
@@ -208,17 +216,17 @@ def _saying(endpoint: str, text: str) -> dict[str, Json]:
     return {"input": text}
 
 
-async def _ask(mapping: Mapping, endpoint: str, plans: list[_Plan]) -> list[Conversation]:
+async def _ask(mapping: Mapping, endpoint: str, plans: list[_Plan], client: dict[str, str]) -> list[Conversation]:
     made = []
-    async with live() as asking:
-        for plan in plans:
-            if sys.stderr.isatty():
-                print(f"asking for `{plan.name}` ...", file=sys.stderr, flush=True)
-            body = {"model": model_of(mapping, endpoint), **plan.request}
-            try:
-                made.append(await asking.ask(mapping, endpoint, DOORS[endpoint].parse(body)))
-            except ApiError as error:
-                made.append(Conversation([], error))
+    with Progress(len(plans), sys.stderr, doing="asking") as progress:
+        async with live() as asking:
+            for plan in plans:
+                progress.step(plan.name)
+                body = {"model": model_of(mapping, endpoint), **plan.request}
+                try:
+                    made.append(await asking.ask(mapping, endpoint, DOORS[endpoint].parse(body), client))
+                except ApiError as error:
+                    made.append(Conversation([], error))
     return made
 
 
@@ -232,8 +240,10 @@ def _recording(
 ) -> Recording:
     mapping, home = mappings
     error, answers = conversation.error, conversation.answers
+    secrets = {*mapping.secrets, *credentials(arguments.client_header, mapping.backend.auth)}
+    headers = {name.lower(): value for name, value in arguments.client_header}
     if error is not None:
-        said = redacted(f"{error.message}: {error.detail}" if error.detail else error.message, mapping.secrets)
+        said = redacted(f"{error.message}: {error.detail}" if error.detail else error.message, secrets)
         if not arguments.expect_error:
             raise _RefusedError(f"`{plan.name}` failed: {said[:400]}")
         if not answers or len(answers) < len(conversation.calls):
@@ -243,9 +253,10 @@ def _recording(
     try:
         if home is not mapping:
             answers = [_moved(answer, mapping, home) for answer in answers]
-        return make_example(home, endpoint, plan.request, answers, plan.name, path.stem, secrets=mapping.secrets)
+        names = (plan.name, path.stem)
+        return make_example(home, endpoint, plan.request, answers, *names, secrets=secrets, headers=headers)
     except (OaiproxyError, OSError) as fault:
-        raise _RefusedError(redacted(str(fault), mapping.secrets)) from None
+        raise _RefusedError(redacted(str(fault), secrets)) from None
 
 
 def _keep(

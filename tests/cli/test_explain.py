@@ -230,7 +230,7 @@ def test_requests_of_other_apis_are_told_from_chats(
     made = told(capsys, "my.yaml", "--request", "hi.json", "--reply", "whole.json")
     (send,) = made["sends"]
     assert made["request"]["endpoint"] == endpoint
-    assert [each["code"] for each in made["diagnostics"]] == ["taken_for_endpoint"]
+    assert [each["code"] for each in made["diagnostics"]] == ["taken_for_endpoint", "uncounted"]
     assert [each["from"][0]["field"] for each in send["fields"] if each["path"] == "prompt"] == [field]
     assert made["replies"][0]["body"]["type" if endpoint == "messages" else "object"] in ("message", "response")
     assert made["replies"][0]["outcome"]["text"] == "Hi"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +244,42 @@ def test_a_mock_is_no_backend(tmp_path: Path) -> None:
     done = run("record", path)
     assert done.returncode == 1
     assert "`mock:`" in done.stderr
+
+
+async def test_the_clients_own_key_is_sent_on_and_not_kept(tmp_path: Path) -> None:
+    """With `auth: passthrough`; other headers that templates read stay in the example."""
+    key = "canary-of-the-client-1"
+    auth = "auth: {passthrough: x-mine}\n  client_headers: [x-tenant]"
+    text = MAPPING.replace('auth: {bearer: "${YOUR_API_KEY:-}"}', auth)
+    path = tmp_path / "m.yaml"
+    path.write_text(text.replace("key: {team:", "tenant: \"{{ headers['x-tenant'] }}\", key: {team:"))
+    refused = await recorded(path, "http://127.0.0.1:9", "--no-stream")
+    assert refused.returncode == 2
+    assert "give it with `--client-header 'x-mine: ...'`" in refused.stderr
+    answer = head(json.dumps({"text": f"Hi {key}"}), f"x-echo: {key}")
+    async with Backend([REQUEST, answer, GONE]) as backend:
+        given = ("--client-header", f"X-Mine: {key}", "--client-header", "X-Tenant: a")
+        made = await recorded(path, backend.url, "--no-stream", *given)
+        assert made.returncode == 0, made.stderr
+        assert backend.requests[0].header("x-mine") == key
+    kept = path.read_text()
+    assert key not in kept + made.stdout + made.stderr
+    assert "x-tenant: a" in kept
+
+
+async def test_an_interrupt_leaves_the_file_whole(tmp_path: Path) -> None:
+    """While the backend is silent; nothing lies beside it afterwards."""
+    path = tmp_path / "m.yaml"
+    path.write_text(MAPPING)
+    async with Backend([REQUEST, GONE]) as backend:
+        command = [sys.executable, "-m", "oaiproxy", "record", str(path)]
+        variables = {**os.environ, "YOUR_API_BASE_URL": backend.url}
+        process = await asyncio.create_subprocess_exec(*command, env=variables, stderr=asyncio.subprocess.PIPE)
+        await backend.asked()
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(20):
+            _, told = await process.communicate()
+    assert process.returncode != 0
+    assert b"Traceback" not in told
+    assert path.read_text() == MAPPING
+    assert os.listdir(tmp_path) == ["m.yaml"]
