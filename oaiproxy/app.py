@@ -23,11 +23,11 @@ from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.handlers import routes
-from oaiproxy.loader import file_reader
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
 from oaiproxy.mock import answers, mock_app
+from oaiproxy.reading import file_reader
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
 from oaiproxy.state import State

@@ -22,6 +22,7 @@ from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint
 from oaiproxy.mapping import Mapping as Compiled
 from oaiproxy.scalars import references
+from oaiproxy.variables import Variable, variables
 from oaiproxy.variants import PLAIN
 
 
@@ -92,14 +93,6 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
-    """A variable of the environment; it must be set where there is no default for it."""
-
-    name: str
-    required: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What `oaiproxy describe --format json` prints of a mapping."""
 
@@ -136,13 +129,6 @@ class Capabilities:
 def capabilities(mapping: Compiled, document: Document, model: str = "") -> Capabilities:
     """The capabilities of a mapping that was compiled of this document."""
     return _Reader(mapping, document, model).all()
-
-
-def variables(document: Document) -> list[Variable]:
-    """The variables that a document takes from the environment, each once, in the order of the file."""
-    found = [each for each in document.references if each.name]
-    required = {each.name for each in found if each.default is None}
-    return [Variable(name, name in required) for name in dict.fromkeys(each.name for each in found)]
 
 
 _DERIVED = {"responses": responses.PATH, "messages": messages.PATH}

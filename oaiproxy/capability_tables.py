@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from oaiproxy.capabilities import Calls, Capabilities, Conversation, Replies, Served
+from oaiproxy.columns import aligned
 from oaiproxy.features import WORDS
 
 WIDTH = 100
@@ -76,12 +77,6 @@ def text_comparison(every: Sequence[Capabilities]) -> str:
 def markdown_comparison(every: Sequence[Capabilities]) -> str:
     """Several mappings, a row each."""
     return _table(COLUMNS, [[f"`{name}`", *rest] for name, *rest in comparison(every)])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells with each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _rows(found: Capabilities) -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from oaiproxy.config import CONFIG_NAMES, CheckedConfig, Entry, check_config, is_config, is_foreign
 from oaiproxy.diagnostics import Diagnostic, Span
 from oaiproxy.document import position
-from oaiproxy.loader import Loader, file_key, read_text
+from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
+from oaiproxy.reading import file_key, read_text
 
 
 @dataclass(slots=True)

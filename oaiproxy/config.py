@@ -15,8 +15,8 @@ from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest, did_you_me
 from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
-from oaiproxy.loader import file_reader, read_text
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
+from oaiproxy.reading import file_reader, read_text
 from oaiproxy.validation import Schema, validate
 
 

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Mapping as Dict
-from os.path import normpath
-from pathlib import Path, PurePath
+from pathlib import Path
 
-from oaiproxy.bundled import base_path, bundled, shipped_mappings
+from oaiproxy.bundled import bundled
 from oaiproxy.check import Checked, Surroundings, Traced, check_mapping, trace_mapping
 from oaiproxy.diagnostics import Diagnostic
-from oaiproxy.document import Document, load_document
+from oaiproxy.document import Document
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
-from oaiproxy.layers import Base, Bases
 from oaiproxy.mapping import Mapping
 from oaiproxy.provisions import provide
+from oaiproxy.reading import bases_of, file_key, file_reader, read_document, read_text
 
 
 def mapping_schema() -> Json:
     """The JSON Schema of mapping files."""
     return parse(bundled("schemas").joinpath("mapping.schema.json").read_bytes())
-
-
-def read_text(path: Path) -> str:
-    """The text of a file; bytes that are not UTF-8 come as surrogates. Raises OSError."""
-    try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        error.filename = error.filename or str(path)  # which only a failure to open names
-        raise
-
-
-def file_reader(folder: Path) -> Callable[[str], str]:
-    """Reads the files that a mapping names, relative to its folder."""
-    return lambda name: read_text(folder / name)
-
-
-def file_key(path: Path) -> str:
-    """What tells a file from others, however it is named."""
-    return str(path.resolve())
 
 
 class Loader:
@@ -76,31 +56,12 @@ class Loader:
     def _read(self, path: Path, shown: str, text: str | None = None) -> tuple[str, Surroundings]:
         text = read_text(path) if text is None else text
         self.sources[shown] = text
-        reader, bases = file_reader(path.parent), self._bases(path.parent, shown)
+        reader, bases = file_reader(path.parent), bases_of(path.parent, shown, self.sources)
         return text, Surroundings(self.schema, self.environment, reader, bases, file_key(path), provide)
 
     def document(self, path: Path) -> Document:
         """A file as data. Raises MappingError when it is not even that, OSError when it cannot be read."""
-        reader, bases = file_reader(path.parent), self._bases(path.parent, str(path))
-        text = read_text(path)
-        document, findings = load_document(
-            text, file=str(path), environment=self.environment, read_file=reader, bases=bases, key=file_key(path)
-        )
-        if document is None:
-            raise MappingError(findings, {**self.sources, str(path): text})
-        return document
-
-    def _bases(self, folder: Path, shown: str) -> Bases:
-        """What a file of this folder can extend; the names of those are relative as its own is."""
-
-        def open_(name: str) -> Base:
-            path = base_path(name, folder)
-            text = read_text(path)
-            file = normpath(PurePath(shown).parent / name) if path == folder / name else str(path)
-            self.sources[file] = text
-            return Base(file, file_key(path), text, file_reader(path.parent), self._bases(path.parent, file))
-
-        return Bases(open_, shipped_mappings())
+        return read_document(path, self.environment, self.sources)
 
     def load(
         self, files: Iterable[tuple[str, Path]], *, environment: bool = True

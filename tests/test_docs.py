@@ -29,7 +29,7 @@ from support import bases_in
 from oaiproxy import jsontext
 from oaiproxy.app import serve
 from oaiproxy.canonical import SHAPES, Identity, Names
-from oaiproxy.capabilities import Calls, Capabilities, Conversation, Replies, Served, Variable
+from oaiproxy.capabilities import Calls, Capabilities, Conversation, Replies, Served
 from oaiproxy.chat_templates import known_templates
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli import COMMANDS, main, parser
@@ -52,6 +52,7 @@ from oaiproxy.sinks import FINISH_REASONS, Sinks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
 from oaiproxy.trees import DIRECTIVES, compile_tree
+from oaiproxy.variables import Variable
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")

@@ -24,10 +24,11 @@ from oaiproxy.exchange import BackendRequest, Exchange
 from oaiproxy.explained_sends import Subject
 from oaiproxy.explanation import Question, UnclearError, endpoint_of, explain, minimal
 from oaiproxy.explanation_text import explained
-from oaiproxy.loader import Loader, file_reader
+from oaiproxy.loader import Loader
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.outcomes import Outcome, from_error
 from oaiproxy.probes import IDENTITY
+from oaiproxy.reading import file_reader
 from oaiproxy.rehearsal import rehearse
 from oaiproxy.steps import Answer
 from oaiproxy.tracing import Answers, Record, traced

@@ -9,7 +9,7 @@ from keys import Authority
 from support import ROOT
 
 from oaiproxy.errors import MappingError
-from oaiproxy.loader import Loader, file_reader, mapping_schema, read_text
+from oaiproxy.loader import Loader, mapping_schema
 
 EXAMPLE = (ROOT / "mappings/example.yaml").read_text()
 SMALL = """oaiproxy: 1
@@ -138,26 +138,6 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_system(name: str, tmp_pat
     with pytest.raises(OSError) as caught:
         Loader({}).check(tmp_path / name)
     assert Path(caught.value.filename) == tmp_path / name
-
-
-@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="this machine has no file that cannot be read")
-def test_a_failure_while_reading_names_the_file_too() -> None:
-    """The system does so only when opening fails."""
-    with pytest.raises(OSError) as caught:
-        read_text(Path("/proc/self/mem"))
-    assert caught.value.filename == "/proc/self/mem"
-
-
-def test_the_reader_gives_every_byte(tmp_path: Path) -> None:
-    """Recorded answers need not be text."""
-    (tmp_path / "answer.bin").write_bytes(bytes(range(256)))
-    assert file_reader(tmp_path)("answer.bin").encode("utf-8", "surrogateescape") == bytes(range(256))
-
-
-def test_the_reader_knows_absolute_paths(tmp_path: Path) -> None:
-    """As secrets are mounted."""
-    (tmp_path / "key").write_text("k")
-    assert file_reader(Path("/elsewhere"))(str(tmp_path / "key")) == "k"
 
 
 EXTENDING = """oaiproxy: 1

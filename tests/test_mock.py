@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from support import FRAMINGS, ROOT, load
 
-from oaiproxy.loader import file_reader
 from oaiproxy.mock import Answer, answers, choose, mock_app
+from oaiproxy.reading import file_reader
 from oaiproxy.reply import MAX_FRAME
 
 EXAMPLE = (ROOT / "mappings/example.yaml").read_text()

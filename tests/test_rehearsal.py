@@ -10,9 +10,9 @@ from conftest import Proxy
 from scripted import fetch, hello
 from support import ROOT, ask, chat, load
 
-from oaiproxy.loader import file_reader
 from oaiproxy.mapping import Mapping
 from oaiproxy.mock import answers
+from oaiproxy.reading import file_reader
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies
 from oaiproxy.steps import Answer
 

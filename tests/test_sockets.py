@@ -14,9 +14,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from scripted import GONE, PATIENCE, REQUEST, Backend, Client, fetch, hello, settled
 from support import listening, load, serving
 
-from oaiproxy.loader import file_reader
 from oaiproxy.mapping import Mapping
 from oaiproxy.mock import answers, mock_app
+from oaiproxy.reading import file_reader
 from oaiproxy.reply import MAX_FRAME
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])

@@ -36,8 +36,9 @@ from oaiproxy.explanation import (
 )
 from oaiproxy.explanation_text import explained
 from oaiproxy.jsontext import Json
-from oaiproxy.loader import Loader, file_reader
+from oaiproxy.loader import Loader
 from oaiproxy.mapping import ENDPOINTS, Mapping
+from oaiproxy.reading import file_reader
 from oaiproxy.reporters import as_data
 from oaiproxy.steps import Answer
 from oaiproxy.tracing import Record

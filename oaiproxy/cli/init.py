@@ -14,8 +14,9 @@ from oaiproxy.cli.output import complain, report
 from oaiproxy.curl import CurlError, parse_curl
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.initial import Proposal, name_of, propose
-from oaiproxy.loader import file_reader, mapping_schema, read_text
+from oaiproxy.loader import mapping_schema
 from oaiproxy.provisions import provide
+from oaiproxy.reading import file_reader, read_text
 from oaiproxy.reporters import summary
 from oaiproxy.samples import Received, Sample
 

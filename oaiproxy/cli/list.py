@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from oaiproxy.bundled import base_path, shipped_mappings
-from oaiproxy.capabilities import Variable, variables
-from oaiproxy.capability_tables import aligned
 from oaiproxy.cli.output import complain, report_errors
+from oaiproxy.columns import aligned
 from oaiproxy.config import Config, read_config
-from oaiproxy.document import Document
 from oaiproxy.errors import MappingError
-from oaiproxy.loader import Loader
+from oaiproxy.reading import read_document, read_text
+from oaiproxy.variables import Variable, variables
 
 DEFAULT = "config.yaml"
+EXAMPLES = "\nexamples:"
+"""Where the examples of a shipped mapping begin, its last and by far its longest part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.config or not isinstance(error, FileNotFoundError):
             complain(f"`{path}` cannot be read: {error.strerror}")
             return 2
-    loader = Loader(os.environ)
-    configured = [_configured(loader, name, file) for name, file in config.mappings] if config else []
-    shipped = [_shipped(loader, name) for name in shipped_mappings()]
+    configured = _configured(config) if config else []
+    shipped = [_shipped(name) for name in shipped_mappings()]
     broken = [each for each in configured if each.models is None]
     if arguments.format == "json":
         found = {"configuration": str(path) if config else None, "configured": configured, "shipped": shipped}
@@ -68,34 +68,37 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _configured(loader: Loader, name: str, path: Path) -> Listed:
-    try:
-        made = loader.check(path, environment=False, thorough=False).mapping
-        document = loader.document(path)
-    except (MappingError, OSError):
-        made = None
-    if made is None:
-        return Listed(path.stem, str(path))
-    more = made.model_list is not None
-    return Listed(made.name, str(path), made.description, list(made.models), more, variables(document))
+def _configured(config: Config) -> list[Listed]:
+    from oaiproxy.loader import Loader  # which loads all that compiles mappings
+
+    loader = Loader(os.environ)
+    found = []
+    for _, path in config.mappings:
+        try:
+            made = loader.check(path, environment=False, thorough=False).mapping
+            environment = variables(loader.document(path))
+        except (MappingError, OSError):
+            made = None
+        if made is None:
+            found.append(Listed(path.stem, str(path)))
+            continue
+        more = made.model_list is not None
+        found.append(Listed(made.name, str(path), made.description, list(made.models), more, environment))
+    return found
 
 
-def _shipped(loader: Loader, name: str) -> Listed:
+def _shipped(name: str) -> Listed:
+    """One that ships: as it is known to be sound, its head is read and not compiled."""
     path = base_path(name, Path())
-    document = loader.document(path)
-    return Listed(
-        name,
-        str(path),
-        document.data["description"],
-        _models(document),
-        "models_list" in document.data,
-        variables(document),
-    )
+    document = read_document(path, os.environ, {}, _head)
+    data = document.data
+    models = list(data.get("models") or ())
+    return Listed(name, str(path), data["description"], models, "models_list" in data, variables(document))
 
 
-def _models(document: Document) -> list[str]:
-    """The names for clients: the keys, or the items."""
-    return list(document.data.get("models") or ())
+def _head(path: Path) -> str:
+    """The text of a shipped mapping without its examples."""
+    return read_text(path).partition(EXAMPLES)[0] + "\n"
 
 
 def _configured_row(each: Listed) -> list[str]:

@@ -25,8 +25,9 @@ from oaiproxy.errors import ApiError, OaiproxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.live import Conversation, live
 from oaiproxy.liveprobes import REQUESTS, kinds, model_of
-from oaiproxy.loader import Loader, read_text
+from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
+from oaiproxy.reading import read_text
 from oaiproxy.recording import Recording, make_example
 from oaiproxy.redaction import redacted
 from oaiproxy.rewriting import RewriteError, append

@@ -10,7 +10,8 @@ from pathlib import Path
 from oaiproxy.cli.output import complain
 from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
 from oaiproxy.diagnostics import Severity
-from oaiproxy.loader import Loader, file_reader, read_text
+from oaiproxy.loader import Loader
+from oaiproxy.reading import file_reader, read_text
 from oaiproxy.updates import Update, update
 
 UPDATED = ("E501", "E502", "W501")

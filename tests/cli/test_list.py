@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support import ROOT
 
-from oaiproxy.bundled import shipped_mappings
+from oaiproxy.bundled import base_path, shipped_mappings
 from oaiproxy.cli import main
+from oaiproxy.loader import Loader
+from oaiproxy.variables import variables
 
 
 @pytest.fixture
@@ -85,3 +89,21 @@ def test_a_configuration_that_is_not_there_is_wrong_use(here: Path, capsys: pyte
     """When it was named."""
     assert main(["list", "--config", "nowhere.yaml"]) == 2
     assert capsys.readouterr().err == "oaiproxy: `nowhere.yaml` cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("name", shipped_mappings())
+def test_the_head_of_a_shipped_mapping_tells_all(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is listed without its examples is what the whole file says."""
+    assert main(["list", "--format", "json"]) == 0
+    (listed,) = (each for each in json.loads(capsys.readouterr().out)["shipped"] if each["mapping"] == name)
+    document = Loader({}).document(base_path(name, Path()))
+    assert listed["environment"] == [{"name": each.name, "required": each.required} for each in variables(document)]
+    assert listed["models"] == list(document.data.get("models") or ())
+    assert listed["description"] == document.data["description"]
+    assert list(document.data)[-1] == "examples" or document.extended
+
+
+def test_nothing_is_compiled_where_there_is_no_configuration(here: Path) -> None:
+    """For it takes many times as long to load what does that."""
+    program = "import sys; from oaiproxy.cli import main; main(['list']); sys.exit('oaiproxy.check' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

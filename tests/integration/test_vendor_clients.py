@@ -19,8 +19,9 @@ from aiohttp.test_utils import TestServer
 from support import ROOT
 from support import ask as asked
 
-from oaiproxy.loader import Loader, file_reader
+from oaiproxy.loader import Loader
 from oaiproxy.mock import answers, mock_app
+from oaiproxy.reading import file_reader
 
 pytestmark = [
     pytest.mark.thorough,
