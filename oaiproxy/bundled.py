@@ -6,6 +6,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
+from oaiproxy.diagnostics import did_you_mean
+
 
 def bundled(kind: str) -> Traversable:
     """The folder of one kind: inside the package in a wheel (or a zip), beside it in a checkout or editable install."""
@@ -17,6 +19,12 @@ def shipped_mappings() -> list[str]:
     """The names of the mappings that ship, in order."""
     names = (entry.name for entry in bundled("mappings").iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def meant(name: str) -> str:
+    """Which shipped mapping a name that is none is near to, or else all of them."""
+    shipped = shipped_mappings()
+    return did_you_mean(name, shipped, 0.75) or f"shipped mappings: {', '.join(shipped)}"
 
 
 def base_path(name: str, folder: Path) -> Path:

@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from oaiproxy.bundled import bundled, mapping_path, shipped_mappings
+from oaiproxy.bundled import bundled, mapping_path, meant
 from oaiproxy.composer import compose
-from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest, did_you_mean
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
 from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
@@ -185,7 +185,6 @@ def _override(server: Server, host: str | None, port: int | None) -> Server:
 
 
 def _not_there(entry: Entry, shown: str) -> Diagnostic:
-    known = ", ".join(shipped_mappings())
-    label = did_you_mean(entry.name, shipped_mappings()) if entry.name == shown else ""
-    help_ = f"paths are relative to the configuration file; shipped mappings: {known}"
-    return Diagnostic("E603", f"there is no mapping file `{shown}`", entry.span, label, help_)
+    known = meant(entry.name if entry.name == shown else "")
+    help_ = f"paths are relative to the configuration file; {known}"
+    return Diagnostic("E603", f"there is no mapping file `{shown}`", entry.span, help=help_)

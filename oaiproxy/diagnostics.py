@@ -43,15 +43,15 @@ class Diagnostic:
     """Whether the marked text is a secret, which no report shows."""
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """The known word that `word` most likely meant, or "" when none is near."""
+def closest(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known word that `word` most likely meant, or "" when none is as like as that (1 is the same)."""
     lowered = {name.lower(): name for name in sorted(known)}
     letters = sorted(word.lower())
     for name, written in lowered.items():
         if len(name) > 2 and sorted(name) == letters:  # two letters have changed places, which is no small difference
             return written
     meant = [each for each in _SYNONYMS.get(word.lower(), ()) if each in lowered]
-    found = meant or difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    found = meant or difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=likeness)
     if not found:  # one letter too many in a short word
         shorter = [name for name in lowered if 2 < len(name) == len(letters) - 1]
         found = [name for name in shorter if any(_without(letters, each, name) for each in letters)]
@@ -83,9 +83,9 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
 """Words of other APIs and tools, and what they are called here, in the order of likelihood."""
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
     """``did you mean `x`?`` for the closest known word, or ""."""
-    found = closest(word, known)
+    found = closest(word, known, likeness)
     return f"did you mean `{found}`?" if found else ""
 
 

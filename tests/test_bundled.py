@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import oaiproxy
-from oaiproxy.bundled import base_path, bundled, mapping_path, shipped_mappings
+from oaiproxy.bundled import base_path, bundled, mapping_path, meant, shipped_mappings
 
 SHOW = "from oaiproxy.bundled import bundled; print(bundled('mappings').joinpath('a.yaml').read_text())"
 
@@ -87,3 +87,9 @@ def test_a_base_is_a_name_or_a_path(tmp_path: Path) -> None:
     assert base_path("example", tmp_path) == mapping_path("example", Path("/nowhere"))
     for name in ("./example", "example.yaml", "example.yml", "in/example"):
         assert base_path(name, tmp_path) == tmp_path / name
+
+
+def test_a_name_that_is_near_to_one_that_ships_is_told() -> None:
+    """Else all of them are."""
+    assert meant("exampel") == "did you mean `example`?"
+    assert meant("zzz") == f"shipped mappings: {', '.join(shipped_mappings())}"

@@ -48,11 +48,19 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith(f"usage: oaiproxy {arguments[0] if arguments[1:] else '[-h]'}")
 
 
+@pytest.mark.parametrize(("name", "hint"), [("srve", "did you mean `serve`?"), ("x", "commands: serve, check, ")])
+def test_a_command_that_there_is_not(name: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The one that was meant is told, or all."""
+    assert main([name, "--help"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"oaiproxy: there is no command `{name}`; {hint}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         ([], "required: COMMAND"),
-        (["srve"], "invalid choice: 'srve'"),
         (["serve", "--prot", "1"], "unrecognized arguments: --prot 1"),
         (["serve", "more"], "unrecognized arguments: more"),
         (["serve", "--port", "eighty"], "`eighty` is not a port (0 to 65535)"),

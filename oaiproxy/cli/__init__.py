@@ -15,6 +15,7 @@ from types import ModuleType
 
 from oaiproxy import __version__
 from oaiproxy.cli.output import complain, discard_output
+from oaiproxy.diagnostics import did_you_mean
 
 COMMANDS = {
     "serve": "serve OpenAI clients",
@@ -50,6 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code."""
     _secure_streams()
     arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        hint = did_you_mean(arguments[0], COMMANDS) or f"commands: {', '.join(COMMANDS)}"
+        complain(f"there is no command `{arguments[0]}`; {hint}")
+        return 2
     try:
         given = parser(arguments[0] if arguments else "").parse_args(arguments)
         code = int(_module(given.command).run(given))

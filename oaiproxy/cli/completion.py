@@ -57,13 +57,9 @@ def _values(action: argparse.Action) -> Values:
         return Values(words=tuple(shipped_mappings()), files="yaml", several=several)
     if name == "CODE":
         return Values(words=tuple(CATALOG), several=several)
-    if name in _FREE:
-        return Values(several=several)
-    return Values(files="yaml" if action.dest == "config" else "any", several=several)
-
-
-_FREE = ("HOST", "PORT", "MODEL", "URL", "NAME", "ID", "OPERATION")
-"""What arguments are called for which any text may stand."""
+    if name == "FILE":
+        return Values(files="yaml" if action.dest == "config" else "any", several=several)
+    return Values(several=several)
 
 
 def _told(action: argparse.Action, made: argparse.ArgumentParser) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from oaiproxy.bundled import shipped_mappings
+from oaiproxy.bundled import meant
 from oaiproxy.diagnostics import Diagnostic, did_you_mean
 from oaiproxy.errors import MappingError
 from oaiproxy.reporters import REPORTERS, summary
@@ -51,11 +51,12 @@ def cannot_listen(host: str, port: int, error: Exception) -> str:
 
 
 def ships(name: str) -> str:
-    """What to add where there is no file: the mapping that was meant, or all, if `name` could be that of one."""
-    if os.sep in name or Path(name).suffix:
-        return ""
-    known = shipped_mappings()
-    return "; " + " ".join(filter(None, (did_you_mean(name, known), f"shipped mappings: {', '.join(known)}")))
+    """What to add where there is no file: what was meant, of those beside it, or of the mappings that ship."""
+    path = Path(name)
+    files = [str(each) for each in path.parent.glob("*") if each.suffix in (".yaml", ".yml")]
+    if hint := did_you_mean(name, files):
+        return f"; {hint}"
+    return "" if os.sep in name or path.suffix else f"; {meant(name)}"
 
 
 def complain(message: str) -> None:

@@ -91,9 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
         complain(f"nothing recorded: {error}")
         return error.code
     except OSError as error:
-        name = error.filename or arguments.mapping
-        hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) and not path.exists() else ""
-        complain(f"`{name}` cannot be read or written: {error.strerror}{hint}")
+        if isinstance(error, FileNotFoundError) and not path.exists():
+            complain(f"`{arguments.mapping}` cannot be read: {error.strerror}{ships(arguments.mapping)}")
+        else:
+            complain(f"`{error.filename or arguments.mapping}` cannot be read or written: {error.strerror}")
         return 2
 
 

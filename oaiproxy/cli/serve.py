@@ -34,7 +34,9 @@ MAX_SHOWN = 20
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    command.add_argument("--config", default="config.yaml", help="configuration file (default: %(default)s)")
+    command.add_argument(
+        "--config", metavar="FILE", default="config.yaml", help="configuration file (default: %(default)s)"
+    )
     command.add_argument("--host", type=host, help="address to listen on, over the configuration's")
     command.add_argument("--port", type=port, help="port to listen on, over the configuration's; 0 is any free one")
 

@@ -48,9 +48,11 @@ def test_an_unknown_mapping_is_wrong_use(name: str, capsys: pytest.CaptureFixtur
 
 
 def test_an_unknown_name_tells_those_that_ship(capsys: pytest.CaptureFixture[str]) -> None:
-    """A path does not."""
+    """Or the one that it is near to; a path does not."""
+    main(["mock", "nothing"])
+    assert "No such file or directory; shipped mappings: anthropic, " in capsys.readouterr().err
     main(["mock", "anthropc"])
-    assert "No such file or directory; did you mean `anthropic`? shipped mappings: " in capsys.readouterr().err
+    assert "No such file or directory; did you mean `anthropic`?\n" in capsys.readouterr().err
     main(["mock", "./anthropc"])
     assert "shipped" not in capsys.readouterr().err
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
-from oaiproxy.cli.output import announce, cannot_listen, complain, report, wants_colour
+from oaiproxy.cli.output import announce, cannot_listen, complain, report, ships, wants_colour
 from oaiproxy.diagnostics import Diagnostic, Span
 
 FOUND = Diagnostic("E101", "unknown key `modles`", Span("my.yaml", 1, 1, 1, 7))
@@ -98,3 +99,16 @@ def test_an_address_that_cannot_be_listened_on(host: str, error: Exception, show
     """The reason is the system's own word."""
     complaint = cannot_listen(host, 80, error)
     assert complaint == f"not started: cannot listen on {shown}; choose with `--host` and `--port`"
+
+
+def test_a_name_of_no_file_tells_what_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file beside it, a mapping that ships, or all of those; of a path there are no names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/mine.yaml").touch()
+    (tmp_path / "other.yml").touch()
+    assert ships("in/mnie.yaml") == "; did you mean `in/mine.yaml`?"
+    assert ships("othr.yml") == "; did you mean `other.yml`?"
+    assert ships("olama") == "; did you mean `ollama`?"
+    assert ships("zzz").startswith("; shipped mappings: anthropic, ")
+    assert ships("nowhere/olama") == ships("zzz.yaml") == ""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from oaiproxy.bundled import shipped_mappings
+from oaiproxy.catalog import CATALOG
 from oaiproxy.cli import COMMANDS, parser
 from oaiproxy.cli.completion import commands_of
 from oaiproxy.cli.shells import SHELLS, Command, Option, Values
@@ -37,6 +38,25 @@ CASES = {
     "oaiproxy serve --config ": YAML,
     "oaiproxy serve --port ": set(),
     "oaiproxy completion ": set(SHELLS),
+    "oaiproxy init --curl d": {"d.txt"},
+    "oaiproxy init --output d": {"d.txt"},
+    "oaiproxy init -o d": {"d.txt"},
+    "oaiproxy init --prompt ": set(),
+    "oaiproxy init --from-o": {"--from-openapi"},
+    "oaiproxy explain ex": {"example"},
+    "oaiproxy explain example --reply d": {"d.txt"},
+    "oaiproxy explain example --endpoint com": {"completions"},
+    "oaiproxy explain example --status ": set(),
+    "oaiproxy explain --header ": set(),
+    "oaiproxy record a": {"a.yaml"} | {name for name in MAPPINGS if name.startswith("a")},
+    "oaiproxy record --request d": {"d.txt"},
+    "oaiproxy record --message ": set(),
+    "oaiproxy record --endpoint=re": {"rerank"},
+    "oaiproxy check --format s": {"sarif"},
+    "oaiproxy check --explain E20": {code for code in CATALOG if code.startswith("E20")},
+    "oaiproxy mock exa": {"example"},
+    "oaiproxy list --format ": {"text", "json"},
+    "oaiproxy healthcheck --url ": set(),
 }
 ASK = """
 source {script}
