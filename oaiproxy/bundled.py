@@ -24,7 +24,7 @@ def shipped_mappings() -> list[str]:
 def meant(name: str) -> str:
     """Which shipped mapping a name that is none is near to, or else all of them."""
     shipped = shipped_mappings()
-    return did_you_mean(name, shipped, 0.75) or f"shipped mappings: {', '.join(shipped)}"
+    return did_you_mean(name.removesuffix(".yaml"), shipped, 0.8) or f"shipped mappings: {', '.join(shipped)}"
 
 
 def base_path(name: str, folder: Path) -> Path:

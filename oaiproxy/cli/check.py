@@ -14,6 +14,7 @@ from oaiproxy.bundled import mapping_path
 from oaiproxy.catalog import CATALOG, PAGE, anchor
 from oaiproxy.checkup import CheckedFile, Checkup
 from oaiproxy.cli import livecheck, update
+from oaiproxy.cli.files import STANDARD, FileError, give
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
 from oaiproxy.config import CONFIG_NAMES
@@ -25,7 +26,6 @@ from oaiproxy.reporters import REPORTERS, summary
 DEFAULT_FOLDER = "mappings"
 SHOWN = 5
 """Names of files that were found and not checked."""
-STDIN = "-"
 FORMS = (*REPORTERS, "junit")
 SUMMED = {"text", "github"}
 """Forms that people read, after which the summary stands."""
@@ -119,7 +119,7 @@ def _gather(checkup: Checkup, names: Sequence[str]) -> bool:
     """Take what is to be checked; whether there is something, which is complained of otherwise."""
     try:
         for name in names or _defaults():
-            if name == STDIN:
+            if name == STANDARD:
                 text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
                 checkup.add(Path("<stdin>"), text=text)
             else:
@@ -212,8 +212,8 @@ def _junit(arguments: argparse.Namespace, files: Sequence[CheckedFile], sources:
 def _write(arguments: argparse.Namespace, files: Sequence[CheckedFile], sources: dict[str, str]) -> bool:
     """Write the JUnit report; whether that could be done, which is complained of otherwise."""
     try:
-        Path(arguments.junit).write_text(_junit(arguments, files, sources), encoding="utf-8")
-    except OSError as error:
-        complain(f"`{arguments.junit}` cannot be written: {error.strerror}")
+        give(_junit(arguments, files, sources), arguments.junit)
+    except FileError as error:
+        complain(str(error))
         return False
     return True

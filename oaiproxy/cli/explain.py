@@ -15,6 +15,7 @@ from oaiproxy.bundled import mapping_path
 from oaiproxy.catalog import CATALOG
 from oaiproxy.check import Traced
 from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials, header
+from oaiproxy.cli.files import FileError, take, take_json
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.differences import place_name
@@ -54,10 +55,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     add_mapping(command)
     what = command.add_mutually_exclusive_group()
-    what.add_argument("--request", metavar="FILE", help="the client's request, as JSON; - is standard input")
+    what.add_argument("--request", metavar="FILE", help="the client's request, as JSON; `-` is standard input")
     what.add_argument("--example", metavar="NAME", help="request and replies of one of the mapping's examples")
     command.add_argument(
-        "--reply", metavar="FILE", action="append", help="what the backend answered; once for each call, in order"
+        "--reply",
+        metavar="FILE",
+        action="append",
+        help="what the backend answered; once for each call, in order",
     )
     command.add_argument(
         "--endpoint", choices=(*ENDPOINTS, *OTHERS), help="where the fields of the request do not tell it"
@@ -98,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     subject = Subject(traced.mapping, traced.root, discretion)
     try:
         question, notes = _question(arguments, traced.mapping, path)
-    except (_WrongUse, UnclearError) as error:
+    except (_WrongUse, FileError, UnclearError) as error:
         complain(str(error))
         return 2
     made = explain(subject, Record(traced.trace), question)
@@ -140,14 +144,14 @@ def _question(arguments: argparse.Namespace, mapping: Mapping, path: Path) -> tu
     if arguments.example is not None:
         return _of_example(arguments, mapping, path), []
     notes = []
-    bodies = [_read(name) for name in arguments.reply or ()]
+    bodies = [take(name) for name in arguments.reply or ()]
     if arguments.request is None:
         endpoint = arguments.endpoint or endpoint_of(mapping, None)
         body = minimal(endpoint)
         told = f"no request was given: this is the least one for `{endpoint}`, {jsontext.dump(body).decode()}"
         notes.append(finding("least_request", "note", told))
     else:
-        body = _parsed(arguments.request)
+        body = take_json(arguments.request)
         endpoint = arguments.endpoint or endpoint_of(mapping, body)
         if not arguments.endpoint and endpoint in OTHERS:
             told = f"the request is taken for one to `{PATHS[endpoint]}`, by its fields; `--endpoint chat` if it is not"
@@ -197,15 +201,3 @@ def _of_example(arguments: argparse.Namespace, mapping: Mapping, path: Path) -> 
     return Question(example.endpoint, body, client, answers)
 
 
-def _parsed(name: str) -> Json:
-    try:
-        return jsontext.parse(_read(name))
-    except jsontext.JsonError as error:
-        raise _WrongUse(f"`{name}` is not JSON: {error}") from error
-
-
-def _read(name: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as error:
-        raise _WrongUse(f"`{name}` cannot be read: {error.strerror}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from oaiproxy.apispecs import SpecError
 from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.cli.documented import add_document, documented
+from oaiproxy.cli.files import STANDARD, FileError, called, take
 from oaiproxy.cli.output import complain, report
 from oaiproxy.curl import CurlError, parse_curl
 from oaiproxy.diagnostics import Diagnostic, Severity
@@ -19,9 +20,6 @@ from oaiproxy.provisions import provide
 from oaiproxy.reading import file_reader, read_text
 from oaiproxy.reporters import summary
 from oaiproxy.samples import Received, Sample
-
-STANDARD = "-"
-"""The name of standard input and output."""
 
 
 class Unusable(Exception):
@@ -49,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         if output is not None and output.exists() and not arguments.force:
             raise Unusable(f"`{output}` is there already: choose another `--output`, or write over it with `--force`")
         sample = _sample(arguments)
-    except Unusable as error:
+    except (Unusable, FileError) as error:
         complain(str(error))
         return 2
     name = arguments.name or (output.stem if output is not None else name_of(sample.url))
@@ -94,8 +92,8 @@ def _sample(arguments: argparse.Namespace) -> Sample:
             stream_url=other.url if other.url != sample.url else "",
             stream_headers=tuple(each for each in other.headers if each not in sample.headers),
         )
-    answer = Received(_bytes(arguments.response)) if arguments.response else sample.answer
-    stream = Received(_bytes(arguments.stream)) if arguments.stream else sample.stream
+    answer = Received(take(arguments.response)) if arguments.response else sample.answer
+    stream = Received(take(arguments.stream)) if arguments.stream else sample.stream
     return replace(sample, answer=_without_head(answer), stream=_without_head(stream))
 
 
@@ -111,9 +109,9 @@ def _documented(arguments: argparse.Namespace) -> Sample:
         raise Unusable("there are two samples: give either `--curl` or `--from-openapi`")
     name = arguments.from_openapi
     try:
-        found = documented(_bytes(name), arguments)
+        found = documented(take(name), arguments)
     except SpecError as error:
-        raise Unusable(f"{'standard input' if name == STANDARD else name}: {error}") from error
+        raise Unusable(f"{called(name)}: {error}") from error
     if not arguments.output:
         arguments.name = arguments.name or found.name
     for note in found.notes:
@@ -123,24 +121,16 @@ def _documented(arguments: argparse.Namespace) -> Sample:
 
 def _called(name: str) -> Sample:
     """The call of a curl command in a file. Files that it sends are relative to that."""
-    text = _bytes(name).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+    text = take(name).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
     folder = Path() if name == STANDARD else Path(name).parent
     try:
         return parse_curl(text, lambda file: read_text(folder / file))
     except CurlError as error:
-        shown = "standard input" if name == STANDARD else name
         place = ""
         if error.position is not None:
             before = text[: error.position]
             place = f":{before.count(chr(10)) + 1}:{len(before.rpartition(chr(10))[2]) + 1}"
-        raise Unusable(f"{shown}{place}: {error}") from error
-
-
-def _bytes(name: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if name == STANDARD else Path(name).read_bytes()
-    except OSError as error:
-        raise Unusable(f"`{name}` cannot be read: {error.strerror}") from error
+        raise Unusable(f"{called(name)}{place}: {error}") from error
 
 
 def _without_head(received: Received | None) -> Received | None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from oaiproxy import jsontext
 from oaiproxy.auth import Passthrough
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bundled import mapping_path
 from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials
+from oaiproxy.cli.files import FileError, take_json
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
 from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
@@ -194,12 +194,10 @@ def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_
 
 
 def _given(name: str) -> dict[str, Json]:
-    """The request of a file. Raises OSError."""
-    data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     try:
-        request = jsontext.parse(data)
-    except jsontext.JsonError as error:
-        raise _RefusedError(f"the request is not JSON: {error}", 2) from None
+        request = take_json(name)
+    except FileError as error:
+        raise _RefusedError(str(error), 2) from error
     if not isinstance(request, dict):
         raise _RefusedError("the request is no JSON object", 2)
     return request

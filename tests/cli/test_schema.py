@@ -12,8 +12,14 @@ from oaiproxy.cli import main
 
 @pytest.mark.parametrize(
     ("arguments", "file"),
-    [([], "mapping"), (["mapping"], "mapping"), (["extension"], "extension"), (["config"], "config")],
-    ids=["none", "mapping", "extension", "config"],
+    [
+        ([], "mapping"),
+        (["mapping"], "mapping"),
+        (["extension"], "extension"),
+        (["config"], "config"),
+        (["explain"], "explain"),
+    ],
+    ids=["none", "mapping", "extension", "config", "explain"],
 )
 def test_it_is_printed_as_it_ships(arguments: list[str], file: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Byte for byte."""

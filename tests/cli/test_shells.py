@@ -32,7 +32,7 @@ CASES = {
     "oaiproxy describe --format json ex": {"example"},
     "oaiproxy describe --format=json --model x ex": {"example"},
     "oaiproxy describe --model ": set(),
-    "oaiproxy schema ": {"mapping", "extension", "config"},
+    "oaiproxy schema ": {"mapping", "extension", "config", "explain"},
     "oaiproxy schema --output d": {"d.txt"},
     "oaiproxy schema config ": set(),
     "oaiproxy serve --config ": YAML,
@@ -107,7 +107,7 @@ def test_fish_completes(line: str, place: Path) -> None:
     head = line.rpartition(" ")[2].rpartition("=")
     wanted = {f"{head[0]}{head[1]}{each}" for each in CASES[line]}
     assert wanted <= found
-    assert found - wanted <= {"d.txt", "mapping", "extension", "config"}
+    assert found - wanted <= {"d.txt", "mapping", "extension", "config", "explain"}
 
 
 @pytest.mark.parametrize("name", SHELLS)
