@@ -7,6 +7,7 @@ fragment in a mapping, and `<!-- renders -->` a body that becomes the JSON below
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import shlex
@@ -542,16 +543,55 @@ def test_every_key_of_capabilities_is_documented():
         ("mock nothing", 2),
         ("healthcheck --url http://127.0.0.1:9", 1),
         ("healthcheck --url nothing", 2),
+        ("check warned.yaml", 0),
+        ("check --strict warned.yaml", 1),
+        ("check good.yaml --junit nowhere/report.xml", 2),
+        ("init --curl call.sh --response answer.json", 0),
+        ("init --curl call.sh", 1),
+        ("init --curl nothing", 2),
+        ("init --curl broken.yaml", 2),
+        ("init --curl call.sh --response answer.json --output good.yaml", 2),
+        ("explain example --example 'a stream'", 0),
+        ("explain broken.yaml", 1),
+        ("explain example --request tools.json", 1),
+        ("explain example --reply call.sh --no-stream", 1),
+        ("explain nothing", 2),
+        ("explain example --example nothing", 2),
+        ("explain example --request nothing", 2),
+        ("describe example gemini", 0),
+        ("describe broken.yaml", 1),
+        ("describe nothing", 2),
+        ("describe example --model nothing", 2),
+        ("list", 0),
+        ("list --config broken.config", 1),
+        ("list --config wrong.config", 1),
+        ("list --config nothing", 2),
+        ("schema config", 0),
+        ("schema --output nowhere/schema.json", 1),
+        ("completion zsh", 0),
+        ("record broken.yaml", 1),
+        ("record unreached.yaml", 1),
+        ("record nothing", 2),
+        ("record example", 2),
     ],
 )
 def test_commands_exit_as_documented(arguments, code, tmp_path, monkeypatch, capfd):
-    """Each code that can be had without a running server."""
+    """Each code that can be had without a running server; one that is not 0 is explained on standard error."""
     monkeypatch.chdir(tmp_path)
     Path("empty").mkdir()
+    Path("call.sh").write_text('curl http://127.0.0.1:9/ask -d \'{"prompt": "Who are you?"}\'')
+    Path("answer.json").write_text('{"text": "I am nobody."}')
+    tool = {"type": "function", "function": {"name": "f"}}
+    Path("tools.json").write_text(json.dumps({"messages": [{"role": "user", "content": "hi"}], "tools": [tool]}))
+    Path("warned.yaml").write_text(FRAME.replace("https://", "http://"))
+    Path("unreached.yaml").write_text(FRAME.replace("https://api.example.com", "http://127.0.0.1:9"))
+    Path("wrong.config").write_text("mapings: [good.yaml]\n")
     Path("good.yaml").write_text(FRAME)
     Path("broken.yaml").write_text(FRAME.replace("prompt }}", "promt }}"))
     Path("broken.config").write_text("mappings: [broken.yaml]\n")
     assert main(shlex.split(arguments)) == code
+    out, err = capfd.readouterr()
+    assert bool(out + err if code == 0 or arguments.startswith("check") else err)
 
 
 def test_error_codes_are_documented():
