@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.output import complain, refuse, ships
+from oaiproxy.cli.output import complain, report_errors, ships
 from oaiproxy.document import Document
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
+from oaiproxy.reporters import summary
 
 T = TypeVar("T")
 
 
 def load_shown(name: str) -> tuple[Mapping, Path] | int:
     """The mapping and its file, by a path or a shipped name; an exit code, the reason told, where there is none."""
-    return _load(name, lambda loader, path: loader.load([(str(path), path)], environment=False)[0][0])
+    return _load(name, lambda loader, path: loader.load([(str(path), path)], environment=False)[0][0], "not started: ")
 
 
 def load_documented(name: str) -> tuple[Mapping, Document] | int:
@@ -29,15 +30,16 @@ def load_documented(name: str) -> tuple[Mapping, Document] | int:
         ((mapping, _),) = loader.load([(str(path), path)], environment=False)[0]
         return mapping, loader.document(path)
 
-    return _load(name, load)
+    return _load(name, load, f"`{name}` is not usable: ")
 
 
-def _load(name: str, load: Callable[[Loader, Path], T]) -> T | int:
+def _load(name: str, load: Callable[[Loader, Path], T], said: str) -> T | int:
     path = mapping_path(name, Path())
     try:
         return load(Loader(os.environ), path)
     except MappingError as error:
-        refuse(error)
+        report_errors(error)
+        complain(f"{said}{summary(error.diagnostics)}")
         return 1
     except OSError as error:
         hint = ships(name) if isinstance(error, FileNotFoundError) else ""

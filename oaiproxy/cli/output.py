@@ -11,7 +11,7 @@ from typing import TextIO
 from oaiproxy.bundled import meant
 from oaiproxy.diagnostics import Diagnostic, did_you_mean
 from oaiproxy.errors import MappingError
-from oaiproxy.reporters import REPORTERS, summary
+from oaiproxy.reporters import REPORTERS
 
 
 def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
@@ -68,9 +68,3 @@ def complain(message: str) -> None:
 def report_errors(error: MappingError) -> None:
     """Report what is wrong in a mapping or a configuration."""
     report(error.diagnostics, error.sources, sys.stderr)
-
-
-def refuse(error: MappingError) -> None:
-    """Report what is wrong in a mapping or a configuration, and that nothing was started."""
-    report_errors(error)
-    complain(f"not started: {summary(error.diagnostics)}")

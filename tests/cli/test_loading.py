@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from oaiproxy.cli.loading import load_shown
+from oaiproxy.cli.loading import load_documented, load_shown
 
 
 def test_a_shipped_mapping_is_found_by_its_name() -> None:
@@ -22,5 +22,7 @@ def test_what_cannot_be_had_is_an_exit_code(tmp_path: Path, capsys: pytest.Captu
     broken.write_text("oaiproxy: 2\n")
     assert load_shown(str(broken)) == 1
     assert "not started" in capsys.readouterr().err
+    assert load_documented(str(broken)) == 1
+    assert capsys.readouterr().err.endswith(f"oaiproxy: `{broken}` is not usable: 4 errors\n")
     assert load_shown("nowhere") == 2
     assert "shipped mappings: " in capsys.readouterr().err
