@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Mapping as Dict
 from pathlib import Path
+from types import MappingProxyType
 
 from oaiproxy.bundled import bundled
 from oaiproxy.check import Checked, Surroundings, Traced, check_mapping, trace_mapping
@@ -23,10 +24,14 @@ def mapping_schema() -> Json:
 
 
 class Loader:
-    """Loads mapping files with one schema and one environment. `sources` holds the texts read, for code frames."""
+    """Loads mapping files with one schema and one environment. `sources` holds the texts read, for code frames.
 
-    def __init__(self, environment: Dict[str, str]) -> None:
+    `given` are the texts of what is no file.
+    """
+
+    def __init__(self, environment: Dict[str, str], given: Dict[Path, str] = MappingProxyType({})) -> None:
         self.sources: dict[str, str] = {}
+        self._given = given
         self.schema = mapping_schema()
         self.environment = environment
 
@@ -54,14 +59,17 @@ class Loader:
         return trace_mapping(text, str(path), surroundings)
 
     def _read(self, path: Path, shown: str, text: str | None = None) -> tuple[str, Surroundings]:
-        text = read_text(path) if text is None else text
+        text = self._text(path) if text is None else text
         self.sources[shown] = text
         reader, bases = file_reader(path.parent), bases_of(path.parent, shown, self.sources)
         return text, Surroundings(self.schema, self.environment, reader, bases, file_key(path), provide)
 
     def document(self, path: Path) -> Document:
         """A file as data. Raises MappingError when it is not even that, OSError when it cannot be read."""
-        return read_document(path, self.environment, self.sources)
+        return read_document(path, self.environment, self.sources, self._text)
+
+    def _text(self, path: Path) -> str:
+        return self._given[path] if path in self._given else read_text(path)
 
     def load(
         self, files: Iterable[tuple[str, Path]], *, environment: bool = True

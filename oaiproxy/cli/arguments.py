@@ -11,7 +11,9 @@ from oaiproxy.disclosures import CREDENTIAL
 
 def add_mapping(command: argparse.ArgumentParser) -> None:
     """Add the mapping that a command is about."""
-    command.add_argument("mapping", metavar="MAPPING", help="a mapping file, or the name of a shipped mapping")
+    command.add_argument(
+        "mapping", metavar="MAPPING", help="a mapping file, the name of a shipped mapping, or `-` for standard input"
+    )
 
 
 def host(text: str) -> str:

@@ -39,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="files, folders, names of shipped mappings, or - for standard input (default: config.yaml and mappings)",
+        help="files, folders, names of shipped mappings, or `-` for standard input (default: config.yaml and mappings)",
     )
     command.add_argument("--format", choices=FORMS, default="text", help="form of the report")
     command.add_argument("--junit", metavar="FILE", help="write a JUnit report to a file besides")

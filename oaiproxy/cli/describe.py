@@ -19,7 +19,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "mappings",
         nargs="+",
         metavar="MAPPING",
-        help="a mapping file, or the name of a shipped mapping; several are compared",
+        help="mapping files, names of shipped mappings, or `-` for standard input; several are compared",
     )
     command.add_argument("--model", default="", help="one of its models (default: those without words of their own)")
     command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="form of the table")

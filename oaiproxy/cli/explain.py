@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from oaiproxy import jsontext
-from oaiproxy.bundled import mapping_path
 from oaiproxy.catalog import CATALOG
 from oaiproxy.check import Traced
 from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials, header
 from oaiproxy.cli.files import FileError, take, take_json
+from oaiproxy.cli.loading import given_mapping
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.diagnostics import Diagnostic, Severity
 from oaiproxy.differences import place_name
@@ -79,12 +79,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain; 0 when it went well, 1 when the mapping, the request or the reply is refused, 2 for wrong use."""
-    path = _near(mapping_path(arguments.mapping, Path()))
-    loader = Loader(os.environ)
+    try:
+        path, given = given_mapping(arguments.mapping)
+    except FileError as error:
+        complain(str(error))
+        return 2
+    path, loader = _near(path), Loader(os.environ, given)
     try:
         checked = loader.check(path, environment=False, thorough=False)
         filled = {**os.environ, **stand_ins(loader.sources.values(), os.environ)}
-        traced = Loader(filled).trace(path) or loader.trace(path)
+        traced = Loader(filled, given).trace(path) or loader.trace(path)
     except OSError as error:
         hint = ships(arguments.mapping) if isinstance(error, FileNotFoundError) else ""
         complain(f"`{arguments.mapping}` cannot be read: {error.strerror}{hint}")

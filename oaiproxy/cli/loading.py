@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from oaiproxy.bundled import mapping_path
+from oaiproxy.cli.files import STANDARD, FileError, take
 from oaiproxy.cli.output import complain, report_errors, ships
 from oaiproxy.document import Document
 from oaiproxy.errors import MappingError
@@ -33,10 +34,21 @@ def load_documented(name: str) -> tuple[Mapping, Document] | int:
     return _load(name, load, f"`{name}` is not usable: ")
 
 
+def given_mapping(name: str) -> tuple[Path, dict[Path, str]]:
+    """The file that a MAPPING of the command line stands for; the text of standard input. Raises FileError."""
+    if name != STANDARD:
+        return mapping_path(name, Path()), {}
+    path = Path("<stdin>")
+    return path, {path: take(name).decode("utf-8", "surrogateescape")}
+
+
 def _load(name: str, load: Callable[[Loader, Path], T], said: str) -> T | int:
-    path = mapping_path(name, Path())
     try:
-        return load(Loader(os.environ), path)
+        path, given = given_mapping(name)
+        return load(Loader(os.environ, given), path)
+    except FileError as error:
+        complain(str(error))
+        return 2
     except MappingError as error:
         report_errors(error)
         complain(f"{said}{summary(error.diagnostics)}")

@@ -15,7 +15,7 @@ from oaiproxy.auth import Passthrough
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bundled import mapping_path
 from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials
-from oaiproxy.cli.files import FileError, take_json
+from oaiproxy.cli.files import STANDARD, FileError, take_json
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
 from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
@@ -83,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Record; 0 when it was written, 1 when there was nothing to write, 2 when the command was used wrongly."""
     path = mapping_path(arguments.mapping, Path())
     try:
+        if arguments.mapping == STANDARD:
+            raise _RefusedError("examples are added to a file, and standard input is none", 2)
         if not arguments.dry_run and (is_shipped_name(arguments.mapping) or is_installed(path)):
             message = f"`{arguments.mapping}` ships with oaiproxy and is not for editing; copy it, or use `--dry-run`"
             raise _RefusedError(message, 2)
