@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from oaiproxy.auth import Passthrough
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials
+from oaiproxy.cli.arguments import add_client_header, credentials
 from oaiproxy.cli.files import STANDARD, FileError, take_json
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
@@ -47,7 +47,8 @@ TOOL: Json = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    add_mapping(command)
+    told = "a mapping file; with `--dry-run`, also the name of a shipped mapping"
+    command.add_argument("mapping", metavar="MAPPING", help=told)
     command.add_argument("--request", metavar="FILE", help="the client's request as JSON; `-` is standard input")
     command.add_argument("--endpoint", choices=[*REQUESTS], default="", help="which endpoint (default: the first)")
     way = command.add_mutually_exclusive_group()
