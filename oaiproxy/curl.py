@@ -276,6 +276,8 @@ def _body(text: str, headers: dict[str, str]) -> Json:
         value = parse(text)
         if isinstance(value, dict | list) and "x-www-form-urlencoded" not in kind:
             return value
+        if isinstance(value, str) and "json" in kind:
+            return value
     except JsonError as error:
         if "json" in kind or text.lstrip().startswith(("{", "[")):
             raise CurlError(f"the body is not JSON: {error}") from error

@@ -43,3 +43,12 @@ def address(path: str, models: Sequence[str], *, named: bool) -> Address:
             template = sent.replace(f"/{before}/{written}", f"/{before}/{{{{ model }}}}", 1)
             return Address(sent, template, unquote(written), missing)
     return Address(sent, sent, missing=missing)
+
+
+def spoken(path: str, prompt: str) -> str:
+    """The segment of a path that is a prompt, as it is written there: one of several words, or `prompt`."""
+    for segment in path.split("/"):
+        text = unquote(segment)
+        if segment and (text == prompt or (not prompt and (" " in text.strip() or text.endswith("?")))):
+            return segment
+    return ""

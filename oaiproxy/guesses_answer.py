@@ -10,8 +10,22 @@ from dataclasses import dataclass, field
 import jmespath
 from jmespath.exceptions import JMESPathError
 
-from oaiproxy.guesses_names import ANSWERED, CONSTANT, COUNTS, FINISH, ID, LISTS, REASONING, TEXT
-from oaiproxy.jsontext import Json, JsonError, parse
+from oaiproxy.guesses_names import (
+    ANSWERED,
+    ASIDE,
+    CONSTANT,
+    COUNTS,
+    FINISH,
+    ID,
+    LISTS,
+    REASONING,
+    ROLES,
+    TEXT,
+    WEAK_FINISH,
+)
+from oaiproxy.guesses_pairs import pairs
+from oaiproxy.guesses_tools import whole_calls
+from oaiproxy.jsontext import Json
 from oaiproxy.leaves import Path, at, inner, keys, leaves, plain, selector
 from oaiproxy.sinks import FINISH_REASONS
 
@@ -26,6 +40,7 @@ _BARE_COUNTS = {
 _USAGES = frozenset({"usage", "tokens", "tokenusage", "tokencounts", "billedunits", "tokenscount"})
 _CODED = re.compile(r"https?://\S+|[0-9a-fA-F-]{16,}|\d{4}-\d\d-\d\d[T ].*|[\w-]{24,}|[\d.:]+")
 """Addresses, ids and dates."""
+_WORD = re.compile(r"[A-Za-z]+([_-][A-Za-z]+)*")
 
 
 @dataclass(slots=True)
@@ -54,7 +69,7 @@ def answered(body: Json, *, prompt: str = "") -> Answered:
     thought = next((general(path, body) for path, value in leaves(body) if value and _is_reasoning(path, body)), None)
     if thought is not None and thought != text:
         made.sinks["reasoning"], made.replies["reasoning"] = thought, search(thought, body)
-    calls = _calls(body)
+    calls = whole_calls(body)
     if calls is not None:
         path, listed = calls
         made.sinks["tool_calls"], made.replies["tool_calls"] = selector(path), listed
@@ -129,6 +144,9 @@ def general(path: Path, body: Json) -> str:
         if isinstance(step, int) and place and plain(str(path[place - 1])) not in LISTS | {"0"}:
             rest = path[place + 1 :]
             if any(isinstance(each, int) for each in rest):
+                found = pairs(holder)
+                if found is not None and not found.path and step == len(holder) - 1:
+                    return selector((*path[:place], -1, *rest))
                 break
             listed = selector(path[:place])
             if not rest:
@@ -138,6 +156,16 @@ def general(path: Path, body: Json) -> str:
             return f"join('', {listed}{picked}.{selector(rest)})"
         holder = holder[step]
     return selector(path)
+
+
+def assistant_of(*answers: bytes) -> dict[str, str]:
+    """What answers, whole ones or streams, call the role that they speak in, by OpenAI's name."""
+    words = [each.decode("utf-8", "replace") for answer in answers for each in _SPEAKER.findall(answer)]
+    word = next((word for word in words if ROLES.get(plain(word)) == "assistant"), None)
+    return {"assistant": word} if word is not None else {}
+
+
+_SPEAKER = re.compile(rb'"(?:role|author|sender|speaker)"\s*:\s*"([^"\\]{1,40})"')
 
 
 def _best(body: Json, prompt: str) -> str | None:
@@ -153,6 +181,8 @@ def likely(path: Path, text: str, body: Json, prompt: str = "") -> float:
     names = keys(path)
     last = names[-1] if names else "text"
     if last in CONSTANT or last in FINISH or text == prompt or _is_reasoning(path, body) or _is_call(names):
+        return 0
+    if ASIDE.intersection(names[:-1]):
         return 0
     if any(isinstance(step, int) and step and plain(str(path[place - 1])) in LISTS for place, step in enumerate(path)):
         return 0
@@ -185,34 +215,14 @@ def _is_reasoning(path: Path, body: Json) -> bool:
     return isinstance(holder, dict) and holder.get("type") in ("thinking", "reasoning") and name in ("text", "content")
 
 
-def _calls(body: Json) -> tuple[Path, list[Json]] | None:
-    """Tool calls in a form that is read as it is."""
-    for path, value in inner(body):
-        if not path or plain(str(path[-1])) != "toolcalls" or not isinstance(value, list) or not value:
-            continue
-        listed = []
-        for call in value:
-            inside = call.get("function", call) if isinstance(call, dict) else None
-            if not isinstance(inside, dict) or "name" not in inside or "arguments" not in inside:
-                break
-            given = inside["arguments"]
-            listed.append({"name": inside["name"], "arguments": search("@", _parsed(given))})
-        else:
-            return path, listed
-    return None
-
-
-def _parsed(arguments: Json) -> Json:
-    try:
-        return parse(arguments) if isinstance(arguments, str) else arguments
-    except JsonError:
-        return arguments
-
-
 def finish_of(body: Json) -> tuple[Path, str] | None:
     """Where an answer says why it ended, and what."""
-    for path, value in leaves(body):
-        if isinstance(value, str) and value and path and plain(str(path[-1])) in FINISH:
+    told = [(path, value) for path, value in leaves(body) if isinstance(value, str) and value and path]
+    for path, value in told:
+        if plain(str(path[-1])) in FINISH:
+            return path, value
+    for path, value in told:
+        if plain(str(path[-1])) in WEAK_FINISH and _WORD.fullmatch(value):
             return path, value
     return None
 
@@ -226,6 +236,8 @@ def counts_of(body: Json) -> dict[str, Path]:
         found.pop("total", None)
     if "prompt" not in found:
         found.pop("cached", None)
+    if found.keys() == {"total"}:  # of which nobody can tell what is what
+        return {}
     order = ("prompt", "completion", "total", "cached", "reasoning")
     return {part: found[part] for part in order if part in found}
 

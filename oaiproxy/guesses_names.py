@@ -16,6 +16,7 @@ PARAMETERS: Mapping[str, frozenset[str]] = {
             *("maxtokens", "maxnewtokens", "maxoutputtokens", "maxlength", "numpredict", "npredict", "maxlen"),
             *("maxtokenstosample", "maxcompletiontokens", "maxgenlen", "maxgentokens", "maxtokencount", "numtokens"),
             *("maxgeneratedtokens", "maxresponsetokens", "maxanswertokens", "maxtokenstogenerate", "tokenlimit"),
+            *("ntokens", "nnewtokens", "newtokens", "outputlength", "responselength"),
         }
     ),
     "stop": frozenset({"stop", "stopsequences", "stopsequence", "stopstrings", "stopwords", "stopstring", "stoptexts"}),
@@ -87,11 +88,21 @@ FINISH = frozenset(
         *("stoppedreason", "terminationreason", "finishtype", "stopcause"),
     }
 )
+WEAK_FINISH = frozenset({"stopped", "reason", "finished", "ending"})
+"""Names that say so only of a single word."""
 COUNTS: Mapping[str, frozenset[str]] = {
     "prompt": frozenset(
         {
             *("prompttokens", "inputtokens", "promptevalcount", "prompttokencount", "inputtokencount", "tokensin"),
-            *("inputtokenscount", "numprompttokens", "numinputtokens", "promptn", "tokensprompt", "tokensevaluated"),
+            *(
+                "inputtokenscount",
+                "numprompttokens",
+                "numinputtokens",
+                "promptn",
+                "nprompt",
+                "tokensprompt",
+                "tokensevaluated",
+            ),
             *("inputtexttokens", "tokensinput"),
         }
     ),
@@ -107,6 +118,11 @@ COUNTS: Mapping[str, frozenset[str]] = {
     "reasoning": frozenset({"reasoningtokens", "thoughtstokencount", "thinkingtokens"}),
 }
 """Token counts, by the part of `usage`."""
+
+ASIDE = frozenset(
+    {"warning", "warnings", "notice", "notices", "logs", "log", "debug", "disclaimer", "disclaimers", "sources"}
+)
+"""What stands inside of these is said beside the answer."""
 
 ID = ("id", "responseid", "messageid", "completionid", "generationid", "requestid")
 ANSWERED = frozenset({"model", "modelversion", "modelid", "modelname"})

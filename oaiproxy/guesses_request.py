@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from oaiproxy.guesses_constants import passing
 from oaiproxy.guesses_messages import Conversation, conversation
 from oaiproxy.guesses_names import CONSTANT, HISTORY, MODEL, PARAMETERS, PROMPT, STREAM, SYSTEM
+from oaiproxy.guesses_pairs import pairs
 from oaiproxy.jsontext import Json
 from oaiproxy.leaves import Path, at, inner, keys, leaves, plain, rebuilt
 from oaiproxy.yamlwriter import Note, escaped
 
 LEAST = 4
 """The score below which a text is not taken for the prompt."""
+_WRITTEN_OUT = re.compile(
+    r"<\|[^|>\n]+\|>|\[/?INST\]|^#{2,} *\w+:?|^(human|user|assistant|system|bot|ai):", re.IGNORECASE | re.MULTILINE
+)
+"""Marks of a conversation that is written out as one text; one alone may be anybody's."""
 
 
 @dataclass(slots=True)
@@ -27,28 +34,40 @@ class Asked:
     stream: Path | None = None
     """Where a flag asks for the stream."""
     missing: list[str] = field(default_factory=list)
+    """What is to be done, and has no comment of its own in the tree."""
+    noted: list[str] = field(default_factory=list)
+    """What is to be done, and has."""
 
 
-def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Asked:
+def asked(
+    sample: Json, *, prompt: str = "", others: Sequence[Json] = (), spelled: Mapping[str, str] | None = None
+) -> Asked:
     """What a request holds: the keys of `sample` are its parts, such as `query` and `body`.
 
     `prompt` is the prompt, where it is known. `others` are more requests of the API, that show what roles are called
-    and whether system text stands by itself.
+    and whether system text stands by itself; `spelled` are roles that its answers show, by OpenAI's names.
     """
     edits: dict[Path, Json] = {}
     made = Asked(None)
     messages: list[Json] = []
     found = conversation(sample)
-    path = None if found is not None and not found.history else _prompt(sample, found, prompt)
+    before = pairs(sample) if found is None else None
+    kept = found.path if found is not None else before.path if before is not None else None
+    path = None if found is not None and not found.history else _prompt(sample, kept, prompt)
     _parameters(sample, edits, made, [] if path is None else [path])
     if found is not None:
         messages = list(found.messages)
+    if before is not None and path is not None:
+        messages, edits[before.path] = before.messages, before.tree
     if path is not None:
         text = at(sample, path)
         shown, written = text, "{{ prompt }}"
         if prompt and prompt != text:
-            before, _, after = text.partition(prompt)
-            shown, written = prompt, escaped(before) + "{{ prompt }}" + escaped(after)
+            head, _, tail = text.partition(prompt)
+            shown, written = prompt, escaped(head) + "{{ prompt }}" + escaped(tail)
+        elif len(marks := [each[0] for each in _WRITTEN_OUT.finditer(text)]) > 1:
+            told = f"the prompt seems to be a conversation written out (`{marks[0].strip()}`)"
+            made.missing.append(f"{told}: name the question in it with `--prompt`")
         edits[path] = written if found is not None else Note(written, "the text of the last message")
         messages.append({"role": "user", "content": shown})
     elif found is None:
@@ -57,11 +76,14 @@ def asked(sample: Json, *, prompt: str = "", others: Sequence[Json] = ()) -> Ask
     if system:
         messages.insert(0, {"role": "system", "content": system})
     if found is not None:
-        spelled = [other.spelled for each in others if (other := conversation(each)) is not None]
+        known = [other.spelled for each in others if (other := conversation(each)) is not None]
         separate = bool(system) or any(_system(each, {}, found.path) for each in others)
-        edits[found.path], unknown = found.like(spelled).tree(separate=separate)
-        made.missing += unknown
+        edits[found.path], unknown = found.like([*known, spelled or {}]).tree(separate=separate)
+        made.noted += unknown
     made.missing += _kept(sample, edits, found)
+    for place, told in list(passing(sample, edits)):
+        edits[place] = Note(rebuilt(at(sample, place), {}, constant, name=_key), f"TODO: {told}")
+        made.noted.append(told)
     if messages:
         made.request = {"messages": messages, **made.request}
     made.tree = rebuilt(sample, edits, constant, name=_key)
@@ -87,11 +109,12 @@ def _key(name: str) -> str:
     return f"${name}" if name.startswith("$") else name
 
 
-def _prompt(sample: Json, found: Conversation | None, known: str) -> Path | None:
+def _prompt(sample: Json, kept: Path | None, known: str) -> Path | None:
+    """Where the prompt is; it is nowhere in what stands at `kept`."""
     texts = [
         (path, value)
         for path, value in leaves(sample)
-        if isinstance(value, str) and value and (found is None or path[: len(found.path)] != found.path)
+        if isinstance(value, str) and value and (kept is None or path[: len(kept)] != kept)
     ]
     if known:
         exact = [path for path, value in texts if value == known]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from oaiproxy.errors import BackendError
+from oaiproxy.failures import find_message
 from oaiproxy.formats import make_format
 from oaiproxy.framing import Frame
 from oaiproxy.guesses_answer import (
@@ -22,7 +23,9 @@ from oaiproxy.guesses_answer import (
     means,
     search,
 )
+from oaiproxy.guesses_failure import shown
 from oaiproxy.guesses_names import ANSWERED, DONE, ID, REASONING, TYPE
+from oaiproxy.guesses_tools import stream_calls
 from oaiproxy.jsontext import Json, JsonError, parse_lenient
 from oaiproxy.leaves import at, leaves, plain, selector
 from oaiproxy.sinks import FINISH_REASONS
@@ -44,6 +47,8 @@ class Streamed:
     finish_reasons: dict[str, str | None] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    failure: str = ""
+    """What went wrong, where the sample is of a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +105,17 @@ def streamed(data: bytes, media_type: str = "", *, prompt: str = "", answer: str
     if any(body is None or not isinstance(body, dict | list) for body in bodies):
         return _plain_text(made, frames)
     told, by = _kinds(frames, bodies)
-    if any(calls_tools(body) for body in bodies):
+    failed = [_fails(frame, each.body) for frame, each in zip(frames, told, strict=True)]
+    if any(failed):
+        made.failure = find_message(told[failed.index(True)].body) or "an error"
+        told_so = f"the sample of the stream holds an error (`{shown(made.failure)}`)"
+        made.missing.append(f"{told_so}: give one that went well with `--stream`")
+        told = [each for each, fails in zip(told, failed, strict=True) if not fails]
+        bodies = [each.body for each in told]
+    pieces, calls = stream_calls(bodies)
+    if not pieces and any(calls_tools(body) for body in bodies):
         made.missing.append("how the stream calls tools: write where its pieces are as `tool_call`")
-    text = _text(told, prompt)
+    text = _text(told, prompt) or (_beside(told, pieces) if pieces else None)
     if text is None:
         made.missing.append("where the frames of the stream have the text: write its selector as `text`")
         return made
@@ -111,13 +124,41 @@ def streamed(data: bytes, media_type: str = "", *, prompt: str = "", answer: str
     else:
         _simple(made, [each.body for each in told], text)
     said = text.texts[-1] if text.cumulative else "".join(text.texts)
-    made.replies["text"] = said
+    if said:
+        made.replies["text"] = said
     if echoes(said, prompt):
         made.keys["strip"] = {"prefix": "{{ prompt }}"}
         made.replies["text"] = said.removeprefix(prompt)
     _special(made, text, told, answer)
     _told(made, [each.body for each in told])
+    if pieces:
+        _tools(made, told, pieces, calls)
     return made
+
+
+def _fails(frame: Frame, body: Json) -> bool:
+    """Whether a frame tells of a failure, as the proxy takes it."""
+    return frame.event == "error" or (isinstance(body, dict) and bool(body.get("error")))
+
+
+def _tools(made: Streamed, told: Sequence[_Told], pieces: dict[str, Json], calls: list[Json]) -> None:
+    """Where the pieces of tool calls stand, in the kinds of frames that have them."""
+    made.replies["tool_calls"] = calls
+    made.replies["finish_reason"] = "tool_calls"
+    sink, found = ("tool_calls", pieces["whole"]) if "whole" in pieces else ("tool_call", pieces)
+    if "events" not in made.keys:
+        made.keys[sink] = found
+        return
+    events = made.keys["events"]
+    for kind in dict.fromkeys(each.kind for each in told if stream_calls([each.body])[0]):
+        if isinstance(events, dict):
+            events[kind] = {**(events[kind] or {}), sink: found}
+
+
+def _beside(told: Sequence[_Told], pieces: dict[str, Json]) -> _Text:
+    """Where text would stand that came with calls of tools."""
+    kind = next(each.kind for each in told if stream_calls([each.body])[0])
+    return _Text(kind, str(pieces.get("each") or pieces["whole"]).rpartition(".")[0] + ".content", [])
 
 
 def _payload(data: bytes) -> Json:
@@ -335,7 +376,7 @@ def _repeated(bodies: Sequence[Json], whole: str) -> str:
 
 def _special(made: Streamed, text: _Text, told: Sequence[_Told], answer: str) -> None:
     """Where the whole text is elsewhere, in the last frame, it tells whether the last piece is none of the text."""
-    said = made.replies["text"]
+    said = made.replies.get("text")
     if text.cumulative or len(text.texts) < 2 or not isinstance(said, str):
         return
     short = said.removesuffix(text.texts[-1])

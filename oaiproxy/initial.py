@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-from oaiproxy.guesses_address import Address, address
-from oaiproxy.guesses_answer import Answered, answered
-from oaiproxy.guesses_auth import Access, access, reference, secret_leaves, variables
+from oaiproxy.guesses_address import Address, address, spoken
+from oaiproxy.guesses_answer import Answered, answered, assistant_of
+from oaiproxy.guesses_auth import access, reference, secret_leaves, variables
+from oaiproxy.guesses_examples import Call, examples
+from oaiproxy.guesses_failure import failure, is_failure, shown
 from oaiproxy.guesses_names import ANSWERED
 from oaiproxy.guesses_request import Asked, asked
 from oaiproxy.guesses_stream import Streamed, streamed
 from oaiproxy.jsontext import Json, JsonError, parse_lenient
-from oaiproxy.leaves import at, leaves, plain, rebuilt
+from oaiproxy.leaves import leaves, plain, rebuilt
+from oaiproxy.overlays import laid
 from oaiproxy.samples import Received, Sample
-from oaiproxy.yamlwriter import Block, Literal, Note, Remark, literal, to_yaml
+from oaiproxy.yamlwriter import Block, Note, Remark, to_yaml
 
 HIDDEN = "REDACTED"
 """What stands in examples for a secret of the sample."""
@@ -50,19 +53,6 @@ def propose(sample: Sample, name: str, *, model: str = "", prompt: str = "") -> 
     return _Proposer(sample, name, model, prompt).propose()
 
 
-@dataclass(slots=True)
-class _Call:
-    """One of the two calls: its body and its address, as templates and as they are."""
-
-    address: Address
-    query: dict[str, Json]
-    body: Json
-    form: str
-    """The key of the body in a request: `body`, `body_form`, `body_multipart` or `body_text`."""
-    asked: Asked
-    access: Access
-
-
 class _Proposer:
     def __init__(self, sample: Sample, name: str, model: str, prompt: str) -> None:
         self._sample = sample
@@ -72,7 +62,8 @@ class _Proposer:
         if self._prefix[0].isdigit():
             self._prefix = f"API_{self._prefix}"
         self._model = model
-        self._models = _models(sample.answer)
+        self._answer = _parsed(sample.answer)
+        self._models = _models(self._answer)
         self._missing: list[str] = []
         self._secrets: list[str] = []
 
@@ -85,7 +76,8 @@ class _Proposer:
             other = self._call(sample.stream_url or sample.url, body, [sample.body])
             self._secrets += access(sample.stream_headers, "", self._prefix).secrets
         said = _last(whole.asked)
-        response = self._response(sample.answer, said)
+        failed = sample.answer is not None and is_failure(self._answer, sample.answer.status)
+        response = None if failed else self._response(sample.answer, said)
         spoken = response.replies.get("text") if response is not None else ""
         stream = None
         if sample.stream is not None:
@@ -96,11 +88,17 @@ class _Proposer:
         tree["oaiproxy"] = 1
         tree["models"] = {model: whole.asked.model} if whole.asked.model not in ("", model) else [model]
         tree["backend"] = self._backend(whole)
-        if response is None and stream is None:
-            told = self._todo("no sample of an answer was given: give one with `--response`, or say what `text` is")
-            tree["chat"] = Block({**self._chat(whole, other, None, None), Remark(told): None})
-        else:
-            tree["chat"] = self._chat(whole, other, response, stream)
+        chat = self._chat(whole, other, response, stream)
+        errors, message = failure(self._answer) if failed else ({}, "")
+        if failed:
+            told = f"the sample of an answer is an error (`{shown(message)}`)"
+            chat[Remark(self._todo(f"{told}: give one that went well with `--response`"))] = None
+        elif response is None and stream is None:
+            told = "no sample of an answer was given: give one with `--response`, or say what `text` is"
+            chat[Remark(self._todo(told))] = None
+        tree["chat"] = chat
+        if errors:
+            tree["errors"] = errors
         words: dict[str, str | None] = {}
         for found in (response, stream):
             words |= found.finish_reasons if found is not None else {}
@@ -111,46 +109,59 @@ class _Proposer:
                     for word, ours in words.items()
                 }
             )
-        examples = self._examples(whole, other, response, stream, model)
-        if examples:
+        rounds = examples(sample, whole, other, response, stream)
+        if rounds:
             tree[Remark("")] = None
-            tree["examples"] = examples
-        text = to_yaml(tree)
+            tree["examples"] = rounds
+        text = self._hidden(to_yaml(tree))
+        return Proposal(text.replace("# \n", "#\n"), tuple(dict.fromkeys(map(self._hidden, self._missing))))
+
+    def _hidden(self, text: str) -> str:
+        """The text without the secrets of the sample."""
         for secret in sorted({each for each in self._secrets if len(each) > 3}, key=len, reverse=True):
             text = text.replace(secret, HIDDEN)
-        return Proposal(text.replace("# \n", "#\n"), tuple(dict.fromkeys(self._missing)))
+        return text
 
     def _todo(self, told: str) -> str:
         self._missing.append(told)
         return f"TODO: {told}"
 
-    def _headline(self, whole: _Call) -> str:
+    def _headline(self, whole: Call) -> str:
         host = urlsplit(self._sample.url).hostname or "an API"
         return f"{self._name}: {self._sample.method} {whole.address.path} of {host}, as one call of it showed."
 
-    def _call(self, url: str, body: Json, others: list[Json]) -> _Call:
+    def _call(self, url: str, body: Json, others: list[Json]) -> Call:
         sample = self._sample
         parts = urlsplit(_bare(url))
         told = access(sample.headers, parts.query, self._prefix)
         self._secrets += told.secrets
         form, body = _form(body, dict(sample.headers).get("content-type", ""))
         hidden = secret_leaves(body)
-        found = asked(
-            {"query": told.query, "body": body},
-            prompt=self._prompt,
-            others=[{"query": {}, "body": each} for each in others],
-        )
-        place = address(parts.path, [*self._models, self._model], named=bool(found.model))
+        place, found = self._asked(parts.path, {"query": told.query, "body": body}, others)
         found.model = found.model or place.model
-        for each in (*found.missing, *told.missing, *place.missing):
+        for each in (*found.missing, *found.noted, *told.missing, *place.missing):
             self._missing += [each] if each not in self._missing else []
         for at_, value in hidden:
             written = reference(value, self._prefix, self._secrets)
             found.tree["body"] = rebuilt(found.tree["body"], {at_: written}, lambda leaf: leaf)
             body = rebuilt(body, {at_: _Raw(written)}, lambda leaf: leaf)
-        return _Call(place, told.query, body, form, found, told)
+        return Call(place, told.query, body, form, found, told)
 
-    def _backend(self, whole: _Call) -> dict[str, Json]:
+    def _asked(self, path: str, sample: dict[str, Json], others: list[Json]) -> tuple[Address, Asked]:
+        """What the address holds, and what else is sent."""
+        more = [{"query": {}, "body": each} for each in others]
+        given = (self._sample.answer, self._sample.stream)
+        spelled = assistant_of(*(each.data for each in given if each is not None))
+        found = asked(sample, prompt=self._prompt, others=more, spelled=spelled)
+        segment = "" if found.request.get("messages") else spoken(path, self._prompt)
+        if segment:
+            found = asked({"path": {"prompt": unquote(segment)}, **sample}, others=more, spelled=spelled)
+        place = address(path, [*self._models, self._model], named=bool(found.model))
+        if segment:
+            place = replace(place, template=place.template.replace(f"/{segment}", "/{{ prompt }}", 1))
+        return place, found
+
+    def _backend(self, whole: Call) -> dict[str, Json]:
         parts = urlsplit(self._sample.url)
         base = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         if variable := re.match(r"\$\{?([A-Za-z_]\w*)", self._sample.url):
@@ -179,7 +190,7 @@ class _Proposer:
             return made
         return answered(body, prompt=said)
 
-    def _chat(self, whole: _Call, other: _Call | None, response: Answered | None, stream: Streamed | None) -> Block:
+    def _chat(self, whole: Call, other: Call | None, response: Answered | None, stream: Streamed | None) -> Block:
         chat = Block(request=self._request(whole, stream is not None))
         if response is not None:
             told = Block(response.sinks)
@@ -195,7 +206,7 @@ class _Proposer:
             chat["stream"] = self._stream(whole, other, response, stream)
         return chat
 
-    def _request(self, whole: _Call, streams: bool) -> Block:
+    def _request(self, whole: Call, streams: bool) -> Block:
         made = Block()
         if self._sample.method != "POST":
             made["method"] = self._sample.method
@@ -206,21 +217,21 @@ class _Proposer:
         body = self._body(whole, streams)
         for told in (
             *whole.address.missing,
-            *(each for each in whole.asked.missing if not each.startswith("what the API calls")),
+            *whole.asked.missing,
         ):
             made[Remark(f"TODO: {told}")] = None
         if body is not None:
             made[whole.form] = Block(body) if isinstance(body, dict) and body else body
         return made
 
-    def _body(self, call: _Call, streams: bool) -> Json:
+    def _body(self, call: Call, streams: bool) -> Json:
         """The body's template. A flag that asks for a stream of which nothing is known stays as it is."""
         path = call.asked.stream
         if path is None or streams:
             return call.asked.tree["body"]
         return rebuilt(call.asked.tree, {path: False}, lambda leaf: leaf)["body"]
 
-    def _stream(self, whole: _Call, other: _Call | None, response: Answered | None, stream: Streamed) -> Block:
+    def _stream(self, whole: Call, other: Call | None, response: Answered | None, stream: Streamed) -> Block:
         made = Block()
         changed = self._changed(whole, other)
         if changed:
@@ -241,20 +252,20 @@ class _Proposer:
                 made[key] = value
         return made
 
-    def _changed(self, whole: _Call, other: _Call | None) -> dict[str, Json]:
+    def _changed(self, whole: Call, other: Call | None) -> dict[str, Json]:
         """What the request for the stream has otherwise."""
         made: dict[str, Json] = {}
         if other is not None:
             if other.address.template != whole.address.template:
                 made["path"] = other.address.template
-            query = _laid(whole.asked.tree["query"], other.asked.tree["query"])
+            query = laid(whole.asked.tree["query"], other.asked.tree["query"])
             if query:
                 made["query"] = query
             theirs = other.asked.tree["body"]
             flag = other.asked.stream
             if flag is not None and whole.asked.stream is None:
                 theirs = rebuilt(other.asked.tree, {flag: True}, lambda leaf: leaf)["body"]
-            body = _laid(whole.asked.tree["body"], theirs)
+            body = laid(whole.asked.tree["body"], theirs)
             if body:
                 made[whole.form] = body
         headers = access(self._sample.stream_headers, "", self._prefix).headers
@@ -263,63 +274,17 @@ class _Proposer:
             made["headers"] = headers
         return made
 
-    def _examples(
-        self, whole: _Call, other: _Call | None, response: Answered | None, stream: Streamed | None, model: str
-    ) -> list[Json]:
-        made: list[Json] = []
-        if not whole.asked.request.get("messages"):
-            return made
-        if response is not None and response.sinks.get("text") and self._sample.answer is not None:
-            made.append(Block(
-                name="a whole answer",
-                request=literal(whole.asked.request),
-                sends=self._sends(whole, streams=False if stream is not None else None),
-                backend=self._whole(self._sample.answer),
-                replies=literal(response.replies),
-            ))  # fmt: skip
-        if stream is not None and stream.replies.get("text") and self._sample.stream is not None:
-            call = other or whole
-            request = {**call.asked.request, "stream": True}
-            if "usage" in stream.replies:
-                request["stream_options"] = {"include_usage": True}
-            made.append(Block(
-                name="a stream",
-                request=literal(request),
-                sends=self._sends(call, streams=True),
-                backend={"stream": _stream_sample(stream, self._sample.stream.data)},
-                replies=literal(stream.replies),
-            ))  # fmt: skip
-        return made
 
-    def _sends(self, call: _Call, streams: bool | None) -> dict[str, Json]:
-        sample = {"query": call.query, "body": call.body}
-        if call.asked.stream is not None:
-            asks = bool(streams)
-            before = at(sample, call.asked.stream)
-            sample = rebuilt(
-                sample, {call.asked.stream: asks if isinstance(before, bool) else str(asks).lower()}, lambda leaf: leaf
-            )
-        path = call.address.path
-        if sample["query"]:
-            path += "?" + urlencode(sample["query"], doseq=True, quote_via=quote, safe="")
-        made: dict[str, Json] = {"path": path}
-        if sample["body"] is not None:
-            made["body"] = literal(sample["body"])
-        return made
-
-    def _whole(self, answer: Received) -> dict[str, Json]:
-        try:
-            return {"json": literal(parse_lenient(answer.data))}
-        except JsonError:
-            return {"text": _text(answer.data.decode("utf-8", "replace"))}
-
-
-def _models(answer: Received | None) -> list[str]:
-    """The models that an answer names."""
+def _parsed(answer: Received | None) -> Json:
+    """An answer as data; None where it is none."""
     try:
-        body = parse_lenient(answer.data) if answer is not None else None
+        return parse_lenient(answer.data) if answer is not None else None
     except JsonError:
-        return []
+        return None
+
+
+def _models(body: Json) -> list[str]:
+    """The models that an answer names."""
     found = [value for path, value in leaves(body) if path and plain(str(path[-1])) in ANSWERED]
     return [each for each in found if isinstance(each, str) and each]
 
@@ -350,64 +315,4 @@ def _form(body: Json, media_type: str) -> tuple[str, Json]:
         return "body_form", dict(parse_qsl(body, keep_blank_values=True))
     if isinstance(body, dict) and "multipart/form-data" in media_type:
         return "body_multipart", body
-    return ("body_text" if isinstance(body, str) else "body"), body
-
-
-def _laid(whole: Json, other: Json) -> Json:
-    """What is laid over one tree of templates to make the other. What the client may leave out is no difference."""
-    if not isinstance(whole, dict) or not isinstance(other, dict):
-        return other
-    made: dict[str, Json] = {}
-    for key, value in other.items():
-        if key not in whole:
-            made[key] = value
-        elif whole[key] != value:
-            laid = _laid(whole[key], value)
-            if laid or not isinstance(laid, dict):
-                made[key] = laid
-    for key, value in whole.items():
-        if key not in other and not _may_lack(value):
-            made[key] = None
-    return made
-
-
-def _may_lack(tree: Json) -> bool:
-    """Whether all of a tree goes where the client does not send what it is made of."""
-    match tree:
-        case Note(value=value):
-            return _may_lack(value)
-        case dict():
-            return "$if" in tree or all(map(_may_lack, tree.values()))
-        case list():
-            return all(map(_may_lack, tree))
-    return isinstance(tree, str) and tree.startswith("{{") and tree != "{{ stream }}"
-
-
-def _stream_sample(stream: Streamed, data: bytes) -> Json:
-    """The stream of an example: its bytes as text, or its frames where they are not text."""
-    if stream.keys["format"] != "aws-eventstream":
-        try:
-            text = data.decode()
-        except UnicodeError:
-            text = data.decode("utf-8", "replace")
-        return _text(text.replace("\r\n", "\n"))
-    made: list[Json] = []
-    for frame in stream.frames:
-        try:
-            payload = parse_lenient(frame.data)
-        except JsonError:
-            payload = frame.data.decode("utf-8", "replace")
-        made.append({"event": frame.event, "data": literal(payload)} if frame.event else {"data": literal(payload)})
-    return made
-
-
-def _text(text: str) -> Json:
-    """Text as a block where YAML can hold it so, else in quotes."""
-    text = text.replace("${", "$${")
-    ready = (
-        text
-        and "\n" in text
-        and not text.startswith((" ", "\n", "\t"))
-        and all(each.isprintable() or each == "\n" for each in text)
-    )
-    return Literal(text) if ready else text
+    return ("body_text" if isinstance(body, str) and "json" not in media_type else "body"), body

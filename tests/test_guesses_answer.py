@@ -81,13 +81,13 @@ def test_calls_of_tools() -> None:
     [
         ({"tokens": {"input": 1, "output": 2}}, {"prompt": ("tokens", "input"), "completion": ("tokens", "output")}),
         ({"input": 1, "output": 2}, {}),
-        ({"usage": {"total_tokens": 3}}, {"total": ("usage", "total_tokens")}),
+        ({"usage": {"total_tokens": 3}}, {}),
         ({"prompt_tokens": True, "eval_count": "many"}, {}),
         ({"billed": {"input_tokens": 1}, "tokens": {"input_tokens": 2}}, {"prompt": ("tokens", "input_tokens")}),
     ],
 )
 def test_counts_of_tokens(body: Any, counts: Any) -> None:
-    """By their names; the total where a part is missing."""
+    """By their names; the total alone is of no use."""
     assert counts_of(body) == counts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -134,10 +135,14 @@ def _called(name: str) -> Sample:
 
 
 def _without_head(received: Received | None) -> Received | None:
-    """A reply without the status line and headers that `curl -i` prints before it; these tell its type."""
+    """A reply without the status lines and headers that `curl -i` prints before it; they tell its type and status."""
     if received is None or not received.data.startswith(b"HTTP/"):
         return received
-    head, _, body = received.data.replace(b"\r\n", b"\n", received.data.count(b"\r\n")).partition(b"\n\n")
+    body, head = received.data, b""
+    while body.startswith(b"HTTP/"):  # `100 Continue` has a head of its own
+        end = min((place for mark in (b"\r\n\r\n", b"\n\n") if (place := body.find(mark)) >= 0), default=len(body))
+        head, body = body[:end], body[end:].removeprefix(b"\r\n\r\n" if body[end : end + 1] == b"\r" else b"\n\n")
     kinds = [line.partition(b":")[2] for line in head.splitlines() if line.lower().startswith(b"content-type:")]
     media_type = kinds[0].partition(b";")[0].strip().lower().decode("latin-1") if kinds else ""
-    return Received(body, media_type)
+    status = re.match(rb"HTTP/\S+ (\d{3})", head)
+    return Received(body, media_type, int(status[1]) if status else 200)
