@@ -12,22 +12,33 @@ from oaiproxy.scalars import core_value
 WIDTH = 120
 """Columns that a line may have, where it can be broken."""
 
-# What is surely itself without quotes; a sign that may mean something stands inside of a word, or not at all.
-_PLAIN = re.compile(r"(?:[^\W\d_]|/(?=\w))(?:[\w /.+=*()-]|[!?'](?!\Z)|[?](?=\Z)|:(?=[\w/]))*")
-_FLOW_KEY = re.compile(r"[^\W\d][\w./-]*")
-_ESCAPED = re.compile("[\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff\ue000-\uf8ff]")
-_LITERAL = re.compile("[^\x00-\x09\x0b-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff\ue000-\uf8ff]*")
+_UNSEEN = "\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff\ue000-\uf8ff"
+_ESCAPED = re.compile(f"[{_UNSEEN}]")
+_PLAIN = {
+    "flow": re.compile(rf"[\w/.$(][^{_UNSEEN}{{}}\"`\\#\[\],]*"),
+    "alone": re.compile(rf"[\w/.$(][^{_UNSEEN}{{}}\"`\\#]*|\$\{{[A-Z_][A-Z0-9_]*(:-https?://[A-Za-z0-9.:/_-]+)?\}}"),
+    "key": re.compile(r"[^\W\d][\w./-]*|\$\w+"),
+}
+"""What stands without quotes: anywhere, on a line of its own, where brackets and commas end nothing, and as a key."""
+_CLOSED = re.compile(r":(\s|\Z)|\s\Z")
+"""What ends a scalar, or is no part of it."""
+_WORDS = frozenset({"yes", "no", "on", "off"})
+"""Text to us, and not to all readers of YAML."""
+_LITERAL = re.compile(f"[^{_UNSEEN}]*")
 
 
 def inline(value: Json, *, strict: bool = False) -> str:
     """A value on one line, as it can stand anywhere; `strict` is JSON's own way."""
     match value:
         case dict():
-            keys = (f"{_scalar(key, strict, _FLOW_KEY)}: {inline(item, strict=strict)}" for key, item in value.items())
+            keys = (
+                f"{scalar(key, 'json' if strict else 'key')}: {inline(item, strict=strict)}"
+                for key, item in value.items()
+            )
             return "{" + ", ".join(keys) + "}"
         case list():
             return "[" + ", ".join(inline(item, strict=strict) for item in value) + "]"
-    return _scalar(value, strict, _PLAIN)
+    return scalar(value, "json" if strict else "flow")
 
 
 def after_key(value: Json, indent: int, at: int, *, deep: int = 0) -> str:
@@ -56,7 +67,7 @@ def _lines(value: dict[str, Json] | list[Json], indent: int, deep: int) -> Itera
             yield "-" + after_dash(item, indent + 2, deep=deep)
         return
     for key, item in value.items():
-        name = _scalar(key, False, _FLOW_KEY)
+        name = scalar(key, "key")
         yield f"{name}:" + after_key(item, indent + 2, indent + len(name) + 1, deep=deep)
 
 
@@ -79,7 +90,7 @@ def _literal(text: str) -> list[str] | None:
     """The lines of a literal block; None where quotes are better, or the only way."""
     if "\n" not in text.rstrip("\n") and len(text) < 40:
         return None
-    if "\n" not in text or text[0] in " \n" or not _LITERAL.fullmatch(text):
+    if "\n" not in text or text[0] in " \n" or not _LITERAL.fullmatch(text.replace("\n", "")):
         return None
     return text.removesuffix("\n").split("\n")
 
@@ -88,10 +99,19 @@ def _chomping(text: str) -> str:
     return "|+" if text.endswith("\n\n") else "|" if text.endswith("\n") else "|-"
 
 
-def _scalar(value: Json, strict: bool, plain: re.Pattern[str]) -> str:
+def scalar(value: Json, place: str = "flow") -> str:
+    """A value that is neither list nor object; `place` is `flow`, `alone`, `key`, or `json` for a file that is JSON."""
     if not isinstance(value, str):
-        return json.dumps(value, allow_nan=False)
-    if not strict and plain.fullmatch(value) and not value.endswith(" ") and core_value(value) == value:
+        return "~" if value is None and place != "json" else json.dumps(value, allow_nan=False)
+    if place != "json" and _PLAIN[place].fullmatch(value) and not _CLOSED.search(value) and _is_text(value):
         return value
-    quoted = json.dumps(value, ensure_ascii=False)
-    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is read as text where it stands without quotes, here and elsewhere."""
+    return value.lower() not in _WORDS and core_value(value) == value and not _NUMBERS.fullmatch(value)
+
+
+_NUMBERS = re.compile(r"[-+\d:._]+")
+"""Times and dates, which YAML 1.1 has as numbers."""

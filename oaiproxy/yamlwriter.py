@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from oaiproxy.jsontext import Json
+from oaiproxy.yamltext import inline, scalar
 
 WIDTH = 110
 """Characters of a line."""
@@ -69,7 +69,7 @@ def _mapping(tree: Mapping[Json, Json], indent: str) -> Iterator[str]:
         if isinstance(key, Remark):
             yield from (f"{indent}# {line}".rstrip() for line in key.comment.split("\n")) if key.comment else ("",)
             continue
-        yield from _entry(f"{scalar(key, key=True)}:", value, indent, indent + "  ")
+        yield from _entry(f"{scalar(key, 'key')}:", value, indent, indent + "  ")
 
 
 def _list(items: list[Json], indent: str) -> Iterator[str]:
@@ -121,11 +121,10 @@ def _kept(text: str) -> str:
 def _short(value: Json, room_taken: int) -> str | None:
     """The value on one line, where that is how one would write it."""
     if not isinstance(value, dict | list):
-        alone = isinstance(value, str) and (_ADDRESS.fullmatch(value) or _is_plain(value, _SAFE_ALONE))
-        return value if alone else scalar(value)
+        return scalar(value, "alone")
     if value and (isinstance(value, Block) or _noted(value)):
         return None
-    made = _flow(value)
+    made = inline(value)
     return made if not value or len(made) + room_taken <= WIDTH else None
 
 
@@ -138,50 +137,3 @@ def _noted(value: Json) -> bool:
         case list():
             return any(_noted(item) for item in value)
     return False
-
-
-def _flow(value: Json) -> str:
-    match value:
-        case dict():
-            return "{" + ", ".join(f"{scalar(key, key=True)}: {_flow(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ", ".join(_flow(item) for item in value) + "]"
-    return scalar(value)
-
-
-_FORBIDDEN = r"\x00-\x1f\x7f-\xa0\u2028\u2029\ufeff\ud800-\udfff{}\"`\\#"
-_SAFE = re.compile(rf"[\w/.$(][^{_FORBIDDEN}\[\],]*")
-_SAFE_ALONE = re.compile(rf"[\w/.$(][^{_FORBIDDEN}]*")
-"""What stands without quotes on a line of its own, where brackets and commas end nothing."""
-_ADDRESS = re.compile(r"\$\{[A-Z_][A-Z0-9_]*(:-https?://[A-Za-z0-9.:/_-]+)?\}")
-"""A reference that stands without quotes, where nothing stands around it."""
-_TYPED = re.compile(
-    r"~|null|true|false|yes|no|on|off|[-+]?(\.\d+|\d+(\.\d*)?)(e[-+]?\d+)?|0x[0-9a-f]+|0o[0-7]+|[-+]?\.inf|\.nan|[-+\d:._]+",
-    re.IGNORECASE,
-)
-_SAFE_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$./-]*")
-
-
-def scalar(value: Json, *, key: bool = False) -> str:
-    """One value that is neither list nor object."""
-    match value:
-        case None:
-            return "~"
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return json.dumps(value)
-        case str() if key:
-            return value if _SAFE_KEY.fullmatch(value) and _is_text(value) else json.dumps(value)
-    if _is_plain(value, _SAFE):
-        return str(value)
-    return json.dumps(value, ensure_ascii=not value.isprintable())
-
-
-def _is_plain(value: str, safe: re.Pattern[str]) -> bool:
-    return bool(safe.fullmatch(value)) and not re.search(r":(\s|$)|\s$", value) and _is_text(value)
-
-
-def _is_text(value: str) -> bool:
-    """Whether YAML reads it as text where it stands without quotes."""
-    return not _TYPED.fullmatch(value)

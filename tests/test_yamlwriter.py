@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oaiproxy.document import load_document
-from oaiproxy.yamlwriter import Block, Literal, Note, Remark, escaped, literal, scalar, to_yaml
+from oaiproxy.yamltext import scalar
+from oaiproxy.yamlwriter import Block, Literal, Note, Remark, escaped, literal, to_yaml
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
