@@ -25,6 +25,9 @@ HIDDEN = "REDACTED"
 """What stands in examples for a secret of the sample."""
 
 
+_EDITORS = "Editors complete it by its schema: `oaiproxy schema --output mapping.schema.json`, and docs/editors.md."
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A mapping as YAML, and what is to be done in it by hand: each is a `# TODO:` in the text as well."""
@@ -44,20 +47,22 @@ def name_of(url: str) -> str:
     return re.sub(r"[^a-z0-9-]", "-", labels[-2] if len(labels) > 1 else labels[0])
 
 
-def propose(sample: Sample, name: str, *, model: str = "", prompt: str = "") -> Proposal:
+def propose(sample: Sample, name: str, *, model: str = "", prompt: str = "", schema: str = "") -> Proposal:
     """The mapping of an API, made of one call.
 
     `model` is what clients ask for, by default the model of the sample, or `name`. `prompt` is the text of the sample's
-    request that is the prompt, for where it cannot be found.
+    request that is the prompt, for where it cannot be found. `schema` is the path of the schema of mappings, seen from
+    the mapping, for editors.
     """
-    return _Proposer(sample, name, model, prompt).propose()
+    return _Proposer(sample, name, model, prompt, schema).propose()
 
 
 class _Proposer:
-    def __init__(self, sample: Sample, name: str, model: str, prompt: str) -> None:
+    def __init__(self, sample: Sample, name: str, model: str, prompt: str, schema: str) -> None:
         self._sample = sample
         self._name = name
         self._prompt = prompt
+        self._schema = schema
         self._prefix = re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") or "MY_API"
         if self._prefix[0].isdigit():
             self._prefix = f"API_{self._prefix}"
@@ -83,8 +88,13 @@ class _Proposer:
         if sample.stream is not None:
             stream = streamed(sample.stream.data, sample.stream.media_type, prompt=said, answer=str(spoken or ""))
         model = self._model or whole.asked.model or self._name
-        tree: dict[Any, Any] = {Remark("yaml-language-server: $schema=../schemas/mapping.schema.json"): None}
-        tree[Remark(f"\n{self._headline(whole)}")] = None
+        headline = self._headline(whole)
+        tree: dict[Any, Any] = {}
+        if self._schema:
+            tree[Remark(f"yaml-language-server: $schema={self._schema}")] = None
+            tree[Remark(f"\n{headline}")] = None
+        else:
+            tree[Remark(f"{headline}\n{_EDITORS}")] = None
         tree["oaiproxy"] = 1
         tree["models"] = {model: whole.asked.model} if whole.asked.model not in ("", model) else [model]
         tree["backend"] = self._backend(whole)

@@ -69,7 +69,7 @@ def _mapping(tree: Mapping[Json, Json], indent: str) -> Iterator[str]:
         if isinstance(key, Remark):
             yield from (f"{indent}# {line}".rstrip() for line in key.comment.split("\n")) if key.comment else ("",)
             continue
-        yield from _entry(f"{scalar(key, 'key')}:", value, indent, indent + "  ")
+        yield from _entry(scalar(key, "key") + ":", value, indent, indent + "  ")
 
 
 def _list(items: list[Json], indent: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from oaiproxy.yamltext import after_dash, after_key, inline
 def test_quotes_stand_where_they_are_needed() -> None:
     """Words and questions go without; what YAML would read otherwise does not."""
     assert inline({"a": "What is it?", "b": "yes", "c": "true", "d": "12", "e": "x: y", "f": ""}) == (
-        '{a: What is it?, b: yes, c: "true", d: "12", e: "x: y", f: ""}'
+        '{a: What is it?, b: "yes", c: "true", d: "12", e: "x: y", f: ""}'
     )
 
 

@@ -52,7 +52,18 @@ def run(arguments: argparse.Namespace) -> int:
         complain(str(error))
         return 2
     name = arguments.name or (output.stem if output is not None else name_of(sample.url))
-    return deliver(propose(sample, name, model=arguments.model or "", prompt=arguments.prompt or ""), name, output)
+    given = {"model": arguments.model or "", "prompt": arguments.prompt or ""}
+    return deliver(propose(sample, name, schema=_schema(output), **given), name, output)
+
+
+_SCHEMAS = ("mapping.schema.json", "../schemas/mapping.schema.json")
+"""Where the schema of mappings may be, seen from a mapping: beside it, or as in the project's own folders."""
+
+
+def _schema(output: Path | None) -> str:
+    """Where it is; empty where it is not there."""
+    folder = output.parent if output is not None else Path()
+    return next((name for name in _SCHEMAS if (folder / name).is_file()), "")
 
 
 def deliver(proposal: Proposal, name: str, output: Path | None) -> int:

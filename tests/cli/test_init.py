@@ -50,7 +50,9 @@ def test_from_standard_input_to_standard_output() -> None:
         [*OAIPROXY, "init"], input=CURL, env=environment(), capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 1
-    assert done.stdout.startswith("# yaml-language-server: ")
+    assert done.stdout.startswith(
+        "# acme: POST /say of api.acme.test, as one call of it showed.\n# Editors complete it "
+    )
     assert "\n  # TODO: no sample of an answer was given" in done.stdout
     assert "oaiproxy: to do: no sample of an answer was given" in done.stderr
     assert "k-0123456789" not in done.stdout + done.stderr
@@ -132,3 +134,27 @@ def test_nothing_is_waited_for_on_a_terminal(
     monkeypatch.setattr("sys.stdin", Terminal())
     assert main(["init"]) == 2
     assert capsys.readouterr().err.startswith("oaiproxy: there is no sample: give a curl command by `--curl FILE`")
+
+
+@pytest.mark.parametrize("schema", ["mapping.schema.json", "../schemas/mapping.schema.json"])
+def test_the_schema_is_named_where_it_is(schema: str) -> None:
+    """By a path that is there; without it the file says how to have it."""
+    place = Path("mappings") / schema
+    arguments = ["init", "--curl", "curl.txt", "--response", "answer.json", "--output", "mappings/x.yaml"]
+    assert main(arguments) == 0
+    assert "yaml-language-server" not in Path("mappings/x.yaml").read_text()
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("{}")
+    assert main([*arguments, "--force"]) == 0
+    assert Path("mappings/x.yaml").read_text().startswith(f"# yaml-language-server: $schema={schema}\n#\n# x: ")
+
+
+def test_the_status_of_an_answer_tells_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also behind the head of `100 Continue`."""
+    head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\n\r\n"
+    Path("answer.json").write_bytes(head + b'{"message": "No such\nmodel."}')
+    assert main(["init", "--curl", "curl.txt", "--response", "answer.json"]) == 1
+    out, err = capsys.readouterr()
+    told = "the sample of an answer is an error (`No such model.`): give one that went well with `--response`"
+    assert f"  # TODO: {told}\nerrors: {{message: message}}\n" in out
+    assert f"oaiproxy: to do: {told}\n" in err
