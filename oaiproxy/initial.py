@@ -100,7 +100,8 @@ class _Proposer:
         tree["backend"] = self._backend(whole)
         chat = self._chat(whole, other, response, stream)
         errors, message = failure(self._answer) if failed else ({}, "")
-        if failed:
+        if failed and sample.answer is not None:
+            message = message or sample.answer.data.decode("utf-8", "replace")
             told = f"the sample of an answer is an error (`{shown(message)}`)"
             chat[Remark(self._todo(f"{told}: give one that went well with `--response`"))] = None
         elif response is None and stream is None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+from aiohttp import ClientSession, web
+from conftest import Proxy
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support import ROOT
+from support import ROOT, listening
 
 from oaiproxy.check import Checked, Surroundings, check_mapping
 from oaiproxy.curl import parse_curl
@@ -372,3 +375,62 @@ def test_what_is_more_than_text_is_told() -> None:
     assert made.text.count("# TODO: how `") == 2
     made = whole({"prompt": "hi there"}, b'{"text": "Let me see.", "functionCall": {"name": "look"}}')
     assert made.missing == ("how the answer calls tools: write the selector of the calls as `tool_calls`",)
+
+
+HOME_GROWN: dict[str, tuple[str, str, Any, bytes, Any, str]] = {
+    "pairs": (
+        *("POST", "/chat", {"message": "What is it?", "history": [["Hi", "Hello!"]]}, b'{"response": "A cat."}'),
+        *({"message": "And why?", "history": [["one", "two"]]}, "/chat"),
+    ),
+    "positions": (
+        *("POST", "/run", {"data": ["What is it?", 0.7], "fn_index": 0}, b'{"data": ["A cat."], "duration": 0.5}'),
+        *({"data": ["And why?", 0.7], "fn_index": 0}, "/run"),
+    ),
+    "text alone": ("POST", "/ask", {"q": "What is it?"}, b"A cat.", {"q": "And why?"}, "/ask"),
+    "a JSON string": ("POST", "/ask", "What is it?", b'"A cat."', "And why?", "/ask"),
+    "a list": ("POST", "/", {"inputs": "What is it?"}, b'[{"generated_text": "A cat."}]', {"inputs": "And why?"}, "/"),
+    "a query": (
+        "GET",
+        "/ask?question=What%20is%20it%3F",
+        None,
+        b'{"answer": "A cat."}',
+        None,
+        "/ask?question=And why?",
+    ),
+    "a path": ("GET", "/ask/What%20is%20it%3F", None, b'{"answer": "A cat."}', None, "/ask/And why?"),
+    "deep": (
+        *("POST", "/run", {"input": {"payload": {"text": "What is it?"}}}),
+        b'{"status": "ok", "data": {"result": {"prompt": "What is it?", "out": {"text": "A cat."}}}}',
+        *({"input": {"payload": {"text": "And why?"}}}, "/run"),
+    ),
+}
+"""APIs of people's own: method, address, body, answer; and what must be sent for another question."""
+
+
+@pytest.mark.parametrize("api", HOME_GROWN)
+async def test_a_home_grown_api_end_to_end(proxy: Proxy, api: str) -> None:
+    """What `init` writes, untouched, sends another question in the sample's place, and brings the answer."""
+    method, path, body, answer, sent, target = HOME_GROWN[api]
+    received: list[tuple[str, Any]] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        data = await request.read()
+        received.append((unquote(str(request.rel_url)).replace("+", " "), json.loads(data) if data else None))
+        return web.Response(body=answer, content_type="application/json" if answer[:1] in b'{["' else "text/plain")
+
+    server = web.Application()
+    server.router.add_route("*", "/{path:.*}", handle)
+    async with listening(server) as url:
+        kind = (("content-type", "application/json"),)
+        proposal = propose(Sample(method, f"{url}{path}", kind, body, Received(answer)), "own")
+        assert not proposal.missing
+        result = checked(proposal)
+        assert not result.diagnostics
+        assert result.mapping is not None
+        running = await proxy(result.mapping)
+        said = [("user", "one"), ("assistant", "two"), ("user", "And why?")]
+        question = {"model": "own", "messages": [{"role": role, "content": text} for role, text in said]}
+        async with ClientSession() as session, session.post(f"{running.url}/v1/chat/completions", json=question) as got:
+            replied = await got.json()
+    assert replied["choices"][0]["message"]["content"] == "A cat."
+    assert received == [(target, sent)]
