@@ -391,11 +391,11 @@ HOME_GROWN: dict[str, tuple[str, str, Any, bytes, Any, str]] = {
     "a list": ("POST", "/", {"inputs": "What is it?"}, b'[{"generated_text": "A cat."}]', {"inputs": "And why?"}, "/"),
     "a query": (
         "GET",
-        "/ask?question=What%20is%20it%3F",
+        "/ask?q=What%20is%20it%3F",
         None,
         b'{"answer": "A cat."}',
         None,
-        "/ask?question=And why?",
+        "/ask?q=And why?",
     ),
     "a path": ("GET", "/ask/What%20is%20it%3F", None, b'{"answer": "A cat."}', None, "/ask/And why?"),
     "deep": (

@@ -152,7 +152,7 @@ def test_the_schema_is_named_where_it_is(schema: str) -> None:
 def test_the_status_of_an_answer_tells_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Also behind the head of `100 Continue`."""
     head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\n\r\n"
-    Path("answer.json").write_bytes(head + b'{"message": "No such\nmodel."}')
+    Path("answer.json").write_bytes(head + b'{"message": "No such\\nmodel."}')
     assert main(["init", "--curl", "curl.txt", "--response", "answer.json"]) == 1
     out, err = capsys.readouterr()
     told = "the sample of an answer is an error (`No such model.`): give one that went well with `--response`"
