@@ -203,5 +203,3 @@ def _of_example(arguments: argparse.Namespace, mapping: Mapping, path: Path) -> 
         body = with_stream(body, arguments.stream)
     client = dict(example.headers) | {name.lower(): value for name, value in arguments.client_header}
     return Question(example.endpoint, body, client, answers)
-
-
