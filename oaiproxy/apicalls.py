@@ -105,6 +105,7 @@ def _server(values: Values, operation: Operation, given: str | None) -> str:
         lists = (operation.node.get("servers"), operation.shared.get("servers"), spec.data.get("servers"))
         first = next((mapping(each[0]) for each in map(items, lists) if each), {})
         address = _filled(first)
+    address = address if _splits(address) else ""
     if given is not None:
         relative = address if not urlsplit(address).netloc else ""
         return urljoin(given.rstrip("/") + "/", relative.lstrip("/")) if relative else given
@@ -116,6 +117,15 @@ def _server(values: Values, operation: Operation, given: str | None) -> str:
         f"the document does not say where the API is: `{LOCAL}` is taken; change it, or give `--server`"
     )
     return urljoin(LOCAL, address if address.startswith("/") else "/")
+
+
+def _splits(address: str) -> bool:
+    """Whether it can be taken apart at all."""
+    try:
+        urlsplit(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _swagger_server(spec: Spec, operation: Operation) -> str:

@@ -78,8 +78,8 @@ def _contents(
         given = mapping(response.get("examples"))
         schema = {"schema": response["schema"]} if "schema" in response else {}
         found = [
-            (str(media), {**schema, **({"example": given[media]} if media in given else {})}, place)
-            for media in produces[:20]
+            (media, {**schema, **({"example": given[media]} if media in given else {})}, place)
+            for media in map(str, produces[:20])
             if schema or media in given
         ]
     else:

@@ -128,7 +128,8 @@ def compile_condition(source: Source, compilation: Compilation) -> Pick:
     """Compile a bare Jinja expression over a failed reply; one that cannot be evaluated does not hold."""
     strict = Compilation(dict.fromkeys(FAILURE_NAMES), compilation.sandbox)
     compile_expression(source, strict, {})
-    likely = [found for found in strict.findings if found.code == "E203" and found.label]
+    meant = {f"did you mean `{name}`?" for name in FAILURE_NAMES}
+    likely = [found for found in strict.findings if found.code == "E203" and found.label in meant]
     shapes = {name: shape for name, shape in FRAME_SHAPES.items() if name in (*FAILURE_NAMES, "*")}
     frames = Compilation(shapes, compilation.sandbox, compilation.findings)
     evaluate = compile_expression(source, frames, {})

@@ -275,7 +275,8 @@ class Values:
     def _string(self, flat: dict[str, Json], names: tuple[str, ...]) -> Json:
         name = plain(names[-2] if len(names) > 1 and names[-1] == "0" else names[-1]) if names else ""
         if "contentSchema" in flat:  # JSON in a string
-            inner = self.of(flat["contentSchema"], "", names)
+            deeper = (*names, names[-1] if names else "")  # such schemas may hold each other
+            inner = self.of(flat["contentSchema"], "", deeper)
             return jsontext.dump(settled(inner)).decode() if inner is not LEFT_OUT else LEFT_OUT
         form = flat.get("format")
         if isinstance(form, str) and form in _FORMATS:

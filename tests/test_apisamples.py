@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,20 @@ def test_a_document_that_is_none_is_refused() -> None:
     """Each with its reason, by the modules that read it."""
     with pytest.raises(SpecError, match="neither `openapi` nor `swagger`"):
         sample_of("{}")
+
+
+@pytest.mark.parametrize("address", ["http://[", "//[a", "http://[::1/x"])
+def test_an_address_that_is_none_is_no_address(address: str) -> None:
+    """It is as if the document said none."""
+    operation = {"post": {"responses": {"200": {"content": {"text/plain": {}}}}}}
+    document = {"openapi": "3.1.0", "servers": [{"url": address}], "paths": {"/generate": operation}}
+    found = described(json.dumps(document))
+    assert found.sample.url == "http://localhost:8000/generate"
+    assert any("does not say where the API is" in note for note in found.notes)
+
+
+def test_media_types_that_are_no_text_are_taken_for_some() -> None:
+    """A list in their place has no example."""
+    operation = {"post": {"produces": [["a"], None], "responses": {"200": {"examples": {"a": 1}}}}}
+    document = {"swagger": "2.0", "host": "api.example.com", "paths": {"/generate": operation}}
+    assert described(json.dumps(document)).sample.answer is None

@@ -188,3 +188,10 @@ def test_an_example_has_bounds() -> None:
     values = Values.of_document(Spec({}, swagger=False), Purpose.REQUEST)
     assert values.example({"example": "x" * MAX_EXAMPLE}, "#/a") is LEFT_OUT
     assert values.schemas.notes == ["the example at `#/a` is too large: it is not used"]
+
+
+def test_json_in_strings_that_never_ends_is_left_out() -> None:
+    """A schema may say of a string that it holds what the schema says."""
+    data = {"components": {"schemas": {"A": {"type": "string", "contentSchema": {"$ref": "#/components/schemas/A"}}}}}
+    values = Values.of_document(Spec(data, swagger=False), Purpose.REQUEST)
+    assert values.of({"$ref": "#/components/schemas/A"}, "#") is LEFT_OUT
