@@ -11,7 +11,7 @@ import yaml
 
 from oaiproxy.diagnostics import Diagnostic, did_you_mean
 from oaiproxy.nodes import SCALAR_TAGS, TAG_PREFIX, ListNode, MappingNode, Node, ScalarNode, SourceText, short
-from oaiproxy.syntax import syntax_error, unquoted_template
+from oaiproxy.syntax import runaway_quote, syntax_error, unquoted_template
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
@@ -55,10 +55,19 @@ def compose(source: SourceText) -> tuple[Node | None, list[Diagnostic]]:
     if error is not None:
         flow = next((frame.start for frame in reversed(composer.frames) if frame.flow), None)
         fault = syntax_error(source, error, flow)
+        runaway = runaway_quote(source, _line(composer.found, fault))
+        if runaway is not None:
+            end, fault = runaway
+            composer.found = [each for each in composer.found if each.span is None or each.span.line < end]
         lines = {each.span.line for each in composer.found if each.span}
         if fault.span and fault.span.line not in lines:  # else it is the rest of what was found already
             composer.found.append(fault)
     return composer.root, composer.found
+
+
+def _line(found: list[Diagnostic], fault: Diagnostic) -> int:
+    """The first line with something wrong."""
+    return min(each.span.line for each in (*found, fault) if each.span)
 
 
 def _run(source: SourceText, loader: type[yaml.SafeLoader]) -> tuple[_Composer, Exception | None]:

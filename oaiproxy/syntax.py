@@ -62,6 +62,27 @@ def syntax_error(source: SourceText, error: Exception, flow: int | None) -> Diag
     return fault.report_word(f"not valid YAML: {problem}", "text with special characters needs quotes")
 
 
+def runaway_quote(source: SourceText, line: int) -> tuple[int, Diagnostic] | None:
+    """The finding for a quote that is closed on another line than it is opened, where `line` tells that this is wrong.
+
+    With the line that closes it: what was found from there on is the rest of this.
+    """
+    found = None
+    try:
+        for token in yaml.scan(source.text, Loader=yaml.SafeLoader):
+            quoted = isinstance(token, yaml.ScalarToken) and token.style in ("'", '"')
+            if quoted and token.start_mark.line < token.end_mark.line and token.end_mark.line + 1 <= line:
+                found = token
+    except (yaml.YAMLError, ValueError, OverflowError):  # PyYAML lets those of its chr() and int() through
+        pass
+    if found is None or found.end_mark.line + 1 != line:
+        return None
+    at, quote = found.start_mark.index, source.text[found.start_mark.index]
+    message = f"the quote `{quote}` is not closed on its line"
+    help_ = f"close it with `{quote}`, or take it out: it goes on to line {line}"
+    return line, Diagnostic("E001", message, source.span(at, at + 1), help=help_)
+
+
 def unquoted_template(source: SourceText, start: int) -> Diagnostic:
     """The finding for Jinja that YAML reads as a mapping, because it is not in quotes."""
     line_start, line = source.line_of(start)
@@ -162,8 +183,29 @@ def _colon_fault(fault: _Fault) -> Diagnostic | None:
     if found := _missing_space(fault, *fault.source.line_of(len(above))):
         return found
     key = fault.before.strip()
+    column = len(fault.before) - len(fault.before.lstrip())
+    if found := _lost_colon(fault.source, len(above), column):
+        return found
     help_ = "keys of one mapping start in the same column"
     return fault.report(f"`{key}` is indented too deep", fault.at - len(fault.before.lstrip()), len(key), help_)
+
+
+def _lost_colon(source: SourceText, end: int, column: int) -> Diagnostic | None:
+    """The finding for the line above that stands where a key would, and holds none: text up to `end` follows it."""
+    while end > 0:
+        start, line = source.line_of(end - 1)
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and indent <= column:
+            break
+        end = start - 1
+    else:
+        return None
+    word = re.match(r"[^\s:#]+", line.strip())
+    if indent < column or word is None or re.search(r":(\s|$)", line):
+        return None
+    message = f"`{short(word[0])}` stands where a key does, without `: ` behind it"
+    span = source.span(start + indent, start + indent + len(word[0]))
+    return Diagnostic("E001", message, span, help="write `key: value`, with a blank behind the colon")
 
 
 def _key_fault(fault: _Fault) -> Diagnostic | None:
@@ -198,28 +240,12 @@ def _indentation_fault(fault: _Fault) -> Diagnostic | None:
     if not re.match("expected (<block end>|'<document start>'|the node content)", fault.problem):
         return None
     if fault.before.rstrip().endswith(("'", '"')):
-        if found := _open_quote_above(fault):
-            return found
         help_ = """inside '...' write '' for a quote, inside "..." write \\\""""
         return fault.report_word(f"unexpected `{fault.word}` after the closing quote", help_)
     if fault.before.strip():
         return fault.report_word(f"unexpected `{fault.word}`", _QUOTE_HELP)
     help_ = "keys of one mapping, and items of one list, start in the same column"
     return fault.report_word(f"the indentation of `{fault.word}` fits nothing above", help_)
-
-
-def _open_quote_above(fault: _Fault) -> Diagnostic | None:
-    """A quote that was never closed on its line is closed by the next one, some lines below."""
-    quote = fault.before.rstrip()[-1]
-    if fault.before.count(quote) % 2 == 0:
-        return None
-    end = fault.at - len(fault.before)
-    while end > 0:
-        end, line = fault.source.line_of(end - 1)
-        if line.count(quote) % 2:
-            message = f"the quote `{quote}` is not closed on its line"
-            return fault.report(message, end + line.rindex(quote), 1, f"close it with `{quote}`")
-    return None
 
 
 _SYNTAX_ERRORS: tuple[Callable[[_Fault], Diagnostic | None], ...] = (

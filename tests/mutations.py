@@ -188,6 +188,11 @@ class Subject:
         named = re.findall(r"\w+", f"{found.message} {found.label} {found.help}")
         if lost & {*named, *re.findall(r"\w+", text.split("\n")[line - 1])}:
             return True
+        edited = {word for each in text.split("\n")[first - 1 : last] for word in re.findall(r"\w{4,}", each)}
+        if found.code == "E105" and edited & set(re.findall(r"nothing reads `(\w+)`", found.message)):
+            return True  # what is read no more stood on the edited line
+        if found.code == "E205" and self._holders(edit) & {line - 1, line - 2, line - 3}:
+            return True  # of two keys that cannot stand together, the other one
         return found.code.startswith("E4") and str(edit.path[0]) in ("vars", "backend", "chat", "completions")
 
     def _moved(self, line: int, text: str, edit: Edit) -> tuple[int, int]:

@@ -184,7 +184,10 @@ def _at(text: Text, start: int) -> Path:
 
 
 def bracket(text: Text, random: Random) -> Edit | None:
-    at = random.choice([spot for spot in text.spots if text.text[spot] in "{}[]()\"':,|%"])
+    signs = [spot for spot in text.spots if text.text[spot] in "{}[]()\"':,|%"]
+    if not signs:
+        return None
+    at = random.choice(signs)
     new = random.choice(["", text.text[at] * 2, random.choice("{}[]()\"':,")])
     return Edit("break a sign", _at(text, at), at, at + 1, new)
 
@@ -274,8 +277,11 @@ def constant(text: Text, random: Random) -> Edit | None:
     return Edit("change a constant", place.path, start, end, new)
 
 
-def delete_character(text: Text, random: Random) -> Edit:
-    at = random.choice([spot for spot in text.spots if text.text[spot] not in " \n"])
+def delete_character(text: Text, random: Random) -> Edit | None:
+    spots = [spot for spot in text.spots if text.text[spot] not in " \n"]
+    if not spots:
+        return None
+    at = random.choice(spots)
     return Edit("delete a character", _at(text, at), at, at + 1, "")
 
 

@@ -170,7 +170,8 @@ def test_all_of_it_works(installs: bool, tmp_path: Path) -> None:
     """From the first command to the last; where it `installs`, into an empty environment, as the page says."""
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    names = [each for each in ROOT.iterdir() if each.name not in LEFT] if installs else [ROOT / "mappings"]
+    checkout = [each for each in ROOT.iterdir() if each.name not in LEFT]
+    names = checkout if installs else [ROOT / "mappings", ROOT / "schemas"]
     for each in names:
         if each.is_dir():
             shutil.copytree(each, tmp_path / each.name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
