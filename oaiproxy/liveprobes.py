@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import struct
+from base64 import b64encode
 from collections.abc import Iterator
 
 from oaiproxy import jsontext
@@ -11,10 +13,11 @@ from oaiproxy.canonical import Call
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, ClientError
+from oaiproxy.example_answers import rounds
 from oaiproxy.failures import redact
 from oaiproxy.jsontext import Json
 from oaiproxy.live import Conversation, Live
-from oaiproxy.mapping import Endpoint, Mapping
+from oaiproxy.mapping import Endpoint, Example, Mapping
 from oaiproxy.redaction import redacted
 from oaiproxy.rewriting import locate
 from oaiproxy.scalars import Path
@@ -23,7 +26,14 @@ SECONDS = 60.0
 """How long one request may take here, whatever the mapping allows."""
 MAX_TOKENS = 32
 _HI = [{"role": "user", "content": "Say hi."}]
-_SILENCE = "UklGRmQBAABXQVZFZm10IBAAAAABAAEAQB8AAIA+AAACABAAZGF0YUABAAA" + "A" * 428 + "=="
+_SAMPLES = 1000
+"""An eighth of a second, since backends refuse less than a tenth."""
+_SILENCE = b64encode(
+    struct.pack(
+        "<4sI8sIHHIIHH4sI", b"RIFF", 36 + 2 * _SAMPLES, b"WAVEfmt ", 16, 1, 1, 8000, 16000, 2, 16, b"data", 2 * _SAMPLES
+    )
+    + bytes(2 * _SAMPLES)
+).decode()
 REQUESTS: dict[str, dict[str, Json]] = {
     "chat": {"messages": _HI},
     "completions": {"prompt": "Say hi."},
@@ -46,13 +56,40 @@ _BROKEN_OFF = {"upstream_truncated", "upstream_incomplete"}
 
 def model_of(mapping: Mapping, endpoint: str) -> str:
     """The model to ask: beyond chat that of an example, for not every model does everything; "" where none is named."""
-    asked = [each.request.get("model") for each in mapping.examples if each.endpoint == endpoint != "chat"]
-    return next((name for name in asked if isinstance(name, str)), next(iter(mapping.models), ""))
+    shown = _shown(mapping, endpoint)
+    name = shown.request.get("model") if shown is not None else None
+    return name if isinstance(name, str) else next(iter(mapping.models), "")
+
+
+def small_body(mapping: Mapping, endpoint: str) -> dict[str, Json]:
+    """The smallest request of an endpoint, without its model. An example tells what to ask of: inputs, a voice.
+
+    Texts are generated from a greeting all the same, and a sound in an example may be none.
+    """
+    shown = _shown(mapping, endpoint)
+    body = {**REQUESTS[endpoint]}
+    if shown is not None and endpoint not in ("completions", "transcriptions"):
+        body |= {name: shown.request[name] for name in body if name in shown.request}
+    return body
+
+
+def _shown(mapping: Mapping, endpoint: str) -> Example | None:
+    """The first example of an endpoint beyond chat that succeeds."""
+    if endpoint == "chat":
+        return None
+    fine = (
+        each
+        for each in mapping.examples
+        if each.endpoint == endpoint
+        and not each.replies.keys() & {"error", "status"}
+        and all(answer.backend.get("status", 200) < 400 for answer in rounds(each))
+    )
+    return next(fine, None)
 
 
 def small_request(mapping: Mapping, endpoint: str, described: Endpoint, stream: bool) -> Call | None:
     """The smallest request of an endpoint; None where the mapping refuses even that."""
-    body = {"model": model_of(mapping, endpoint) or "model", **REQUESTS[endpoint]}
+    body = {"model": model_of(mapping, endpoint) or "model", **small_body(mapping, endpoint)}
     if endpoint in ("chat", "completions"):
         body["stream"] = stream
         if "max_tokens" in described.reads:
@@ -110,10 +147,11 @@ def _finding(mapping: Mapping, endpoint: str, stream: bool, told: Conversation, 
     kind = "stream" if stream else "response"
     asked = f"`{endpoint}`{', streamed' if stream else ''}"
     said = redacted(error.message, secrets)
+    why = _beginning(error.detail.encode(), secrets)
 
     def made(code: str, message: str, path: Path, help_: str) -> Diagnostic:
         begins = redacted(redact(_beginning(bytes(last.body) if last else b"", secrets), secrets), secrets)
-        label = f"it answered {status}: {begins}" if begins else f"it answered {status}" if status else ""
+        label = f"it answered {status}: {begins}" if begins else f"it answered {status}" if status else why
         return Diagnostic(code, redacted(message, secrets), locate(text, file, path), label, help_)
 
     if isinstance(error, ClientError):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import wave
+from base64 import b64decode
+
 import pytest
 from support import ROOT, chat, load
 
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.live import live
-from oaiproxy.liveprobes import REQUESTS, kinds, model_of, probe_live, small_request
+from oaiproxy.liveprobes import REQUESTS, kinds, model_of, probe_live, small_body, small_request
 
 
 @pytest.mark.parametrize("endpoint", REQUESTS)
@@ -55,3 +59,36 @@ async def test_a_mock_is_not_asked() -> None:
     """There is nobody there."""
     async with live() as asking:
         assert await probe_live(asking, load((ROOT / "mappings/example.yaml").read_text(), {"A": "b"}), "", "f") == []
+
+
+def test_an_example_tells_what_there_is_to_ask_of() -> None:
+    """How many inputs go together, and what a voice is called; not what else it asks for, nor its sound."""
+    mapping = load(
+        """
+oaiproxy: 1
+models: [m]
+backend: {url: "https://backend.test"}
+embeddings: {request: {path: /e, body: {i: "{{ input }}"}}, response: {vectors: v}}
+speech: {request: {path: /s, body: {i: "{{ input }}", v: "{{ voice }}"}}, response: {audio: sound}}
+transcriptions: {request: {path: /t, body_form: {f: "{{ file }}"}}, response: {text: text}}
+examples:
+  - {endpoint: embeddings, request: {input: c}, backend: {status: 500, text: no}, replies: {status: 502}}
+  - {endpoint: embeddings, request: {input: [a, b], dimensions: 1}, backend: {json: {v: [[1], [2]]}}}
+  - {endpoint: speech, request: {input: Hello, voice: Ana, speed: 2}, backend: {json: {sound: aGk=}}}
+  - {endpoint: transcriptions, request: {file: {filename: a.wav, base64: UklGRg==}}, backend: {json: {text: hi}}}
+"""
+    )
+    assert small_body(mapping, "embeddings") == {"input": ["a", "b"]}
+    assert small_body(mapping, "speech") == {"input": "Hello", "voice": "Ana"}
+    assert small_body(mapping, "transcriptions") == REQUESTS["transcriptions"]
+    assert small_body(mapping, "rerank") == REQUESTS["rerank"]
+
+
+def test_the_silence_can_be_played() -> None:
+    """It is base64 of a WAV file, long enough for backends to take it."""
+    file = REQUESTS["transcriptions"]["file"]
+    assert isinstance(file, dict)
+    with wave.open(io.BytesIO(b64decode(file["base64"], validate=True))) as sound:
+        assert (sound.getframerate(), sound.getnchannels(), sound.getsampwidth()) == (8000, 1, 2)
+        assert sound.getnframes() / sound.getframerate() > 0.1
+        assert set(sound.readframes(sound.getnframes())) == {0}

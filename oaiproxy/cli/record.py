@@ -24,7 +24,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, OaiproxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.live import Conversation, live
-from oaiproxy.liveprobes import REQUESTS, kinds, model_of
+from oaiproxy.liveprobes import REQUESTS, kinds, model_of, small_body
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 from oaiproxy.reading import read_text
@@ -163,7 +163,7 @@ def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_
     endpoint = arguments.endpoint or next(iter(mapping.endpoints), "chat")
     if mapping.endpoint(endpoint) is None:
         raise _RefusedError(f"the mapping has no `{endpoint}`; it has: {', '.join(mapping.endpoints)}", 2)
-    request = _given(arguments.request) if arguments.request else {**REQUESTS[endpoint]}
+    request = _given(arguments.request) if arguments.request else small_body(mapping, endpoint)
     if arguments.message is not None or (arguments.tools and not arguments.request):
         said = arguments.message if arguments.message is not None else "What is the weather in Paris? Use the tool."
         request |= _saying(endpoint, said)

@@ -12,6 +12,13 @@ from commands import Service, run
 from scripted import FIN, GONE, REQUEST, Backend
 from support import ROOT
 
+from oaiproxy.app import serve_mock
+from oaiproxy.live import live
+from oaiproxy.liveprobes import probe_live
+from oaiproxy.loader import Loader
+from oaiproxy.reporters import REPORTERS
+from oaiproxy.rewriting import put
+
 SECRET = "k-9f8e7d6c5b4a3"
 TEXT = """\
 oaiproxy: 1
@@ -97,6 +104,7 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stdout.count("E701") == 1
     assert "mine.yaml:4:8" in done.stdout
+    assert "Connect call failed" in done.stdout
 
 
 def test_what_has_errors_is_not_asked(tmp_path: Path) -> None:
@@ -129,3 +137,24 @@ async def test_a_backend_that_answers_well(name: str, variable: str) -> None:
     async with Service("mock", ROOT / f"mappings/{name}.yaml", "--port", "0", **keys) as mock:
         done = await asyncio.to_thread(run, "check", "--live", name, **keys, **{variable: mock.url})
     assert done.returncode == 0, done.stdout
+
+
+TOKEN = head('{"access_token": "t", "expires_in": 3600}')
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "mappings").glob("*.yaml")))
+async def test_no_shipped_mapping_is_blamed_for_what_its_mock_answers(name: str) -> None:
+    """For none of its endpoints, whole or streamed."""
+    path = ROOT / f"mappings/{name}.yaml"
+    text = path.read_text()
+    served = Loader({}).check(path, environment=False, examples=False).mapping
+    assert served is not None
+    async with serve_mock(served, path, "127.0.0.1", 0) as url, Backend(9 * [REQUEST, TOKEN]) as tokens:
+        moved = put(text, ("backend", "url"), url) if "\nbackend:" in text else put(text, ("backend",), {"url": url})
+        loader = Loader({"WATSONX_IAM_URL": tokens.url, "WATSONX_APIKEY": SECRET}, {path: moved})
+        mapping = loader.check(path, environment=False, examples=False).mapping
+        assert mapping is not None
+        assert mapping.backend.url == url
+        async with live() as asking:
+            findings = await probe_live(asking, mapping, moved, str(path))
+    assert not findings, REPORTERS["text"](findings, {str(path): moved}, False)
