@@ -159,10 +159,11 @@ class _Making:
         reader = decoder(answer.headers.get("content-encoding", ""), MAX_REPLY)
         body = reader.feed(answer.body) + reader.close()
         headers = redacted_headers(answer.headers, self._secrets)
-        try:
-            text = body.decode()
-        except UnicodeDecodeError:
-            return Answer(answer.status, headers, body)
+        if not is_text(body):
+            return Answer(
+                answer.status, headers, body
+            )  # lengths and checksums stand in it: frames are made clean later
+        text = body.decode()
         try:
             value = jsontext.parse(body)
         except jsontext.JsonError:
@@ -176,11 +177,11 @@ class _Making:
         made["headers"] = dict(answer.headers)
         framing = self._framing(answer, call) if main else None
         body = answer.body
-        if framing is not None and framing.content_type != "text/plain; charset=utf-8" and not _is_text(body):
+        if framing is not None and framing.content_type != "text/plain; charset=utf-8" and not is_text(body):
             frames = _frames(framing, body, self._secrets)
             if frames is not None:
                 return made | {"stream": frames}
-        text = body.decode() if _is_text(body) else None
+        text = body.decode() if is_text(body) else None
         value = None if framing is not None or text is None else _json(text)
         if text is None or len(body) > MAX_INLINE:
             if holds_secret(body.decode("utf-8", "replace"), self._secrets):
@@ -242,7 +243,8 @@ def _same(one: Rehearsal, other: Rehearsal) -> bool:
     return one.outcome == other.outcome and one.requests == other.requests
 
 
-def _is_text(body: bytes) -> bool:
+def is_text(body: bytes) -> bool:
+    """Whether a body can be written as text."""
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -322,4 +324,13 @@ def _is_short(value: Json) -> bool:
     return len(jsontext.dump(value)) <= MAX_TOLD
 
 
-__all__ = ["HIDDEN", "Recording", "SecretError", "make_example", "rehearsed", "told_outcome", "told_requests"]
+__all__ = [
+    "HIDDEN",
+    "Recording",
+    "SecretError",
+    "is_text",
+    "make_example",
+    "rehearsed",
+    "told_outcome",
+    "told_requests",
+]

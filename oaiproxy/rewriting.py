@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Span
@@ -23,13 +24,19 @@ _ALIAS = re.compile(r"[ \t]*\*[^\s,\[\]{}]+")
 _LINE = re.compile(r"[^\r\n]*")
 
 
+class Written(str):
+    """Text as it stands in a file: the references in it are meant."""
+
+    __slots__ = ()
+
+
 class RewriteError(Exception):
     """An edit that cannot be made without touching more than it says."""
 
 
 def put(text: str, path: Path, value: Json) -> str:
     """The text with another value at a path; where there is none, the path's last key is added. Raises RewriteError."""
-    return _Edit(text, path).put(_escaped(value))
+    return _Edit(text, path).put(escaped(value))
 
 
 def append(text: str, path: Path, item: Json, *, deep: int = 1) -> str:
@@ -37,7 +44,7 @@ def append(text: str, path: Path, item: Json, *, deep: int = 1) -> str:
 
     The outermost `deep` levels of the item are written as blocks.
     """
-    return _Edit(text, path).append(_escaped(item), deep)
+    return _Edit(text, path).append(escaped(item), deep)
 
 
 def locate(text: str, file: str, path: Path) -> Span:
@@ -56,15 +63,30 @@ def locate(text: str, file: str, path: Path) -> Span:
     return source.span(node.start, node.end)
 
 
-def _escaped(value: Json) -> Json:
+def escaped(value: Json) -> Json:
     """The value as it must be written to be read as it is."""
     match value:
+        case Written():
+            return str(value)
         case str():
             return value.replace("${", "$${")
         case dict():
-            return {key: _escaped(item) for key, item in value.items()}
+            return {key: escaped(item) for key, item in value.items()}
         case list():
-            return [_escaped(item) for item in value]
+            return [escaped(item) for item in value]
+    return value
+
+
+def referring(value: Json, address: str, reference: str) -> Any:
+    """The value, in whose texts a reference stands for an address, and for the beginning of those below it."""
+    match value:
+        case str():
+            parts = re.split(re.escape(address) + r"(?![\w:-]|\.\w)", value)
+            return Written(reference.join(part.replace("${", "$${") for part in parts)) if len(parts) > 1 else value
+        case dict():
+            return {key: referring(item, address, reference) for key, item in value.items()}
+        case list():
+            return [referring(item, address, reference) for item in value]
     return value
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,9 +29,9 @@ from oaiproxy.liveprobes import REQUESTS, kinds, model_of, small_body
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 from oaiproxy.reading import read_text
-from oaiproxy.recording import Recording, make_example
+from oaiproxy.recording import Recording, is_text, make_example
 from oaiproxy.redaction import redacted
-from oaiproxy.rewriting import RewriteError, append
+from oaiproxy.rewriting import RewriteError, append, escaped, referring
 from oaiproxy.steps import Answer
 from oaiproxy.yamltext import after_dash
 
@@ -126,6 +127,8 @@ def _record(arguments: argparse.Namespace, path: Path) -> int:
         for plan, conversation in zip(plans, conversations, strict=True)
     ]
     new = text
+    if reference := _reference(loader, path, home, endpoint):
+        made = [replace(each, example=referring(each.example, home.backend.url, reference)) for each in made]
     try:
         for each in made:
             new = append(new, ("examples",), each.example)
@@ -135,10 +138,7 @@ def _record(arguments: argparse.Namespace, path: Path) -> int:
 
 
 def _home(path: Path, mapping: Mapping, endpoint: str) -> Mapping:
-    """The mapping in no environment, where the answers lead on to its address: they are written as if from there.
-
-    Else the examples would pass with the same environment alone.
-    """
+    """The mapping in no environment, where the answers lead on to its address: they are written as if from there."""
     described = mapping.endpoint(endpoint)
     if described is None or described.flow is None:
         return mapping
@@ -147,16 +147,38 @@ def _home(path: Path, mapping: Mapping, endpoint: str) -> Mapping:
     return home if home is not None and real and home.backend.url != mapping.backend.url else mapping
 
 
+def _reference(loader: Loader, path: Path, mapping: Mapping, endpoint: str) -> str:
+    """How the file writes the mapping's address, where the answers lead on to it and the environment has a say.
+
+    Written so, the examples pass whatever address the environment gives.
+    """
+    described = mapping.endpoint(endpoint)
+    if described is None or described.flow is None:
+        return ""
+    document = loader.document(path)
+    written = document.written(("backend", "url")) or ""
+    slash = "/" if written.endswith("/") else ""
+    known = document.data["backend"]["url"].removesuffix(slash) == mapping.backend.url
+    return written.removesuffix(slash) if known else ""
+
+
 def _moved(answer: Answer, mapping: Mapping, home: Mapping) -> Answer:
     """The answer as it would have come from there."""
-    here, there = _origin(mapping), _origin(home)
-    headers = {name: value.replace(here.decode(), there.decode()) for name, value in answer.headers.items()}
-    return Answer(answer.status, headers, answer.body.replace(here, there))
+    here, there = mapping.backend.url, home.backend.url
+    pairs = [(here, there), (_origin(here), _origin(there))]
+
+    def move(text: bytes) -> bytes:
+        for old, new in pairs:
+            text = re.sub(re.escape(old.encode()) + rb"(?![\w:-]|\.\w)", lambda _: new.encode(), text)  # noqa: B023
+        return text
+
+    headers = {name: move(value.encode()).decode() for name, value in answer.headers.items()}
+    return Answer(answer.status, headers, move(answer.body) if is_text(answer.body) else answer.body)
 
 
-def _origin(mapping: Mapping) -> bytes:
-    parts = urlsplit(mapping.backend.url)
-    return f"{parts.scheme}://{parts.netloc}".encode()
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_Plan]]:
@@ -278,7 +300,7 @@ def _keep(
     if taken := [file for file in files if file.exists()]:
         raise _RefusedError(f"`{taken[0]}` is there already; take it away, or give another `--name`")
     if arguments.dry_run:
-        print("\n".join(f"-{after_dash(each.example, 2, deep=1)}" for each in made))
+        print("\n".join(f"-{after_dash(escaped(each.example), 2, deep=1)}" for each in made))
     kept = False
     try:
         for file, data in files.items():
@@ -290,6 +312,8 @@ def _keep(
             report(findings, loader.sources, sys.stderr)
             if not passes and not (arguments.force or arguments.dry_run):
                 raise _RefusedError("the examples do not pass `check`; `--force` writes them all the same")
+            if passes and not environment:
+                _tell_of_here(names, Loader(os.environ).check(drafted, name=shown).diagnostics)
             if not arguments.dry_run:
                 settle(drafted, path)
                 kept = True
@@ -305,6 +329,12 @@ def _keep(
             print(f"written: {file}")
         return 0
     return 0 if passes else 1
+
+
+def _tell_of_here(names: list[str], findings: tuple[Diagnostic, ...]) -> None:
+    """Say where examples pass in no environment, and not in this one."""
+    if any(found.severity is Severity.ERROR for found in _of(names, findings)):
+        complain("the examples pass `check --no-env` alone: answers lead to addresses that are not below `backend.url`")
 
 
 def _of(names: list[str], findings: tuple[Diagnostic, ...]) -> list[Diagnostic]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -90,6 +91,9 @@ async def test_what_a_mock_answers_is_recorded(name: str, tmp_path: Path) -> Non
     assert path.read_text().startswith(before.rstrip("\n"))
     added = path.read_text()[len(before.rstrip("\n")) :]
     checked = await asyncio.to_thread(run, "check", "--no-env", path)
+    assert checked.returncode == 0, checked.stdout
+    moved = {SHIPPED[name]: "https://other.example.com/base"}
+    checked = await asyncio.to_thread(run, "check", path, **KEYS, **moved)
     assert checked.returncode == 0, checked.stdout
     path.write_text(before.partition("\nexamples:")[0] + "\nexamples:" + added)
     async with Service("mock", path, "--port", "0", **KEYS) as mock:
@@ -283,3 +287,39 @@ async def test_an_interrupt_leaves_the_file_whole(tmp_path: Path) -> None:
     assert b"Traceback" not in told
     assert path.read_text() == MAPPING
     assert os.listdir(tmp_path) == ["m.yaml"]
+
+
+JOBS = """\
+oaiproxy: 1
+models: [small]
+backend: {url: "URL"}
+chat:
+  before: [{name: job, request: {path: /jobs, body: {q: "{{ prompt }}"}}}]
+  request: {method: GET, url: "{{ job.next }}"}
+  response: {text: text}
+"""
+
+
+@pytest.mark.parametrize("url", ["${YOUR_API_BASE_URL}", "${YOUR_API_BASE_URL:-https://home.example.com/v1}/"])
+async def test_addresses_in_answers_are_told_by_the_reference(url: str, tmp_path: Path) -> None:
+    """So that the examples pass in any environment; an address that is like another begins no other."""
+    path = mapping_in(tmp_path, JOBS.replace("URL", url))
+    async with Backend([]) as backend:
+        backend._scripts = [
+            [
+                *(REQUEST, head(json.dumps({"next": f"{backend.url}/base/jobs/${{1}}"}))),
+                *(REQUEST, head(json.dumps({"text": f"See {backend.url}1 and {backend.url}/base."})), GONE),
+            ]
+        ]
+        variables = {"YOUR_API_BASE_URL": f"{backend.url}/base"}
+        done = await asyncio.to_thread(run, "record", path, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.findall(re.escape(backend.url) + r"\S*", path.read_text()) == 2 * [f"{backend.url}1"]
+    assert "}/jobs/$${1}" in path.read_text()
+    for options, there in (
+        ((), variables),
+        ((), {"YOUR_API_BASE_URL": "https://a.example.com/b/c"}),
+        (("--no-env",), {}),
+    ):
+        checked = await asyncio.to_thread(run, "check", *options, path, **there)
+        assert checked.returncode == 0, checked.stdout
