@@ -9,6 +9,7 @@ import re
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,10 +20,11 @@ from oaiproxy.cli.arguments import add_client_header, credentials
 from oaiproxy.cli.files import STANDARD, FileError, take_json
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
-from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
+from oaiproxy.cli.writing import alone, draft, is_installed, is_shipped_name, settle
 from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.document import Document
 from oaiproxy.endpoints.doors import DOORS
-from oaiproxy.errors import ApiError, OaiproxyError
+from oaiproxy.errors import ApiError, MappingError, OaiproxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.live import Conversation, live
 from oaiproxy.liveprobes import REQUESTS, kinds, model_of, small_body
@@ -118,23 +120,26 @@ def _record(arguments: argparse.Namespace, path: Path) -> int:
         told = f"the mapping sends on the client's key: give it with `--client-header '{auth.name}: ...'`"
         raise _RefusedError(told, 2)
     conversations = asyncio.run(_ask(mapping, endpoint, plans, client))
-    text = read_text(path)
     home = _home(path, mapping, endpoint)
-    if home is not mapping:
-        loader = Loader({})
-    made = [
-        _recording(arguments, (mapping, home), endpoint, plan, conversation, path)
-        for plan, conversation in zip(plans, conversations, strict=True)
-    ]
-    new = text
-    if reference := _reference(loader, path, home, endpoint):
-        made = [replace(each, example=referring(each.example, home.backend.url, reference)) for each in made]
-    try:
-        for each in made:
-            new = append(new, ("examples",), each.example)
-    except RewriteError as error:
-        raise _RefusedError(f"the file cannot be edited: {error}") from None
-    return _keep(arguments, path, new, made, loader, environment=home is mapping)
+    with alone(path):
+        text = read_text(path)
+        try:
+            plans = _named(plans, loader.document(path))
+        except MappingError:
+            raise _RefusedError(f"`{path}` was edited at the same time, and is not usable now") from None
+        made = [
+            _recording(arguments, (mapping, home), endpoint, plan, conversation, path)
+            for plan, conversation in zip(plans, conversations, strict=True)
+        ]
+        if reference := _reference(loader if home is mapping else Loader({}), path, home, endpoint):
+            made = [replace(each, example=referring(each.example, home.backend.url, reference)) for each in made]
+        new = text
+        try:
+            for each in made:
+                new = append(new, ("examples",), each.example)
+        except RewriteError as error:
+            raise _RefusedError(f"the file cannot be edited: {error}") from None
+        return _keep(arguments, path, (text, new), made, loader, environment=home is mapping)
 
 
 def _home(path: Path, mapping: Mapping, endpoint: str) -> Mapping:
@@ -205,17 +210,25 @@ def _plans(arguments: argparse.Namespace, mapping: Mapping) -> tuple[str, list[_
     elif arguments.request and "stream" in request:
         ways = [request["stream"] is True]
     request.pop("stream", None)
-    taken = {example.name for example in mapping.examples}
     plans = []
     for stream in ways:
         base = arguments.name or f"recorded: {endpoint}"
         name = f"{base}, streamed" if stream and (len(ways) > 1 or not arguments.name) else base
-        number = 2
-        while name in taken:
-            name, number = f"{name.removesuffix(f' {number - 1}')} {number}", number + 1
-        taken.add(name)
         plans.append(_Plan(name, {**request, "stream": True} if stream else request))
     return endpoint, plans
+
+
+def _named(plans: list[_Plan], document: Document) -> list[_Plan]:
+    """The plans, each called as no example of the file is by now."""
+    listed = document.data.get("examples")
+    taken = {each.get("name") for each in (listed if isinstance(listed, list) else ()) if isinstance(each, dict)}
+    made = []
+    for plan in plans:
+        numbers = (f"{plan.name} {number}" for number in count(2))
+        name = next(name for name in (plan.name, *islice(numbers, len(taken) + 1)) if name not in taken)
+        taken.add(name)
+        made.append(replace(plan, name=name))
+    return made
 
 
 def _given(name: str) -> dict[str, Json]:
@@ -269,10 +282,11 @@ def _recording(
     headers = {name.lower(): value for name, value in arguments.client_header}
     if error is not None:
         said = redacted(f"{error.message}: {error.detail}" if error.detail else error.message, secrets)
+        said = said[:400] + (_limits(mapping) if error.code == "upstream_timeout" else "")
         if not arguments.expect_error:
-            raise _RefusedError(f"`{plan.name}` failed: {said[:400]}")
+            raise _RefusedError(f"`{plan.name}` failed: {said}")
         if not answers or len(answers) < len(conversation.calls):
-            raise _RefusedError(f"`{plan.name}` failed without an answer: {said[:400]}")
+            raise _RefusedError(f"`{plan.name}` failed without an answer: {said}")
     elif arguments.expect_error:
         raise _RefusedError(f"`{plan.name}` succeeded, and `--expect-error` was given")
     try:
@@ -284,16 +298,26 @@ def _recording(
         raise _RefusedError(redacted(str(fault), secrets)) from None
 
 
+def _limits(mapping: Mapping) -> str:
+    """How long the mapping waits."""
+    timeouts = mapping.backend.timeouts
+    first, idle, total = (f"{each:g}s" for each in (timeouts.first_byte, timeouts.idle, timeouts.total))
+    return f"; `backend.timeouts` waits {first} for the first of it, {idle} for more, {total} for all"
+
+
 def _keep(
     arguments: argparse.Namespace,
     path: Path,
-    text: str,
+    texts: tuple[str, str],
     made: list[Recording],
     loader: Loader,
     *,
     environment: bool,
 ) -> int:
-    """Check the new text, and put it in place; nothing is left of it where it is not kept."""
+    """Check the new text, and put it in the old one's place; nothing is left of it where it is not kept."""
+    before, text = texts
+    if not environment:
+        loader = Loader({})
     folder = path.resolve().parent if path.is_symlink() else path.parent
     files = {folder / name: data for each in made for name, data in each.files.items()}
     names = [str(each.example["name"]) for each in made]
@@ -315,6 +339,8 @@ def _keep(
             if passes and not environment:
                 _tell_of_here(names, Loader(os.environ).check(drafted, name=shown).diagnostics)
             if not arguments.dry_run:
+                if read_text(path) != before:
+                    raise _RefusedError(f"`{path}` was edited at the same time")
                 settle(drafted, path)
                 kept = True
     finally:

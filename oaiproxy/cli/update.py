@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from oaiproxy.cli.output import complain
-from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
+from oaiproxy.cli.writing import alone, draft, is_installed, is_shipped_name, settle
 from oaiproxy.diagnostics import Severity
 from oaiproxy.loader import Loader
 from oaiproxy.reading import file_reader, read_text
@@ -41,7 +41,8 @@ def run_updates(files: Iterable[Path], loader: Loader, *, environment: bool = Tr
     """Update the examples of these files; a file with other errors is left alone, and that is said."""
     for path in files:
         try:
-            _update(path, loader, environment)
+            with alone(path):
+                _update(path, loader, environment)
         except OSError as error:
             complain(f"`{path}` is not updated: {error.strerror}")
 

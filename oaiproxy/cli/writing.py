@@ -12,6 +12,23 @@ from oaiproxy.bundled import bundled
 
 
 @contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other commands from editing files beside `path`, for the time of the block; they wait. Raises OSError."""
+    try:
+        import fcntl
+    except ImportError:  # there is none on Windows
+        yield
+        return
+    number = os.open(path.resolve().parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # not every file system can
+            fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+@contextmanager
 def draft(path: Path, text: str) -> Iterator[Path]:
     """A file beside `path` with another text, for the time of the block. Raises OSError."""
     place = path.resolve()

@@ -9,13 +9,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from commands import Service, run
 from scripted import FIN, GONE, REQUEST, Backend
-from support import ROOT
+from support import ROOT, serving
 
 from oaiproxy.composer import compose
 from oaiproxy.nodes import SourceText
@@ -323,3 +325,79 @@ async def test_addresses_in_answers_are_told_by_the_reference(url: str, tmp_path
     ):
         checked = await asyncio.to_thread(run, "check", *options, path, **there)
         assert checked.returncode == 0, checked.stdout
+
+
+def endless(event: bytes) -> Iterator[bytes]:
+    """The same for as long as somebody reads."""
+    while True:
+        yield event
+
+
+STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
+ENDLESS = {
+    "never answers": ("--no-stream", [REQUEST, GONE]),
+    "stops in the answer": ("--no-stream", [REQUEST, head("{" + 99 * " ")[:-50], GONE]),
+    "stops in the stream": ("--stream", [REQUEST, STREAM, b'data: {"delta": "a"}\n\n', GONE]),
+    "never ends": ("--stream", [REQUEST, STREAM, endless(b'data: {"delta": "a"}\n\n')]),
+    "says nothing for ever": ("--stream", [REQUEST, STREAM, endless(b": still here\n\n")]),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_a_backend_has_so_much_time(name: str, tmp_path: Path) -> None:
+    """As the mapping gives it, which is told; the file stays as it was, also where an error is expected."""
+    way, script = ENDLESS[name]
+    text = MAPPING.replace("vars:", "  timeouts: {first_byte: 500ms, idle: 500ms, total: 1s}\nvars:")
+    path = mapping_in(tmp_path, text)
+    async with Backend(script) as backend:
+        done = await recorded(path, backend.url, way)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "did not answer in time; `backend.timeouts` waits 0.5s for the first of it, 0.5s for more, 1s" in done.stderr
+    assert path.read_text() == text
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("form", ["messages", "[messages, sse]"])
+async def test_a_websocket_is_recorded(form: str, tmp_path: Path) -> None:
+    """Frame by frame, without the secret that a message echoes."""
+    said = [{"delta": f"Hi {SECRET}"}, {"delta": "you" * 100}, {"done": True}]
+    asked: list[Any] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        asked.append((request.headers["Authorization"], await socket.receive_json()))
+        for each in said:
+            await socket.send_str(json.dumps(each) if form == "messages" else f"data: {json.dumps(each)}\n\n")
+        await socket.receive()
+        return socket
+
+    text = MAPPING.replace("backend:\n", "backend:\n  transport: websocket\n").replace("  response: {text: text}\n", "")
+    path = mapping_in(tmp_path, text.replace("format: sse", f"format: {form}").replace('end: "[DONE]"', "done: done"))
+    async with serving(handle, "ws") as url:
+        done = await recorded(path, url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert asked == [(f"Bearer {SECRET}", {"q": "Say hi.", "key": {"team": "none"}})]
+    assert SECRET not in path.read_text()
+    assert "delta: Hi ***" in path.read_text()
+    checked = run("check", "--no-env", path)
+    assert checked.returncode == 0, checked.stdout
+
+
+async def test_two_at_once_lose_nothing(tmp_path: Path) -> None:
+    """Nor what an editor writes while a backend is waited for."""
+    path = mapping_in(tmp_path)
+    go = asyncio.Event()
+    async with Backend([REQUEST, go, head('{"text": "Hi."}'), GONE]) as backend:
+        both = asyncio.gather(*(recorded(path, backend.url, "--no-stream") for _ in range(2)))
+        await backend.asked(2)
+        path.write_text(f"# edited\n{MAPPING}")
+        go.set()
+        done = await both
+    assert [(each.returncode, each.stderr) for each in done] == 2 * [(0, "")]
+    text = path.read_text()
+    assert text.startswith(f"# edited\n{MAPPING}")
+    assert re.findall("name: (.*)", text) == ['"recorded: chat"', '"recorded: chat 2"']
+    assert run("check", "--no-env", path).returncode == 0
+    assert os.listdir(tmp_path) == [path.name]
