@@ -6,6 +6,7 @@ Each edit is proven: the new text is read again, and holds the old data with tha
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from oaiproxy.yamltext import after_dash, after_key, inline
 BOM = "\ufeff"
 _COLON = re.compile(r"\s*:")
 _ALIAS = re.compile(r"[ \t]*\*[^\s,\[\]{}]+")
+_ANCHOR = re.compile(r"&([^\s,\[\]{}]+)\s*(?:#.*\s*)?\Z")
 _LINE = re.compile(r"[^\r\n]*")
 
 
@@ -153,7 +155,26 @@ class _Edit:
             root, found = compose(SourceText("", text))
             if root is not None and not found and repr(written(root)) == repr(expected):
                 return self._bom + text
-        raise RewriteError(f"{_shown(self._path)} cannot be edited in place; an anchor may be in the way")
+        raise RewriteError(f"{_shown(self._path)} cannot be edited in place{self._in_the_way()}")
+
+    def _in_the_way(self) -> str:
+        """Which anchor on the path holds a value that stands in other places too, and its line."""
+        times = Counter(map(id, _nodes(self._root)))
+        node = self._root
+        for step in self._path:
+            if isinstance(node, ListNode) and isinstance(step, int) and step < len(node.items):
+                node = node.items[step]
+            elif isinstance(node, MappingNode) and step in node.entries:
+                node = node.entries[str(step)][1]
+            else:
+                break
+            found = _ANCHOR.search(self._text, 0, node.start)
+            if times[id(node)] > 1 and found:
+                line = self._source.span(found.start(), found.end()).line
+                return (
+                    f": it is the anchor `&{found[1]}` of line {line}, which others share; edit that, or write it out"
+                )
+        return ""
 
     def _replacing(self, value: Json, deep: int = 0) -> Iterator[_Change]:
         owner, key, node = self._find()
@@ -273,6 +294,14 @@ class _Edit:
             lines.pop()
             return lines[-1].strip() == ""
         return False
+
+
+def _nodes(node: Node) -> Iterator[Node]:
+    """A node and all below it; one that has an anchor comes each time that it is meant."""
+    yield node
+    below = node.items if isinstance(node, ListNode) else ()
+    for each in [value for _, value in node.entries.values()] if isinstance(node, MappingNode) else below:
+        yield from _nodes(each)
 
 
 def _get(data: Json, path: Path) -> Json:

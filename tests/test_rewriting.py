@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from oaiproxy.composer import compose
 from oaiproxy.nodes import SourceText
-from oaiproxy.rewriting import RewriteError, append, locate, put
+from oaiproxy.rewriting import RewriteError, append, locate, put, referring
 from oaiproxy.scalars import written
 from oaiproxy.yamltext import after_key
 
@@ -199,7 +199,7 @@ def test_an_alias_gives_way_alone() -> None:
 
 def test_what_an_anchor_shares_is_refused() -> None:
     """For it would change elsewhere too."""
-    with pytest.raises(RewriteError, match="anchor"):
+    with pytest.raises(RewriteError, match="the anchor `&x` of line 1"):
         put("a: &x {k: 1}\nb: *x\n", ("b", "k"), 2)
 
 
@@ -236,3 +236,19 @@ def test_places_are_found() -> None:
     assert locate("a:\n  b: 1\n", "f", ("a", "b")).line == 2
     assert locate("a:\n  b: 1\n", "f", ("a", "x", "y")).column == 3
     assert locate("a: [1\n", "f", ("a",)).line == 1
+
+
+def test_a_reference_stands_for_an_address() -> None:
+    """And for the beginning of those below it; of no other, and what else looks like a reference is none."""
+    told = {
+        "at": ["http://h:1", "http://h:1/a/${b}", "see http://h:1.", "from http://h:1?x and http://h:1,"],
+        "not": ["http://h:12", "http://h:1.example", "http://h:1-a", "${c}", 1, None],
+    }
+    made = append("a: 1\n", ("list",), referring(told, "http://h:1", "${URL:-http://g}"))
+    root, found = compose(SourceText("", made))
+    assert root is not None
+    assert not found
+    url = "${URL:-http://g}"
+    (data,) = written(root)["list"]
+    assert data["at"] == [url, f"{url}/a/$${{b}}", f"see {url}.", f"from {url}?x and {url},"]
+    assert data["not"] == ["http://h:12", "http://h:1.example", "http://h:1-a", "$${c}", 1, None]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import oaiproxy
-from oaiproxy.cli.writing import draft, is_installed, is_shipped_name, settle
+from oaiproxy.cli.writing import alone, draft, is_installed, is_shipped_name, settle
 
 
 def test_a_draft_that_is_not_settled_leaves_nothing(tmp_path: Path) -> None:
@@ -46,3 +47,23 @@ def test_what_is_not_for_editing(tmp_path: Path) -> None:
     assert not is_installed(tmp_path / "x.yaml")
     assert is_shipped_name("example")
     assert not is_shipped_name("mine.yaml")
+
+
+def test_one_edits_at_a_time(tmp_path: Path) -> None:
+    """Another waits until the first is through."""
+    path = tmp_path / "a.yaml"
+    path.write_text("0")
+    inside: list[int] = []
+
+    def edit() -> None:
+        for _ in range(100):
+            with alone(path):
+                inside.append(1)
+                assert len(inside) == 1
+                path.write_text(str(int(path.read_text()) + 1))
+                inside.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(edit) for _ in range(4)]:
+            each.result()
+    assert path.read_text() == "400"
