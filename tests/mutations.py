@@ -191,7 +191,7 @@ class Subject:
         edited = {word for each in text.split("\n")[first - 1 : last] for word in re.findall(r"\w{4,}", each)}
         if found.code == "E105" and edited & set(re.findall(r"nothing reads `(\w+)`", found.message)):
             return True  # what is read no more stood on the edited line
-        if found.code == "E205" and self._holders(edit) & {line - 1, line - 2, line - 3}:
+        if found.code == "E205" and first <= line <= last + 4:
             return True  # of two keys that cannot stand together, the other one
         return found.code.startswith("E4") and str(edit.path[0]) in ("vars", "backend", "chat", "completions")
 
