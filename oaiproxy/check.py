@@ -13,6 +13,7 @@ from oaiproxy.backends import Backend
 from oaiproxy.catalog import CATALOG
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
 from oaiproxy.disclosures import disclosures
+from oaiproxy.discretion import written_out
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
 from oaiproxy.jsontext import Json
@@ -23,6 +24,7 @@ from oaiproxy.nodes import short
 from oaiproxy.probes import probe
 from oaiproxy.provenance import Trace
 from oaiproxy.salvage import salvage
+from oaiproxy.sealing import NO_SEAL, Seal
 from oaiproxy.source import Source
 from oaiproxy.validation import Schema, validate
 
@@ -70,6 +72,8 @@ class Checked:
     """The names and places of its examples."""
     tried: bool = False
     """Whether these were run."""
+    seal: Seal = NO_SEAL
+    """What else is told of it goes through this."""
 
 
 def check_mapping(
@@ -148,8 +152,21 @@ def check_document(
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
     ]
-    models, named = _models(document.data.get("models")), tuple(_examples(document))
-    return Checked(None if broken else mapping, tuple(findings), models, named, tried)
+    sealed = seal(document, findings)
+    return Checked(
+        None if broken else mapping,
+        tuple(sealed.finding(found) for found in findings),
+        _models(document.data.get("models")),
+        tuple((sealed.text(name), span) for name, span in _examples(document)),
+        tried,
+        sealed,
+    )
+
+
+def seal(document: Document, findings: Iterable[Diagnostic]) -> Seal:
+    """What must not be told of a document: what came from outside, and what findings conceal in it."""
+    sources = document.sources
+    return Seal(document.outside, written_out(findings, sources), "\n".join(sources.values()))
 
 
 def _models(given: Json) -> tuple[str, ...]:

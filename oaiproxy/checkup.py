@@ -13,6 +13,7 @@ from oaiproxy.document import position
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 from oaiproxy.reading import file_key, read_text
+from oaiproxy.sealing import NO_SEAL, Seal
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class CheckedFile:
     models: Sequence[str] = ()
     examples: Sequence[tuple[str, Span]] = ()
     tried: bool = False
+    seal: Seal = NO_SEAL
+    """What else is told of it goes through this."""
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Checkup:
             return
         self.loader.sources[file.file] = file.text
         file.config = check_config(file.text, path, self.loader.environment, name=file.file, asked=self.environment)
+        file.seal = file.config.seal
         for entry in file.config.entries:
             self.add(entry.path, shown=str(entry.path) if Path(entry.name).is_absolute() else normpath(entry.path))
 
@@ -89,7 +93,8 @@ class Checkup:
                 self._check(file)
         for file in self.files.values():
             if file.config is not None:
-                findings = [*file.config.diagnostics, *self._conflicts(file.config.entries)]
+                conflicts = map(file.seal.finding, self._conflicts(file.config.entries))
+                findings = [*file.config.diagnostics, *conflicts]
                 file.diagnostics = sorted(findings, key=lambda found: position(found, file.file))
         self._tell_once()
         return list(self.files.values())
@@ -111,6 +116,7 @@ class Checkup:
         )
         file.mapping, file.diagnostics = checked.mapping, checked.diagnostics
         file.models, file.examples, file.tried = checked.models, checked.examples, checked.tried
+        file.seal = checked.seal
 
     def _conflicts(self, entries: Sequence[Entry]) -> list[Diagnostic]:
         """What is wrong with the mappings of one configuration together."""
@@ -131,7 +137,8 @@ class Checkup:
             for model in file.models:
                 if model in owners:
                     message = f"the model `{model}` of `{name}` is also one of `{owners[model]}`"
-                    findings.append(Diagnostic("E604", message, entry.span, help="give it another name in one of them"))
+                    found = Diagnostic("E604", message, entry.span, help="give it another name in one of them")
+                    findings.append(file.seal.finding(found))
                 owners.setdefault(model, name)
         return findings
 

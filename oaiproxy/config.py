@@ -17,6 +17,7 @@ from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
 from oaiproxy.reading import file_reader, read_text
+from oaiproxy.sealing import NO_SEAL, Seal
 from oaiproxy.validation import Schema, validate
 
 
@@ -74,6 +75,7 @@ class CheckedConfig:
     data: Mapping[str, Any] | None
     entries: Sequence[Entry]
     diagnostics: Sequence[Diagnostic]
+    seal: Seal = NO_SEAL
 
 
 def read_config(path: Path, environment: Mapping[str, str], *, host: str | None, port: int | None) -> Config:
@@ -112,7 +114,8 @@ def check_config(
                 findings.append(_not_there(entry, short(shown)))
     findings.sort(key=lambda found: position(found, document.file))
     broken = any(found.severity is Severity.ERROR for found in findings)
-    return CheckedConfig(None if broken else document.data, entries, findings)
+    seal = Seal(document.outside, (), document.text)
+    return CheckedConfig(None if broken else document.data, entries, [seal.finding(found) for found in findings], seal)
 
 
 def make_config(

@@ -90,8 +90,9 @@ def did_you_mean(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
 
 
 def concealed(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> dict[str, str]:
-    """The sources' texts, with `*` for each character of a stretch that is not to be shown."""
+    """The sources' texts, with `*` for each character of a stretch that is not to be shown, wherever it stands."""
     made = dict(sources)
+    hidden: dict[str, set[str]] = {}
     for found in diagnostics:
         span = found.span
         if not found.conceal or span is None or span.file not in made:
@@ -103,9 +104,17 @@ def concealed(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> 
             line = lines[number]
             start = span.column - 1 if number == span.line - 1 else 0
             end = span.end_column - 1 if number == span.end_line - 1 else len(line)
+            hidden.setdefault(span.file, set()).add(line[start:end].strip(_AROUND))
             lines[number] = line[:start] + re.sub(r"[^\s]", "*", line[start:end]) + line[end:]
         made[span.file] = mark + "".join(lines)
+    for file, secrets in hidden.items():
+        for secret in sorted(secrets, key=len, reverse=True):
+            if len(secret) >= _SHORTEST:
+                made[file] = made[file].replace(secret, re.sub(r"[^\s]", "*", secret))
     return made
 
 
+_AROUND = " \t\r\n\"'"
+_SHORTEST = 6
+"""Characters of what is hidden elsewhere, too."""
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")

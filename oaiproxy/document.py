@@ -58,7 +58,7 @@ def load_document(
         text=source.text,
         data=data,
         unresolved=frozenset(builder.unresolved),
-        secrets=frozenset(builder.secrets),
+        outside=builder.secrets,
         extended=layers.extended,
         _source=source,
         _read_file=read_file,
@@ -71,7 +71,8 @@ def load_document(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Document:
-    """One file as data. `text` is without byte order mark; `secrets` are the values that came out of `${...}`.
+    """One file as data. `text` is without byte order mark; `outside` has the values that came out of `${...}`, each
+    with a reference that stands for it.
 
     `extended` has the files that it is laid over, and for each the one that extends it: spans may be in any of them.
     What an alias stands for has the span of the anchored original.
@@ -81,7 +82,7 @@ class Document:
     text: str = field(repr=False)
     data: dict[str, Json] = field(repr=False)
     unresolved: frozenset[Path]
-    secrets: frozenset[str] = field(repr=False)
+    outside: Mapping[str, str] = field(repr=False)
     extended: Mapping[str, str]
     _source: SourceText = field(repr=False)
     _read_file: Callable[[str], str] = field(repr=False)
@@ -110,6 +111,17 @@ class Document:
             return None
         value = self._values[node]
         return node.text if value.origins is not None else None
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The values that came out of `${...}`."""
+        return frozenset(self.outside)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The texts of the file and of those that it is laid over, by their names in spans."""
+        own = {self._source.file: self._source.text}
+        return own | {origin.source.file: origin.source.text for origin in self._origins.values()}
 
     @property
     def references(self) -> list[Reference]:

@@ -124,7 +124,8 @@ class Builder:
         self.found: list[Diagnostic] = []
         self.values: dict[ScalarNode, Value] = {}
         self.unresolved: set[Path] = set()
-        self.secrets: set[str] = set()
+        self.secrets: dict[str, str] = {}
+        """What came out of references, with one that stands for it."""
         self._own = own
         self._files = origins
         self._environment = environment
@@ -222,7 +223,7 @@ class Builder:
         if value is None:
             self._unset(node, part, body["name"])
         elif value:
-            self.secrets.add(value)
+            self.secrets.setdefault(value, f"${{{body['name']}}}")
         return value
 
     def _malformed(self, node: ScalarNode, part: re.Match[str]) -> None:
@@ -250,7 +251,8 @@ class Builder:
             reason = "the path is not valid"
         else:
             content = re.sub(r"\r?\n\Z", "", content)
-            self.secrets.update({content} - {""})
+            if content:
+                self.secrets.setdefault(content, part[0])
             return content
         help_ = "make the file readable for this user, or correct the path"
         self._report("E602", f"the file `{path}` cannot be read: {reason}", node, *part.span(), help_=help_)

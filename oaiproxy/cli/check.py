@@ -92,7 +92,7 @@ def _ask_backends(files: Sequence[CheckedFile]) -> None:
     asked = [(name, file.text, file.mapping) for name, file in sound.items() if file.mapping is not None]
     for found in livecheck.live_findings(asked):
         file = sound[found.span.file if found.span is not None and found.span.file in sound else asked[0][0]]
-        file.diagnostics = [*file.diagnostics, found]
+        file.diagnostics = [*file.diagnostics, file.seal.finding(found)]
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -25,6 +25,7 @@ from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
 from oaiproxy.reporters import summary
+from oaiproxy.sealing import Seal
 
 Mappings: TypeAlias = Sequence[tuple[Mapping, Path]]
 
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = _load(Path(arguments.config), arguments.host, arguments.port)
     if isinstance(loaded, int):
         return loaded
-    config, mappings = loaded
+    config, mappings, seal = loaded
     try:
         factory = loop_factory(config.server.loop)
     except LoopError as error:
@@ -56,11 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_serve(config, mappings))
     except (OSError, UnicodeError) as error:
-        complain(cannot_listen(config.server.host, config.server.port, error))
+        complain(seal.text(cannot_listen(config.server.host, config.server.port, error)))
         return 1
 
 
-def _load(path: Path, host: str | None, port: int | None) -> tuple[Config, Mappings] | int:
+def _load(path: Path, host: str | None, port: int | None) -> tuple[Config, Mappings, Seal] | int:
     """The configuration and its mappings; an exit code where they are not usable, all that is wrong in any told."""
     checkup = Checkup(Loader(os.environ), thorough=False)
     checkup.add(path, config=True)
@@ -73,13 +74,13 @@ def _load(path: Path, host: str | None, port: int | None) -> tuple[Config, Mappi
     broken = any(found.severity is Severity.ERROR for found in findings)
     report(findings, checkup.loader.sources, sys.stderr)
     for file in unread:
-        complain(f"not started: `{file.file}` cannot be read: {file.unread}")
+        complain(first.seal.text(f"not started: `{file.file}` cannot be read: {file.unread}"))
     if broken:
         complain(f"not started: {summary(findings)}")
     if broken or unread or first.config.data is None:
         return 1
     config = make_config(first.config.data, first.config.entries, host=host, port=port)
-    return config, [(file.mapping, file.path) for file in named if file.mapping is not None]
+    return config, [(file.mapping, file.path) for file in named if file.mapping is not None], first.seal
 
 
 async def _serve(config: Config, mappings: Mappings) -> int:

@@ -64,12 +64,12 @@ def _update(path: Path, loader: Loader, environment: bool) -> None:
     text = read_text(path)
     made: Update = update(mapping, text, file_reader(path.parent))
     for why in made.left:
-        complain(f"`{path}`: not updated: {why}")
+        complain(f"`{path}`: not updated: {checked.seal.text(why)}")
     if made.text == text:
         return
     with draft(path, made.text) as drafted:
         settle(drafted, path)
-    print("".join(_diff(str(path), text, made.text)), end="")
+    print(checked.seal.text("".join(_diff(str(path), text, made.text))), end="")
 
 
 def _diff(name: str, before: str, after: str) -> Iterable[str]:
