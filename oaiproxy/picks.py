@@ -99,7 +99,7 @@ def _jmespath(source: Source, compilation: Compilation) -> Pick:
         selector = compile_selector(source.value)
     except SelectorError as error:
         code = "E302" if "function" in error.message or "argument" in error.message else "E301"
-        span = source.inner(error.offset, max(1, error.length)) if error.offset < len(source.value) else source.span()
+        span = source.inner(error.offset, error.length)
         compilation.report(
             code, f"selector: {error.message}", span, label=error.help or "a selector is a path such as `a.b[0].c`"
         )

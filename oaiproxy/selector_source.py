@@ -89,7 +89,7 @@ def _tokenize(source: str) -> list[_Token]:
     raw = list(lexer.Lexer().tokenize(source))
     spans = [(token, token["start"], following["start"]) for token, following in pairwise(raw)]
     tokens = [_Token(token["type"], source[start:end].rstrip(" \t\n\r"), start) for token, start, end in spans]
-    return [*tokens, _Token("eof", "", len(source))]
+    return [*tokens, _Token("eof", "", len(source.rstrip(" \t\n\r")))]  # a block scalar ends in a line break
 
 
 def _children(node: Node) -> list[Node]:
@@ -154,7 +154,7 @@ def _misplaced(source: str, tokens: Sequence[_Token], error: exceptions.ParseErr
         pairs = pairwise(tokens)
         name = next(name for name, after in pairs if (name.type, after.type) == ("quoted_identifier", "lparen"))
         return _at(name, f"`{name.text}` is called as a function", f"write `{name.text[1:-1]}` without quotes")
-    at = next(index for index, token in enumerate(tokens) if token.offset >= error.lex_position)
+    at = next((index for index, token in enumerate(tokens) if token.offset >= error.lex_position), len(tokens) - 1)
     token = tokens[at]
     if token.offset == 0 and token.type == "dot" and (help_ := _help_for_path(source, 0)):
         return _at(token, "`.` is not expected here", help_)

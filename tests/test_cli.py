@@ -99,7 +99,7 @@ def test_the_defaults_of_serve_leave_the_configuration_alone() -> None:
 
 def test_help_and_version_load_no_libraries() -> None:
     """They come at once."""
-    code = "import sys, oaiproxy.cli as cli; cli.parser(''); print({'aiohttp', 'jinja2', 'yaml'} & sys.modules.keys())"
+    code = "import sys, oaiproxy.cli as cli; cli.parser(); print({'aiohttp', 'jinja2', 'yaml'} & sys.modules.keys())"
     assert execute(sys.executable, "-c", code).stdout == "set()\n"
 
 

@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 
 from oaiproxy import __version__
+from oaiproxy.cli.options import add_arguments
 from oaiproxy.cli.output import complain, discard_output
 from oaiproxy.diagnostics import did_you_mean
 
@@ -32,18 +33,13 @@ COMMANDS = {
 }
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The parser of all commands; of the others than `only`, if that is given, it knows the names alone.
-
-    So that no command's libraries are loaded for another.
-    """
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands. None of their libraries are loaded for it."""
     made = argparse.ArgumentParser(prog="oaiproxy", description="Let any OpenAI client talk to any LLM HTTP API.")
     made.add_argument("--version", action="version", version=f"oaiproxy {__version__}")
     commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary)
-        if only in (None, name):
-            _module(name).add_arguments(command)
+        add_arguments(name, commands.add_parser(name, help=summary, description=summary))
     return made
 
 
@@ -56,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"there is no command `{arguments[0]}`; {hint}")
         return 2
     try:
-        given = parser(arguments[0] if arguments else "").parse_args(arguments)
+        given = parser().parse_args(arguments)
         code = int(_module(given.command).run(given))
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from oaiproxy.auth import Auth, Passthrough
-from oaiproxy.disclosures import CREDENTIAL
+if TYPE_CHECKING:
+    from oaiproxy.auth import Auth
 
 
 def add_mapping(command: argparse.ArgumentParser) -> None:
@@ -47,6 +48,9 @@ def header(text: str) -> tuple[str, str]:
 
 def credentials(headers: Iterable[tuple[str, str]], auth: Auth | None) -> Iterator[str]:
     """What a client proves itself by, here or to the backend, with the name of its scheme and without."""
+    from oaiproxy.auth import Passthrough  # here, since no parser of arguments needs them
+    from oaiproxy.disclosures import CREDENTIAL
+
     sent_on = auth.name if isinstance(auth, Passthrough) else ""
     for name, value in headers:
         if CREDENTIAL.fullmatch(name) or name.lower() == sent_on:

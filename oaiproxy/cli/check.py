@@ -21,33 +21,15 @@ from oaiproxy.config import CONFIG_NAMES
 from oaiproxy.diagnostics import Diagnostic, Severity, did_you_mean
 from oaiproxy.junit import Suite, junit
 from oaiproxy.loader import Loader
-from oaiproxy.reporters import REPORTERS, summary
+from oaiproxy.reporters import summary
 
 DEFAULT_FOLDER = "mappings"
 SHOWN = 5
 """Names of files that were found and not checked."""
-FORMS = (*REPORTERS, "junit")
 SUMMED = {"text", "github"}
 """Forms that people read, after which the summary stands."""
 RELATIVE = {"github", "sarif"}
 """Forms whose readers know files by their paths in a repository."""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument(
-        "paths",
-        nargs="*",
-        metavar="PATH",
-        help="files, folders, names of shipped mappings, or `-` for standard input (default: config.yaml and mappings)",
-    )
-    command.add_argument("--format", choices=FORMS, default="text", help="form of the report")
-    command.add_argument("--junit", metavar="FILE", help="write a JUnit report to a file besides")
-    command.add_argument("--strict", action="store_true", help="exit with 1 for warnings too")
-    command.add_argument("--no-env", action="store_true", help="do not ask for environment variables and files")
-    command.add_argument("--explain", metavar="CODE", help="say what a code of a finding means, and check nothing")
-    update.add_argument(command)
-    livecheck.add_argument(command)
 
 
 def run(arguments: argparse.Namespace) -> int:

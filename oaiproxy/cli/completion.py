@@ -10,11 +10,6 @@ from oaiproxy.catalog import CATALOG
 from oaiproxy.cli.shells import SHELLS, Command, Option, Values
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument("shell", choices=sorted(SHELLS), help="for which shell")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Print; always 0."""
     from oaiproxy.cli import parser  # which imports this module

@@ -13,18 +13,6 @@ from oaiproxy.cli.output import complain
 FORMATS = {"text": (text, text_comparison), "markdown": (markdown, markdown_comparison)}
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument(
-        "mappings",
-        nargs="+",
-        metavar="MAPPING",
-        help="mapping files, names of shipped mappings, or `-` for standard input; several are compared",
-    )
-    command.add_argument("--model", default="", help="one of its models (default: those without words of their own)")
-    command.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="form of the table")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Print; 0 when it is told, 1 when a mapping is not usable, 2 when there is no such mapping or model."""
     every: list[Capabilities] = []

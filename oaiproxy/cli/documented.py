@@ -9,13 +9,6 @@ from oaiproxy.apisamples import Described, described
 from oaiproxy.apispecs import SpecError
 
 
-def add_document(command: argparse.ArgumentParser) -> None:
-    """Add what says which call of which document is meant."""
-    command.add_argument("--from-openapi", metavar="FILE", help="an OpenAPI document in place of the curl command")
-    command.add_argument("--operation", metavar="ID", help="its operation, by id or as `POST /path`")
-    command.add_argument("--server", metavar="URL", help="the API's address, where the document does not have it")
-
-
 def documented(data: bytes, arguments: argparse.Namespace) -> Described:
     """What the document says of the call. Raises SpecError."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from oaiproxy import jsontext
 from oaiproxy.catalog import CATALOG
 from oaiproxy.check import Traced
-from oaiproxy.cli.arguments import add_client_header, add_mapping, credentials, header
+from oaiproxy.cli.arguments import credentials
 from oaiproxy.cli.files import FileError, take, take_json
 from oaiproxy.cli.loading import given_mapping
 from oaiproxy.cli.output import complain, report, ships
@@ -38,7 +38,7 @@ from oaiproxy.explanation import (
 from oaiproxy.explanation_text import explained
 from oaiproxy.jsontext import Json
 from oaiproxy.loader import Loader
-from oaiproxy.mapping import ENDPOINTS, Mapping
+from oaiproxy.mapping import Mapping
 from oaiproxy.reading import file_reader
 from oaiproxy.reporters import as_data
 from oaiproxy.steps import Answer
@@ -49,32 +49,6 @@ NOTHING: dict[str, Json] = {"request": None, "sends": [], "frames": [], "events"
 
 class _WrongUse(Exception):
     """The command was used wrongly; the message says how."""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    add_mapping(command)
-    what = command.add_mutually_exclusive_group()
-    what.add_argument("--request", metavar="FILE", help="the client's request, as JSON; `-` is standard input")
-    what.add_argument("--example", metavar="NAME", help="request and replies of one of the mapping's examples")
-    command.add_argument(
-        "--reply",
-        metavar="FILE",
-        action="append",
-        help="what the backend answered; once for each call, in order",
-    )
-    command.add_argument(
-        "--endpoint", choices=(*ENDPOINTS, *OTHERS), help="where the fields of the request do not tell it"
-    )
-    command.add_argument("--status", type=int, default=200, help="of the (last) reply (default: %(default)s)")
-    command.add_argument(
-        "--header", metavar="NAME: VALUE", action="append", default=[], type=header, help="of the replies"
-    )
-    add_client_header(command)
-    command.add_argument(
-        "--stream", action=argparse.BooleanOptionalAction, help="whether the client streams, whatever its request says"
-    )
-    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the explanation")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -13,11 +13,6 @@ from oaiproxy.cli.output import complain
 TIMEOUT_SECONDS = 3
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="what to ask (default: %(default)s)")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Ask; 0 when it is ready, 1 when it is not, 2 when the address is none."""
     if not _is_address(arguments.url):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from oaiproxy.apispecs import SpecError
 from oaiproxy.check import Surroundings, check_mapping
-from oaiproxy.cli.documented import add_document, documented
+from oaiproxy.cli.documented import documented
 from oaiproxy.cli.files import STANDARD, FileError, called, take
 from oaiproxy.cli.output import complain, report
 from oaiproxy.curl import CurlError, parse_curl
@@ -25,20 +25,6 @@ from oaiproxy.samples import Received, Sample
 
 class Unusable(Exception):
     """What was given cannot be used; the message says why."""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument("--curl", metavar="FILE", help="a curl command that calls the API (default: standard input)")
-    command.add_argument("--response", metavar="FILE", help="what it was answered, with or without its headers")
-    command.add_argument("--stream", metavar="FILE", help="what it was answered as a stream, byte for byte")
-    command.add_argument("--stream-curl", metavar="FILE", help="the curl command of the stream, where it is another")
-    command.add_argument("--name", help="what to call the API (default: after its host)")
-    command.add_argument("--model", help="what clients call the model (default: as the sample does)")
-    command.add_argument("--prompt", metavar="TEXT", help="the text in the command that is the prompt")
-    add_document(command)
-    command.add_argument("-o", "--output", metavar="FILE", help="where to write the mapping (default: standard output)")
-    command.add_argument("--force", action="store_true", help="write over a file that is there")
 
 
 def run(arguments: argparse.Namespace) -> int:

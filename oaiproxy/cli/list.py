@@ -34,12 +34,6 @@ class Listed:
     environment: list[Variable] = field(default_factory=list)
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument("--config", metavar="FILE", help=f"configuration file (default: {DEFAULT}, if there is one)")
-    command.add_argument("--format", choices=("text", "json"), default="text", help="form of the list")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Print; 0 when all is well, 1 when something configured is not usable, 2 when there is no such configuration."""
     path = Path(arguments.config or DEFAULT)

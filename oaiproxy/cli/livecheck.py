@@ -12,13 +12,6 @@ from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.mapping import Mapping
 
 
-def add_argument(command: argparse.ArgumentParser) -> None:
-    """Add the option."""
-    command.add_argument(
-        "--live", action="store_true", help="ask the real backends too, as small as can be; that may cost money"
-    )
-
-
 def misuse(arguments: argparse.Namespace) -> str:
     """Why the option cannot be used so; "" where it can."""
     return "`--live` needs what `--no-env` leaves out: give one of the two" if arguments.no_env else ""

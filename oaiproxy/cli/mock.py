@@ -8,18 +8,10 @@ import signal
 from pathlib import Path
 
 from oaiproxy.app import serve_mock
-from oaiproxy.cli.arguments import add_mapping, host, port
 from oaiproxy.cli.loading import load_shown
 from oaiproxy.cli.output import announce, cannot_listen, complain
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    add_mapping(command)
-    command.add_argument("--host", type=host, default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    command.add_argument("--port", type=port, default=8001, help="port to listen on (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from oaiproxy.auth import Passthrough
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.bundled import mapping_path
-from oaiproxy.cli.arguments import add_client_header, credentials
+from oaiproxy.cli.arguments import credentials
 from oaiproxy.cli.files import STANDARD, FileError, take_json
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
@@ -46,25 +46,6 @@ TOOL: Json = {
     },
 }
 """What `--tools` offers."""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    told = "a mapping file; with `--dry-run`, also the name of a shipped mapping"
-    command.add_argument("mapping", metavar="MAPPING", help=told)
-    command.add_argument("--request", metavar="FILE", help="the client's request as JSON; `-` is standard input")
-    command.add_argument("--endpoint", choices=[*REQUESTS], default="", help="which endpoint (default: the first)")
-    way = command.add_mutually_exclusive_group()
-    way.add_argument("--stream", action="store_true", default=None, help="streamed only (default: both, if it streams)")
-    way.add_argument("--no-stream", dest="stream", action="store_false", help="not streamed only")
-    command.add_argument("--name", help="what the example is called")
-    command.add_argument("--model", help="which model (default: the mapping's first)")
-    add_client_header(command)
-    command.add_argument("--message", metavar="TEXT", help="what to say, in place of a small greeting")
-    command.add_argument("--tools", action="store_true", help="offer a tool, and ask for something that needs it")
-    command.add_argument("--expect-error", action="store_true", help="keep the answer that tells of a failure")
-    command.add_argument("--dry-run", action="store_true", help="print the examples, and write nothing")
-    command.add_argument("--force", action="store_true", help="write the examples also where they do not pass")
 
 
 class _RefusedError(OaiproxyError):

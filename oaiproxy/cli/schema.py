@@ -5,19 +5,8 @@ from __future__ import annotations
 import argparse
 
 from oaiproxy.bundled import bundled
-from oaiproxy.cli.files import STANDARD, FileError, give
+from oaiproxy.cli.files import FileError, give
 from oaiproxy.cli.output import complain
-
-KINDS = ("mapping", "extension", "config", "explain")
-"""Of mappings, of those that extend another, of the configuration, of what `explain` prints as JSON."""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument("kind", nargs="?", choices=KINDS, default="mapping", help="of what (default: %(default)s)")
-    command.add_argument(
-        "-o", "--output", metavar="FILE", default=STANDARD, help="where to write it (default: standard output)"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,6 @@ from typing import TypeAlias
 from oaiproxy import __version__
 from oaiproxy.app import Running, serve
 from oaiproxy.checkup import Checkup
-from oaiproxy.cli.arguments import host, port
 from oaiproxy.cli.output import announce, cannot_listen, complain, report
 from oaiproxy.config import Config, make_config
 from oaiproxy.diagnostics import Severity
@@ -31,15 +30,6 @@ Mappings: TypeAlias = Sequence[tuple[Mapping, Path]]
 
 MAX_SHOWN = 20
 """Models that are named at the start."""
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    command.add_argument(
-        "--config", metavar="FILE", default="config.yaml", help="configuration file (default: %(default)s)"
-    )
-    command.add_argument("--host", type=host, help="address to listen on, over the configuration's")
-    command.add_argument("--port", type=port, help="port to listen on, over the configuration's; 0 is any free one")
 
 
 def run(arguments: argparse.Namespace) -> int:

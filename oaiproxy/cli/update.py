@@ -18,13 +18,6 @@ UPDATED = ("E501", "E502", "W501")
 """The findings that a new text of the examples can mend."""
 
 
-def add_argument(command: argparse.ArgumentParser) -> None:
-    """Add the option."""
-    command.add_argument(
-        "--update", action="store_true", help="write what comes out into the examples that differ, and show it"
-    )
-
-
 def misuse(arguments: argparse.Namespace) -> str:
     """Why the option cannot be used so; "" where it can."""
     if arguments.format != "text":
