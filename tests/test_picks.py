@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -165,3 +166,51 @@ def test_an_envelope_with_another_status() -> None:
         envelope.frame,
     )
     assert envelope.status == 200
+
+
+CARETS = {
+    "a.b.[c": "a.b.[c^",
+    "a.": "a.^",
+    "a[0": "a[0^",
+    "a[?b": "a[?b^",
+    "length(a,": "length(a,^",
+    "a.{b": "a.{b^",
+    "a ||": "a ||^",
+    "a = b": "a ^= b",
+    "a b": "a ^b",
+    "a.b]": "a.b^]",
+    "a[-]": "a[^-]",
+    "a.'bc": "a.^'bc",
+    "a.`bc": "a.^`bc",
+    'a."bc': 'a.^"bc',
+    "a[::0]": "a^[::0]",
+    "a | nolen(b)": "a | ^nolen(b)",
+    "a | length()": "a | ^length()",
+    "a | &b": "a | ^&b",
+}
+"""Selectors that are wrong, and where their reader has to look: behind the end for what is missing."""
+STYLES = {
+    "plain": ("pick: {}\n", lambda text: text),
+    "single": ("pick: '{}'\n", lambda text: text.replace("'", "''")),
+    "double": ('pick: "{}"\n', lambda text: text.replace('"', '\\"')),
+    "literal": ("pick: |\n  {}\n", lambda text: text),
+    "folded": ("pick: >-\n  {}\n", lambda text: text),
+}
+
+
+@pytest.mark.parametrize(("style", "write"), STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize(("source", "marked"), CARETS.items(), ids=CARETS)
+def test_a_mistake_in_a_path_is_marked_at_its_character(
+    source: str, marked: str, style: str, write: Callable[[str], str]
+) -> None:
+    """However the text is written."""
+    text = style.format(write(source))
+    document, findings = load_document(text, file="t.yaml", environment={}, read_file=lambda name: "")
+    assert document is not None, findings
+    compilation = Compilation(FRAME_SHAPES)
+    compile_pick(Source(document, (), document.data)["pick"], compilation)
+    (found,) = compilation.findings
+    assert found.span is not None
+    before, after = marked.split("^")
+    line = style.format(write(before) + "^" + write(after)).split("\n")[found.span.line - 1]
+    assert found.span.column == line.index("^") + 1

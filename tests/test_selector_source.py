@@ -24,7 +24,7 @@ ERRORS = {
     "": ("the selector is empty", 0, 0, "write `@` for the whole value"),
     " \t\n": ("the selector is empty", 0, 3, "write `@` for the whole value"),
     "a.": ("the selector ends too early", 2, 0, "something must follow `.`"),
-    "a || ": ("the selector ends too early", 5, 0, "something must follow `||`"),
+    "a || ": ("the selector ends too early", 4, 0, "something must follow `||`"),
     "join('', a": ("the selector ends too early", 10, 0, "close `(` with `)`"),
     "a[?b == c": ("the selector ends too early", 9, 0, "close `[?` with `]`"),
     "{a: b": ("the selector ends too early", 5, 0, "close `{` with `}`"),
