@@ -96,7 +96,18 @@ class _Run:
         for name in example.headers.keys() - self._mapping.client_headers:
             label = did_you_mean(name, self._mapping.client_headers) or "list it under `backend.client_headers`"
             yield self._finding("E503", f"templates never see the header `{name}`", self._at("headers"), label)
-        yield from self._misspelled(call)
+        odd = list(self._misspelled(call))
+        found = list(self._ran(call, thorough))
+        follows = [each for each in found if each.code == "E501"] if odd else []
+        if not follows:
+            yield from (*odd, *found)
+            return
+        told = "\n".join(f"{each.message}: {each.label}" for each in odd)
+        yield replace(follows[0], help=f"{follows[0].help}\n{told}".strip())
+        yield from (each for each in found if each not in follows)
+
+    def _ran(self, call: Call, thorough: bool) -> Iterator[Diagnostic]:
+        """What is wrong with what is sent and comes out."""
         played = self._played(call)
         yield from self._miscounted(played)
         if len(played.requests) > len(self._answers):

@@ -6,6 +6,7 @@ What is absent drops its key or item, and a mapping or list of which nothing is 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -50,6 +51,9 @@ LONG = 256
 
 _WHOLE = ("$then", "$match", "$value", "$items")
 """Directives that are the whole node."""
+_BINDS = ("$for", "$let")
+"""The directives that bring names."""
+_LOOP = re.compile(r"\s*(\w+)\s+in\s+\S.*", re.DOTALL)
 _NEEDS = (("$items", "$for"), ("$then", "$if"), ("$else", "$then"), ("$cases", "$match"))
 
 
@@ -289,6 +293,12 @@ class _Tree:
             if self._is_plain(child, key) and directive and key not in DIRECTIVES:
                 self._unknown(child, key, DIRECTIVES)
                 meant.add(closest(key, DIRECTIVES))
+            elif f"${key}" in _BINDS and f"${key}" not in source.value and _binds(key, child.value, source.value):
+                label = f"did you mean `${key}`?"
+                self._compilation.report(
+                    "E208", f"`{key}` is a plain key, no directive", child.span(key=True), label=label
+                )
+                meant.add(f"${key}")
         return meant
 
     def _is_plain(self, source: Source, key: str) -> bool:
@@ -456,3 +466,27 @@ def _array(items: list[tuple[Render, bool]], keep: bool) -> Render:
         return made if made or keep else ABSENT
 
     return render
+
+
+def _binds(key: str, operand: Any, node: Any) -> bool:
+    """Whether a plain key is surely meant for a directive: what it would bind is read in a template beside it."""
+    if key == "for":
+        found = _LOOP.fullmatch(operand) if isinstance(operand, str) else None
+        names = [found[1]] if found else []
+    else:
+        names = [name for name in operand if name.isidentifier()] if isinstance(operand, dict) else []
+    beside = " ".join(text for name, child in node.items() if name != key for text in _templates(child))
+    return any(re.search(rf"\{{[{{%][^}}]*(?<![\w.'\"]){name}\b", beside) for name in names)
+
+
+def _templates(value: Any) -> Iterator[str]:
+    """The templates in a tree."""
+    match value:
+        case str() if has_template(value):
+            yield value
+        case dict():
+            for child in value.values():
+                yield from _templates(child)
+        case list():
+            for child in value:
+                yield from _templates(child)
