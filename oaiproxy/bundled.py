@@ -43,6 +43,14 @@ def mapping_path(name: str, folder: Path) -> Path:
     It need not exist.
     """
     path = folder / name
-    if Path(name).suffix or path.is_file():
+    if Path(name).suffix or is_file(path):
         return path
     return Path(str(bundled("mappings").joinpath(f"{name}.yaml")))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; none has a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long
+        return False

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from oaiproxy.bundled import bundled, mapping_path, meant
+from oaiproxy.bundled import bundled, is_file, mapping_path, meant
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
 from oaiproxy.document import load_document, position
@@ -107,7 +107,7 @@ def check_config(
     for index, each in enumerate(listed if isinstance(listed, list) else ()):
         if isinstance(each, str) and each and ("mappings", index) not in document.unresolved:
             entry = Entry(each, mapping_path(each, path.parent), document.span(("mappings", index)))
-            if entry.path.is_file():
+            if is_file(entry.path):
                 entries.append(entry)
             else:
                 shown = document.written(("mappings", index)) or each

@@ -43,6 +43,7 @@ log: {level: info}
 SECRET = "c4n4ry-written-out-41"
 WRITTEN = f"""\
 oaiproxy: 1
+models: [m]
 backend:
   url: https://api.example.com
   headers: {{Authorization: Bearer {SECRET}}}
@@ -52,7 +53,7 @@ chat:
 examples:
   - request: {{messages: [{{role: user, content: Hi}}]}}
     sends: {{headers: {{authorization: Bearer other}}, body: {{q: no}}}}
-    backend: {{body: {{out: a}}}}
+    backend: {{json: {{out: a}}}}
     replies: {{text: b}}
 """
 

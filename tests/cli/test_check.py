@@ -30,7 +30,7 @@ BROKEN = {
     "bad Jinja expression": ("{{ temperature + }}", "{{ temperature }}", "16:33", "write it before `}}`"),
     "unknown name": ("{{ promt }}", "{{ prompt }}", "14:19", "did you mean `prompt`?"),
     "unknown filter": ("{{ prompt | uper }}", "{{ prompt }}", "14:28", "did you mean `upper`?"),
-    "bad JMESPath": ("text: generated_text[", "text: generated_text", "19:11", "something must follow `[`"),
+    "bad JMESPath": ("text: generated_text[", "text: generated_text", "19:26", "something must follow `[`"),
     "bad JMESPath path": ("text: generated..text", "text: generated_text", "19:21", "such as `a.b[0].c`"),
     "unknown function": ("text: joined(generated_text)", "text: generated_text", "19:11", "did you mean `join`?"),
     "missing variable": ("${SOME_KEY}", "${YOUR_API_KEY:-}", "9:19", "export SOME_KEY=..."),
