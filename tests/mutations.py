@@ -188,9 +188,8 @@ class Subject:
         named = re.findall(r"\w+", f"{found.message} {found.label} {found.help}")
         if lost & {*named, *re.findall(r"\w+", text.split("\n")[line - 1])}:
             return True
-        edited = {word for each in text.split("\n")[first - 1 : last] for word in re.findall(r"\w{4,}", each)}
-        if found.code == "E105" and edited & set(re.findall(r"nothing reads `(\w+)`", found.message)):
-            return True  # what is read no more stood on the edited line
+        if found.code == "E105" and "nothing reads" in found.message and "request" in edit.path:
+            return True  # what is edited reads it no more
         if found.code == "E205" and first <= line <= last + 4:
             return True  # of two keys that cannot stand together, the other one
         return found.code.startswith("E4") and str(edit.path[0]) in ("vars", "backend", "chat", "completions")
