@@ -27,7 +27,7 @@ from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.errors import ApiError, MappingError, OaiproxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.live import Conversation, live
-from oaiproxy.liveprobes import REQUESTS, kinds, model_of, small_body
+from oaiproxy.liveprobes import kinds, model_of, small_body
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 from oaiproxy.reading import read_text
