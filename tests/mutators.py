@@ -60,8 +60,9 @@ class Text:
         self.entries = [each for each in self.places if each.key is not None]
         self.items = [each for each in self.places if isinstance(each.parent, ListNode)]
         spans = [(each.node.start, each.node.end) for each in self.scalars]
+        top = min((len(each.path) for each in self.places), default=0)
         self.spots = sorted(
-            {at for each in self.places if len(each.path) == 1 for at in range(each.start, _end(text, each.node))}
+            {at for each in self.places if len(each.path) == top for at in range(each.start, _end(text, each.node))}
             - {at for start, end in _comments(text, spans) for at in range(start, end)}
         )
         """The offsets of all characters that can be edited."""

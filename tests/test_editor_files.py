@@ -93,7 +93,7 @@ def test_the_commands_of_a_workflow_run(name: str, place: Path, capsys: pytest.C
 def knows(form: str) -> bool:
     """Whether `check` reports in this form."""
     try:
-        parser("check").parse_args(["check", "--format", form])
+        parser().parse_args(["check", "--format", form])
     except SystemExit:
         return False
     return True
