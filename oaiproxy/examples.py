@@ -29,7 +29,7 @@ from oaiproxy.parameters import CHAT, COMPLETIONS
 from oaiproxy.probes import IDENTITY
 from oaiproxy.received import RECEIVED, plain
 from oaiproxy.rehearsal import Rehearsal, rehearse
-from oaiproxy.source import Source
+from oaiproxy.source import Source, leaves
 from oaiproxy.steps import Answer
 
 MAX_CUTS = 24
@@ -173,10 +173,10 @@ class _Run:
         """Where the example's answer first says a name; the answer where that is not clear."""
         backend = self._source["backend"]
         answer = backend[index] if isinstance(backend.value, list) else backend
-        whole = next((leaf for leaf in _leaves(answer) if leaf.value == name), None)
+        whole = next((leaf for leaf in leaves(answer) if leaf.value == name), None)
         if whole is not None:
             return whole.span()
-        for leaf in _leaves(answer):
+        for leaf in leaves(answer):
             if found := re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", leaf.value):
                 return leaf.inner(found.start(), len(name))
         return answer.span()
@@ -327,21 +327,8 @@ class _Run:
         return redact_cut(text, self._mapping.secrets)
 
 
-def _leaves(source: Source) -> Iterator[Source]:
-    """The texts in a value."""
-    match source.value:
-        case str():
-            yield source
-        case dict():
-            for _, child in source.items():
-                yield from _leaves(child)
-        case list():
-            for child in source:
-                yield from _leaves(child)
-
-
 def _says(source: Source, word: str) -> bool:
-    return any(word in leaf.value for leaf in _leaves(source))
+    return any(word in leaf.value for leaf in leaves(source))
 
 
 _EXPECT_ERROR = "if it is meant to fail, say so: `replies: {status: ..., error: {code: ...}}`"

@@ -183,7 +183,6 @@ def _finding(mapping: Mapping, endpoint: str, stream: bool, told: Conversation, 
 _REACH = "correct the address, or start the backend; a proxy or a firewall may be in the way"
 _KEY = "give it a key that is valid for this address, as this API wants it"
 _STATUS = "compare the path and the body with the API's description"
-_ODD = "`oaiproxy record --expect-error --dry-run` shows what came"
 _BROKEN = "correct `done` or `end`, or the `format`; if the backend is to blame, ask again"
 
 

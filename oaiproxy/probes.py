@@ -24,7 +24,7 @@ from oaiproxy.mapping import Endpoint, Mapping
 from oaiproxy.probebodies import bodies, carriers, least
 from oaiproxy.rehearsal import requests_of, sample_replies
 from oaiproxy.sandbox import AbsentError, RenderError
-from oaiproxy.source import Source
+from oaiproxy.source import Source, leaves
 from oaiproxy.variants import PLAIN
 
 IDENTITY = Identity(request_id="req_check", token="0" * 24, uuid="00000000-0000-4000-8000-000000000000", now=0.0)
@@ -265,8 +265,8 @@ class _Probe:
 
     def _altering(self) -> Span:
         """The one leaf that sends text through a filter; the body when there is none such, or several."""
-        leaves = [leaf for leaf in _leaves(self._request()) if _TEXT_LEAF.search(leaf.value)]
-        return leaves[0].span() if len(leaves) == 1 else self._body()
+        found = [leaf for leaf in leaves(self._request()) if _TEXT_LEAF.search(leaf.value)]
+        return found[0].span() if len(found) == 1 else self._body()
 
 
 def _absence(name: str, source: Source | None, span: Span) -> Diagnostic:
@@ -322,15 +322,3 @@ def _forms(text: str) -> Iterator[str]:
     yield jsontext.dump(text)[1:-1].decode()
     yield b64encode(text.encode()).decode()
     yield quote(text, safe="")
-
-
-def _leaves(source: Source) -> Iterator[Source]:
-    match source.value:
-        case str():
-            yield source
-        case dict():
-            for _, child in source.items():
-                yield from _leaves(child)
-        case list():
-            for child in source:
-                yield from _leaves(child)

@@ -77,3 +77,16 @@ def merge(base: Source, over: Source) -> Source:
             children[key] = child
     value = {key: child.value for key, child in children.items()}
     return Source(over.document, over.path, value, children)
+
+
+def leaves(source: Source) -> Iterator[Source]:
+    """The texts in a tree."""
+    match source.value:
+        case str():
+            yield source
+        case dict():
+            for _, child in source.items():
+                yield from leaves(child)
+        case list():
+            for child in source:
+                yield from leaves(child)

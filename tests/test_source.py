@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rendering import marked, sourced
 
-from oaiproxy.source import Source, merge
+from oaiproxy.source import Source, leaves, merge
 
 BASE = "a:\n  x: one\n  deep: {k: 1, l: 2}\n  list: [1, 2]\n  gone: 3\n"
 OVER = "b:\n  deep: {l: 9}\n  list: [7]\n  gone: ~\n  new: four\n"
@@ -77,3 +77,10 @@ def test_what_was_refused_is_still_written() -> None:
     assert not source.written("gone")
     assert not source.written("none")
     assert not source["list"][0].written("x")
+
+
+def test_the_texts_of_a_tree() -> None:
+    """In their order, each with its place; what is no text is none."""
+    source = sourced("m: {a: x, b: [two, 1, {c: z}], d: ~, e: true}")
+    assert [leaf.value for leaf in leaves(source)] == ["x", "two", "z"]
+    assert [leaf.path for leaf in leaves(source)] == [("m", "a"), ("m", "b", 0), ("m", "b", 2, "c")]
