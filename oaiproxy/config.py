@@ -27,11 +27,19 @@ class Server:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    socket: str | None = None
+    """The path of a Unix socket, in place of host and port."""
+    tls: Mapping[str, str] = field(default_factory=dict)
+    """The files `certificate`, `key` and `client_ca`, found."""
+    hosts: Sequence[str] = ()
+    insecure: bool = False
     max_body: int = 32 * 1024 * 1024
+    header_timeout: float = 10
     body_timeout: float = 30
     keepalive_timeout: float = 75
     write_timeout: float = 60
     shutdown_timeout: float = 25
+    lame_duck: float = 0
     keepalive_comments: float = 15
     cors: Mapping[str, Any] = field(default_factory=dict)
     """The arguments of `oaiproxy.cors.Cors`."""
@@ -44,9 +52,51 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is done at once."""
+    """How much is taken, done at once, and waited for: bytes, seconds; of `rendered`, characters."""
 
     connections: int = 2000
+    clients: int = 10_000
+    requests: int = 2000
+    streams: int = 2000
+    queue: int = 1000
+    queue_timeout: float = 5
+    memory: int = 0
+    headers: int = 32 * 1024
+    depth: int = 64
+    values: int = 200_000
+    rendered: int = 128 * 1024 * 1024
+    steps: int = 1_000_000
+    event: int = 1024 * 1024
+    answer: int = 32 * 1024 * 1024
+    inflation: int = 200
+    retries: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When a backend that fails is left alone: after so many failures in a row, for so many seconds at first."""
+
+    failures: int = 10
+    pause: float = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's key, as its SHA-256 in hexadecimal digits; `models` are patterns, none of them allows all."""
+
+    name: str
+    sha256: str
+    models: Sequence[str] = ()
+    requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the configuration says of one mapping; None is what `limits` say."""
+
+    requests: int | None = None
+    queue: int | None = None
+    fallback: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +107,10 @@ class Config:
     server: Server = field(default_factory=Server)
     limits: Limits = field(default_factory=Limits)
     log_level: str = "info"
+    keys: Sequence[Key] = ()
+    breaker: Breaker = field(default_factory=Breaker)
+    settings: Mapping[Path, Settings] = field(default_factory=dict)
+    """By the paths of `mappings`, where anything is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +120,7 @@ class Entry:
     name: str
     path: Path
     span: Span
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +160,16 @@ def check_config(
     listed = document.data.get("mappings")
     entries = []
     for index, each in enumerate(listed if isinstance(listed, list) else ()):
-        if isinstance(each, str) and each and ("mappings", index) not in document.unresolved:
-            entry = Entry(each, mapping_path(each, path.parent), document.span(("mappings", index)))
+        place: tuple[str | int, ...] = ("mappings", index)
+        block = each if isinstance(each, dict) else {}
+        if block:
+            each, place = block.get("file"), (*place, "file")
+        if isinstance(each, str) and each and place not in document.unresolved:
+            entry = Entry(each, mapping_path(each, path.parent), document.span(place), _settings(block))
             if is_file(entry.path):
                 entries.append(entry)
             else:
-                shown = document.written(("mappings", index)) or each
+                shown = document.written(place) or each
                 findings.append(_not_there(entry, short(shown)))
     findings.sort(key=lambda found: position(found, document.file))
     broken = any(found.severity is Severity.ERROR for found in findings)
@@ -127,6 +186,9 @@ def make_config(
         server=_override(Server(**_plain(data.get("server"))), host, port),
         limits=Limits(**_plain(data.get("limits"))),
         log_level=(data.get("log") or {}).get("level", "info"),
+        keys=tuple(Key(**_plain(each)) for each in data.get("keys") or ()),
+        breaker=Breaker(**_plain(data.get("breaker"))),
+        settings={entry.path: entry.settings for entry in entries if entry.settings != Settings()},
     )
 
 
@@ -176,6 +238,11 @@ def _plain(block: dict[str, Any] | None) -> dict[str, Any]:
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in (block or {}).items()
     }
+
+
+def _settings(block: dict[str, Any]) -> Settings:
+    """What a block says beside its file; what is no mapping's setting is found by the schema."""
+    return Settings(**_plain({name: block[name] for name in Settings.__slots__ if block.get(name) is not None}))
 
 
 def _override(server: Server, host: str | None, port: int | None) -> Server:

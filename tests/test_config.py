@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support import ROOT
 
-from oaiproxy.config import Config, Limits, Server, is_config, read_config
+from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings, is_config, read_config
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import mapping_schema
@@ -50,9 +50,11 @@ def test_a_mapping_is_all_that_it_needs(tmp_path: Path) -> None:
 
 def test_the_defaults_are_those_of_the_schema() -> None:
     """And with it those that editors show."""
-    for name, block in (("server", Server()), ("limits", Limits())):
+    for name, block in (("server", Server()), ("limits", Limits()), ("breaker", Breaker())):
         keys = SCHEMA["properties"][name]["properties"]
-        assert {key: keys[key].get("default", {}) for key in keys} == dataclasses.asdict(block)
+        made = dataclasses.asdict(block)
+        assert {key: part["default"] for key, part in keys.items() if "default" in part}.items() <= made.items()
+        assert not any(made[key] for key, part in keys.items() if "default" not in part)
     assert Config(mappings=[]).log_level == SCHEMA["properties"]["log"]["properties"]["level"]["default"]
 
 
@@ -106,9 +108,34 @@ def test_every_key_of_the_schema_is_read() -> None:
     assert keys == {
         "mappings": set(),
         "server": set(Server.__slots__),
+        "keys": set(),
         "limits": set(Limits.__slots__),
+        "breaker": set(Breaker.__slots__),
         "log": {"level"},
     }
+    assert set(SCHEMA["properties"]["mappings"]["items"]["properties"]) == {"file", *Settings.__slots__}
+    assert set(SCHEMA["properties"]["keys"]["items"]["properties"]) == set(Key.__slots__)
+
+
+def test_a_mapping_may_come_with_settings(tmp_path: Path) -> None:
+    """In a block that names the file."""
+    found = read(tmp_path, "mappings: [{file: my.yaml, requests: 5, queue: 1e1, fallback: [a, b]}]")
+    assert found.mappings == [("my.yaml", tmp_path / "my.yaml")]
+    assert found.settings == {tmp_path / "my.yaml": Settings(requests=5, queue=10, fallback=["a", "b"])}
+
+
+def test_a_block_must_name_its_file(tmp_path: Path) -> None:
+    """Which must be there."""
+    (missing,) = refused(tmp_path, "mappings: [{requests: 5}]")
+    assert missing.code == "E102"
+    (absent,) = refused(tmp_path, "mappings:\n  - file: other.yaml\n")
+    assert (absent.code, absent.span and absent.span.column) == ("E603", 11)
+
+
+def test_keys_are_read(tmp_path: Path) -> None:
+    """With what they may do."""
+    text = f"mappings: [my.yaml]\nkeys: [{{name: app, sha256: {'0a' * 32}, models: [m], requests: 3}}]\n"
+    assert read(tmp_path, text).keys == (Key("app", "0a" * 32, ["m"], 3),)
 
 
 @pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
