@@ -405,7 +405,7 @@ def first_line(started: subprocess.Popen[str]) -> str:
     assert started.stdout is not None
     line = started.stdout.readline()
     if not line:
-        raise RuntimeError(f"{started.args} did not start: run it by hand to see why")
+        raise RuntimeError("it did not start: run it by hand to see why")
     return line
 
 

@@ -24,7 +24,7 @@ SETTINGS = """
 server: {max_body: 1048576, write_timeout: 3, body_timeout: 3, keepalive_timeout: 20}
 breaker: {failures: 0}
 """
-STALLED = 400
+STALLED = 1500
 """Chunks of 32 KiB for a client that does not read: more than all buffers on the way hold."""
 WEIGHTS = {"before": 6, "within": 9, "leave": 9, "slow": 3, "bad": 4, "stall": 1}
 """How often each kind of fault comes."""
