@@ -102,6 +102,8 @@ class Backend:
         self.left: set[int] = set()
         self.connections: set[_Connection] = set()
         self.playing = 0
+        self.sent = 0
+        """Bytes of streams that the system took from us."""
         self.gate = asyncio.Event()
         """What plans with a gate wait for, after their first chunk."""
 
@@ -236,6 +238,7 @@ class _Connection(asyncio.Protocol):
         self._chunk(b"data: " + data + b"\n\n" if path == "events" else data + b"\n")
 
     def _chunk(self, data: bytes) -> None:
+        self._backend.sent += len(data)
         self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
 
 

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.thorough
 
 RUNS = {
     "streams.py 60 30 0.02": "every chunk of 60 streams came once",
+    "stalled.py 20": "given up: 20 of 20",
     "aborts.py 400 40": "nothing is left, and the backend saw every cancel",
     "soak.py --minutes 0.2 --at-once 20": "0 lost, 0 invented, nothing is left",
 }
