@@ -10,9 +10,12 @@ COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY oaiproxy oaiproxy
 COPY mappings mappings
 COPY schemas schemas
+COPY deploy/constraints.txt ./
 RUN python -m pip wheel --no-deps --wheel-dir /dist /src
 RUN python -m venv /opt/oaiproxy
-RUN /opt/oaiproxy/bin/python -m pip install --no-compile --only-binary :all: /dist/oaiproxy-*.whl
+# Each dependency is the file that was tried, by its hash, or none.
+RUN /opt/oaiproxy/bin/python -m pip install --no-compile --only-binary :all: --require-hashes --requirement constraints.txt
+RUN /opt/oaiproxy/bin/python -m pip install --no-compile --no-deps /dist/oaiproxy-*.whl
 RUN /opt/oaiproxy/bin/python -m pip uninstall --yes --quiet pip
 # Compiled here, once: the process cannot write there. By hash, so that the files' times do not matter.
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/oaiproxy/lib

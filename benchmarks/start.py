@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ from oaiproxy.cli import COMMANDS  # noqa: E402 - found by the line before
 CASES = [["--version"], ["completion", "bash"], ["schema"], ["list"], *([name, "--help"] for name in COMMANDS)]
 
 
-def seconds(arguments: list[str], bytecode: str) -> float:
+def seconds(arguments: Sequence[str | Path], bytecode: str) -> float:
     """What one run of the command takes of the processor."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}

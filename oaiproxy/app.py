@@ -49,7 +49,9 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The library's answer, in our words."""
+        """The library's answer, in our words; a client that left is told nothing, and is no failure."""
+        if isinstance(exc, ConnectionError):
+            raise ConnectionResetError("the client left") from exc
         refused = super().handle_error(request, status, exc, message)
         answer = unreadable(status, request.headers)
         for name in refused.headers.keys() - {"Content-Type", "Content-Length"}:

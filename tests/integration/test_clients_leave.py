@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -120,3 +120,28 @@ async def _logged(running: Any, capfd: pytest.CaptureFixture[str], wanted: Calla
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     (line,) = [line for line in lines if line["event"] == "request"]
     assert wanted(line), line
+
+
+async def test_a_client_that_leaves_while_it_is_written_to_is_no_failure(
+    proxy: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor one whose leaving is noticed by a write that fails: the log has one line of it, and no error."""
+
+    def many() -> Iterator[bytes]:
+        yield stream_head()
+        while True:
+            yield chunk(event("x" * 1000))
+
+    async with Backend(*([REQUEST, many()] for _ in range(20))) as backend:
+        running = await proxy(mapping(backend.url))
+        for _ in range(20):
+            async with await Client.connect(running.url) as client:
+                await client.send(hello(stream=True))
+                await client.until(b'"xxx')
+                client.reset()
+        await backend.gone(20)
+        await _nothing_is_left(running)
+    running.state.log.close()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [line["status"] for line in lines if line["event"] == "request"] == [499] * 20
+    assert not [line for line in lines if line["level"] in ("warning", "error")]
