@@ -36,7 +36,8 @@ class Connector(TCPConnector):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._factory: partial[ResponseHandler] = partial(_Handler, loop=asyncio.get_running_loop())
+        made: type[ResponseHandler] = _Handler
+        self._factory = partial(made, loop=asyncio.get_running_loop())
 
     async def _create_connection(self, *arguments: Any) -> Any:
         attempt.get().reused = False
@@ -65,7 +66,8 @@ class _Handler(ResponseHandler):
     def data_received(self, data: bytes) -> None:
         """Read what came. The head of an answer is read alone, so that it is not lost to what follows its body."""
         if self.idle:
-            self.close()
+            if data:  # none: the library goes on with what it held back, which is nothing
+                self.close()
             return
         self._reading = True
         if self._payload is None or self._payload.is_eof():
