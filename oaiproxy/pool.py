@@ -11,8 +11,9 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-from aiohttp import TCPConnector
+from aiohttp import StreamReader, TCPConnector
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.http import RawResponseMessage
 
 
 class Attempt:
@@ -80,6 +81,12 @@ class _Handler(ResponseHandler):
         self._reading = False
         if self.idle and self.holds_more:
             self.close()
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Take the head of an answer. After one that is not final nothing can be asked any more."""
+        if data[0].code < 100 or data[0].code == 101:
+            self.force_close()
+        super().feed_data(data, size)
 
     @property
     def holds_more(self) -> bool:
