@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import pytest
-from scripted import GONE, PATIENCE, REQUEST, RST, Backend, Step, Wire, answer, fetch, hello, mapping, settled
+from scripted import FIN, GONE, PATIENCE, REQUEST, RST, Backend, Step, Wire, answer, fetch, hello, mapping, settled
 
 import oaiproxy
 
@@ -124,3 +127,51 @@ def _tasks() -> list[Any]:
     return [code for code in made if code is not None and code.co_filename.startswith(_OURS)]
 
 
+class Hasty:
+    """A backend that reads the head of a request and no more: it answers, and resets, ends or holds the connection."""
+
+    def __init__(self, said: Any, end: Any) -> None:
+        self.url = ""
+        self._said = said
+        self._end = end
+        self._listening = socket.socket()
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        self._listening.setblocking(False)
+        self._taken: list[socket.socket] = []
+
+    async def __aenter__(self) -> Self:
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen()
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._accepting.cancel()
+        await asyncio.wait([self._accepting])
+        for sock in (self._listening, *self._taken):
+            sock.close()
+
+    async def left(self) -> None:
+        """Wait until the proxy closed all connections."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(PATIENCE):
+            for sock in self._taken:
+                with suppress(ConnectionError):
+                    while await loop.sock_recv(sock, 1 << 20):
+                        pass
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            sock, _ = await loop.sock_accept(self._listening)
+            self._taken.append(sock)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += await loop.sock_recv(sock, 1024)
+            await loop.sock_sendall(sock, self._said)
+            if self._end is RST:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                sock.close()
+            elif self._end is FIN:
+                sock.shutdown(socket.SHUT_WR)

@@ -90,7 +90,9 @@ async def test_an_event_after_the_last_chunk(proxy: Any) -> None:
 @BOTH_LOOPS
 async def test_a_connection_without_surplus_is_used_again(proxy: Any) -> None:
     """Empty lines are none (RFC 9112, 2.2)."""
-    async with Backend([REQUEST, answer({"text": "mine"}), REQUEST, stream("next"), REQUEST, stream("last")]) as backend:
+    async with Backend(
+        [REQUEST, answer({"text": "mine"}), REQUEST, stream("next"), REQUEST, stream("last")]
+    ) as backend:
         running = await proxy(mapping(backend.url))
         texts = [(await fetch(running.url, hello(stream=streams))).text for streams in (False, True, False)]
         assert texts == ["mine", "next", "last"]
