@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import itertools
-import json
 import zlib
 from typing import Any
 
@@ -13,17 +12,12 @@ from faults import BOTH_LOOPS, BOTH_WAYS, LENGTH, Fault, Hasty, Pause, nothing_l
 from scripted import (
     FIN,
     GONE,
-    REQUEST,
     RST,
-    Backend,
     Step,
-    answer,
     chunk,
-    event,
     fetch,
     hello,
     mapping,
-    stream,
     stream_head,
 )
 
