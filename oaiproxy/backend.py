@@ -8,16 +8,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientSession
 from yarl import URL
 
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
+from oaiproxy.pool import Attempt, Connector, attempt
 from oaiproxy.sockets import RefusedError, SocketReply, Sockets
 
 READ_BUFFER = 32 * 1024
@@ -30,26 +29,6 @@ MAX_URLS = 1024
 """Parsed addresses that are kept."""
 
 _HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError)
-
-
-class _Attempt:
-    """One try to send: whether it went over a connection that was kept."""
-
-    __slots__ = ("reused",)
-
-    def __init__(self) -> None:
-        self.reused = True
-
-
-_attempt: ContextVar[_Attempt] = ContextVar("attempt")
-
-
-class _Connector(TCPConnector):
-    """Notes the attempt for which a connection is made. Tracing tells the same, for 25 µs of each request."""
-
-    async def _create_connection(self, *arguments: Any) -> Any:
-        _attempt.get().reused = False
-        return await super()._create_connection(*arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +92,7 @@ class BackendClient:
         self._urls: dict[str, URL] = {}
         self._sockets = Sockets()
         self._session = ClientSession(
-            connector=_Connector(
+            connector=Connector(
                 limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -135,12 +114,12 @@ class BackendClient:
         if request.websocket:
             return await self._open(request, connect_timeout, security or _USUAL)
         for last in (False, True):
-            attempt = _Attempt()
-            _attempt.set(attempt)
+            tried = Attempt()
+            attempt.set(tried)
             try:
                 return await self._send(request, connect_timeout, security or _USUAL)
             except _HTTP_ERRORS as error:
-                if last or not attempt.reused or not _is_stale(error):
+                if last or not tried.reused or not _is_stale(error):
                     raise _translated(error) from error
         raise AssertionError("unreachable")
 
@@ -174,6 +153,9 @@ class BackendClient:
             server_hostname=security.server_name,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
         )
+        if response.status < 200:  # interim answers were skipped: this is a switch to a protocol that nobody speaks
+            response.close()
+            raise BackendError("the backend changed to another protocol", code="upstream_protocol_error", retry=False)
         return BackendReply(response)
 
     def _url(self, url: str) -> URL:

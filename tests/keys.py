@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+DAY = datetime.timedelta(days=1)
+
 
 @cache
 def rsa_key() -> rsa.RSAPrivateKey:
@@ -46,24 +48,25 @@ class Authority:
         made = made.add_extension(usage, critical=True)
         self.cert = self._signed(made)
 
-    def issue(self, name: str) -> Issued:
-        """A certificate for a host name or an IP address."""
+    def issue(self, name: str, ends: datetime.timedelta = DAY, starts: datetime.timedelta = -DAY) -> Issued:
+        """A certificate for a host name or an IP address, valid from and to so long after now."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         try:
             names: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
         except ValueError:
             names = x509.DNSName(name)
-        made = self._builder(subject, key.public_key())
+        made = self._builder(subject, key.public_key(), starts, ends)
         made = made.add_extension(x509.SubjectAlternativeName([names]), critical=False)
         return Issued(self._signed(made), pem(key))
 
-    def _builder(self, subject: x509.Name, public: Any) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, public: Any, starts: datetime.timedelta = -DAY, ends: datetime.timedelta = DAY
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(public)
         builder = builder.serial_number(x509.random_serial_number())
-        ends = now + datetime.timedelta(days=1)
-        builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(ends)
+        builder = builder.not_valid_before(now + starts).not_valid_after(now + ends)
         signer = self._key.public_key()
         return builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False).add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False

@@ -1,0 +1,67 @@
+"""Promises of the pool of connections to backends: none is used again that holds what nobody asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from scripted import GONE, REQUEST, Backend, answer
+
+from oaiproxy.pool import Attempt, Connector, attempt
+
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[ClientSession]:
+    """A session over the pool under test."""
+    attempt.set(Attempt())
+    async with ClientSession(connector=Connector(limit=0)) as made:
+        yield made
+
+
+async def ask(session: ClientSession, backend: Backend) -> bytes:
+    """The body of one answer."""
+    async with session.post(backend.url, data=b"{}") as response:
+        return await response.read()
+
+
+async def test_a_connection_is_used_again_and_the_attempt_knows(session: ClientSession) -> None:
+    """After an answer and nothing else."""
+    async with Backend([REQUEST, answer(b"one"), REQUEST, answer(b"two")]) as backend:
+        reused = []
+        for said in (b"one", b"two"):
+            attempt.set(tried := Attempt())
+            assert await ask(session, backend) == said
+            reused.append(tried.reused)
+        assert (reused, len(backend.connections)) == ([False, True], 1)
+
+
+@pytest.mark.parametrize("surplus", [b"a", b"HTTP/1.1 200 OK\r\n", answer(b"stolen")])
+async def test_what_comes_with_an_answer_costs_the_connection(session: ClientSession, surplus: bytes) -> None:
+    """And not the answer."""
+    async with Backend([REQUEST, answer(b"one") + surplus, GONE], [REQUEST, answer(b"two")]) as backend:
+        assert await ask(session, backend) == b"one"
+        await backend.gone()
+        assert await ask(session, backend) == b"two"
+
+
+async def test_what_comes_later_costs_the_connection(session: ClientSession) -> None:
+    """At once, so that nobody reads it."""
+    later = asyncio.Event()
+    async with Backend([REQUEST, answer(b"one"), later, answer(b"stolen"), GONE], [REQUEST, answer(b"two")]) as backend:
+        assert await ask(session, backend) == b"one"
+        later.set()
+        await backend.gone()
+        assert await ask(session, backend) == b"two"
+
+
+async def test_the_library_is_as_it_is_known() -> None:
+    """What is overridden is called by these names with these arguments."""
+    assert list(inspect.signature(TCPConnector._release).parameters) == ["self", "key", "protocol", "should_close"]
+    assert list(inspect.signature(TCPConnector._get).parameters) == ["self", "key", "traces"]
+    assert "_payload" in vars(ResponseHandler(asyncio.get_running_loop()))
