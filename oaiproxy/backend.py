@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
+from oaiproxy.buffers import to_backend
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.sockets import RefusedError, SocketReply, Sockets
@@ -114,7 +115,11 @@ class BackendClient:
         self._sockets = Sockets()
         self._session = ClientSession(
             connector=_Connector(
-                limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
+                limit=0,
+                limit_per_host=connections,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ttl_dns_cache=30,
+                socket_factory=to_backend,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
