@@ -201,6 +201,7 @@ def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:
     stack.enter_context(warnings.catch_warnings())
     for category in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.simplefilter("ignore", category)  # else each is printed, and kept for good
+    warnings.filterwarnings("ignore", "Sending a large body", ResourceWarning)  # which is one write of what is here
     handler = LibraryHandler(log)
     for name in ("aiohttp", "asyncio", "oaiproxy"):
         logger = logging.getLogger(name)

@@ -27,6 +27,8 @@ KEEPALIVE_SECONDS = 10
 """How long an idle connection is kept."""
 END_SECONDS = 0.1
 """How long the end of a body may take after what ended the answer, for its connection to be used again."""
+DNS_SECONDS = 30
+"""How long the addresses of a name are kept, of which new connections take one."""
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
 
@@ -118,7 +120,7 @@ class BackendClient:
                 limit=0,
                 limit_per_host=connections,
                 keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=30,
+                ttl_dns_cache=DNS_SECONDS,
                 socket_factory=to_backend,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
