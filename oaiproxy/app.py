@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import warnings
@@ -16,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from oaiproxy import message_routes
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
+from oaiproxy.buffers import bound_sending
 from oaiproxy.config import Config
 from oaiproxy.cors import Cors
 from oaiproxy.discovery import Discovery
@@ -41,6 +43,11 @@ LINGER_SECONDS = 2
 
 class Connection(web.RequestHandler):
     """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client has connected."""
+        bound_sending(transport)
+        super().connection_made(transport)
 
     def handle_error(
         self,
@@ -196,6 +203,7 @@ def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:
     stack.enter_context(warnings.catch_warnings())
     for category in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.simplefilter("ignore", category)  # else each is printed, and kept for good
+    warnings.filterwarnings("ignore", "Sending a large body", ResourceWarning)  # which is one write of what is here
     handler = LibraryHandler(log)
     for name in ("aiohttp", "asyncio", "oaiproxy"):
         logger = logging.getLogger(name)

@@ -14,6 +14,7 @@ import aiohttp
 from aiohttp import ClientSession
 from yarl import URL
 
+from oaiproxy.buffers import to_backend
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.pool import Attempt, Connector, attempt
@@ -25,6 +26,8 @@ KEEPALIVE_SECONDS = 10
 """How long an idle connection is kept."""
 END_SECONDS = 0.1
 """How long the end of a body may take after what ended the answer, for its connection to be used again."""
+DNS_SECONDS = 30
+"""How long the addresses of a name are kept, of which new connections take one."""
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
 
@@ -93,7 +96,11 @@ class BackendClient:
         self._sockets = Sockets()
         self._session = ClientSession(
             connector=Connector(
-                limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
+                limit=0,
+                limit_per_host=connections,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ttl_dns_cache=DNS_SECONDS,
+                socket_factory=to_backend,
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,

@@ -229,7 +229,13 @@ class Reply:
             raise self._error()
         if self._line is not None:
             self._frames(self._framing.feed(bytes(self._line)))
-        self._frames(self._framing.close())
+        try:
+            self._frames(self._framing.close())
+        except BackendError as error:
+            if self.streams and self.events and error.code == "upstream_invalid_json" and error.retry is None:
+                message = "the backend's answer broke off within an event"
+                raise BackendError(message, code="upstream_truncated", detail=error.message) from error
+            raise
 
     def _read(self, data: bytes) -> None:
         if self._failed:

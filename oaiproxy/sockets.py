@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import ClientSession, TCPConnector, WSMsgType
 from yarl import URL
 
+from oaiproxy.buffers import to_backend
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.framing import EMPTY, too_large
@@ -129,7 +130,7 @@ class Sockets:
 
 def _session() -> ClientSession:
     return ClientSession(
-        connector=TCPConnector(limit=0, ttl_dns_cache=30),
+        connector=TCPConnector(limit=0, ttl_dns_cache=30, socket_factory=to_backend),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

@@ -82,10 +82,14 @@ class Connection:
 
 
 class Backend:
-    """A backend that plays one script per connection, the last one again for further connections."""
+    """A backend that plays one script per connection, the last one again for further connections.
 
-    def __init__(self, *scripts: Sequence[Step]) -> None:
+    `send_buffer` bounds what the kernel takes of it, so that what it got rid of is what the proxy took.
+    """
+
+    def __init__(self, *scripts: Sequence[Step], send_buffer: int | None = None) -> None:
         self.connections: list[Connection] = []
+        self._send_buffer = send_buffer
         self.url = ""
         """Its address."""
         self._scripts = scripts
@@ -129,6 +133,9 @@ class Backend:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.transport.set_write_buffer_limits(0)
+        if self._send_buffer is not None:
+            sock = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._send_buffer)
         connection = Connection()
         script = self._scripts[min(len(self.connections), len(self._scripts) - 1)]
         self.connections.append(connection)
