@@ -42,7 +42,7 @@ from oaiproxy.jsontext import Json  # noqa: E402
 from oaiproxy.mapping import Example, Mapping  # noqa: E402
 from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
-from oaiproxy.sinks import FinishReasons  # noqa: E402
+from oaiproxy.sinks import FINISH_REASONS, FinishReasons  # noqa: E402
 from oaiproxy.source import Source  # noqa: E402
 from oaiproxy.steps import Answer  # noqa: E402
 
@@ -52,7 +52,7 @@ STATUSES = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529)
 OUTCOMES = ("caught", "harmless", "legal", "escaped", "wrong line", "traceback")
 
 LEGAL = {
-    r"backend (timeouts|allow_hosts|retry (max|on|backoff|respect_retry_after))\b.*": (
+    r"backend (timeouts|allow_hosts|retry)\b.*": (
         "how long to wait, what to try again, and which other hosts to trust is the operator's to say"
     ),
     r"backend auth\b.*": "examples never show what proves to the backend who asks",
@@ -248,11 +248,17 @@ class Subject:
     def _otherwise_ended(self, document: Document) -> str:
         """The first of the backend's reasons for an end that an edited mapping takes for another."""
         old, new = (each.data.get("finish_reasons") or {} for each in (self._document, document))
-        for word in [*old, *new, "unlisted"]:
-            was, is_ = (FinishReasons(table).resolve(word)[0] for table in (old, new))
+        for word in [*old, *FINISH_REASONS, "unlisted"]:
+            was, is_ = (self._end(FinishReasons(table).resolve(word)[0]) for table in (old, new))
             if was != is_:
                 return f"finish_reasons: `{word}` was {was}, and is {is_}"
         return ""
+
+    def _end(self, reason: str | None) -> str | None:
+        """What a reason comes to: "not yet" is another thing than an end where nothing else marks that of a stream."""
+        streams = [each.stream for each in self.mapping.endpoints.values() if each.stream is not None]
+        waits = any(each.plan.goes_on for each in streams)
+        return "stop" if reason == "auto" or (reason is None and not waits) else reason
 
     @cache  # noqa: B019
     def _questions(self) -> list[tuple[str, str, Question]]:
@@ -332,7 +338,14 @@ def _sent(name: str, body: dict[str, Json], mapping: Mapping) -> str:
         made = requests_of(exchange, sample_replies(mapping, name, exchange.backend_streams))
     except ApiError as error:
         return f"{error.status} {error.message}"
-    return repr([(each.method, each.url, dict(each.headers), each.body) for each in made])
+    return repr([(each.method, each.url, dict(each.headers), _unordered(each.body)) for each in made])
+
+
+def _unordered(body: bytes | None) -> bytes | str | None:
+    """A body; if it is JSON, whose keys may stand in any order, in one of its own."""
+    if body is None or body[:1] != b"{":
+        return body
+    return json.dumps(json.loads(body), sort_keys=True)
 
 
 def _told(example: Example, answers: list[Answer], mapping: Mapping) -> str:
