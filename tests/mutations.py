@@ -56,7 +56,7 @@ LEGAL = {
         "how long to wait, what to try again, and which other hosts to trust is the operator's to say"
     ),
     r"backend auth\b.*": "examples never show what proves to the backend who asks",
-    r"backend headers \S+": "an example tells headers that must be there; more of them are the operator's",
+    r"(backend|.* request) headers \S+": "an example tells headers that must be there; more of them are the operator's",
     r"backend( url)?": "examples have no server, so no address is wrong; the path below it they do hold to account",
     r"models_list\b.*|models( \S+( id)?)?": "which models there are, and what they are called, only the backend knows",
     r"\w+ cancel\b.*": "no example has a client that goes away",
@@ -72,10 +72,16 @@ SETTINGS: dict[str, Callable[[Mapping, Document], str]] = {
     "more": lambda mapping, _: repr((mapping.name, sorted(mapping.client_headers))),
     **{
         key: lambda _, document, key=key: json.dumps(document.data.get(key))  # type: ignore[misc]
-        for key in ("models", "models_list", "on_unsupported")
+        for key in ("models_list", "on_unsupported")
     },
+    "models": lambda _, document: json.dumps(_without_vars(document.data.get("models"))),
 }
 """What a mapping says plainly; it does another thing when it says another."""
+_EFFORTS: list[dict[str, Json]] = [
+    {"messages": [{"role": "user", "content": "hi"}], "reasoning_effort": effort}
+    for effort in ("none", "minimal", "medium", "high", "xhigh")
+]
+"""What the variables of a model often tell of."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,8 @@ class Subject:
         for name, endpoint in self.mapping.endpoints.items():
             for model in _different(self.mapping):
                 asked = _Probe(self.mapping, name, endpoint, root[name], model)
-                for body in asked._bodies():
+                bodies = [*asked._bodies(), *_EFFORTS] if name == "chat" else asked._bodies()
+                for body in bodies:
                     found += [(name, {"model": model, **body, "stream": stream}) for stream in (False, True)]
             found += [(name, body) for body in _asked(name)]
         model = next(iter(self.mapping.models))
@@ -360,6 +367,16 @@ def _told(example: Example, answers: list[Answer], mapping: Mapping) -> str:
 
 _SELECTORS = re.compile(r"was found in the backend's answer \(.*?\)(?=['\"], 'type)")
 """What names selectors: with others, the failure is the same."""
+
+
+def _without_vars(models: Json) -> Json:
+    """What is said of models but for their variables, of which what is sent tells."""
+    if not isinstance(models, dict):
+        return models
+    return {
+        name: {key: inner for key, inner in said.items() if key != "vars"} if isinstance(said, dict) else said
+        for name, said in models.items()
+    }
 
 
 def _told_to_the_proxy(document: Document) -> str:
