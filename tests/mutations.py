@@ -432,9 +432,18 @@ def subject(path: Path) -> Subject:
 def verdicts(path: Path, count: int, seed: str, *, examples: bool = False) -> list[Verdict]:
     """What becomes of so many edits of a mapping; `examples` are edited instead of what they are for."""
     judged = subject(path)
-    gc.freeze()  # what is there stays, and need not be looked at for each of the many edits
     text = Text(judged.text, examples=examples)
-    return [judged.judge(edit) for edit in edits(text, count, f"{seed} {path.stem}")]
+    found = []
+    gc.freeze()  # what is there stays, and need not be looked at for each of the many edits
+    gc.disable()  # of what they leave, little is in circles
+    try:
+        for number, edit in enumerate(edits(text, count, f"{seed} {path.stem}")):
+            found.append(judged.judge(edit))
+            if number % 20 == 0:
+                gc.collect()
+    finally:
+        gc.enable()
+    return found
 
 
 def table(counted: Iterable[tuple[str, Counter[str]]]) -> str:
