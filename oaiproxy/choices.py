@@ -35,6 +35,7 @@ class Choice:
         "stopped",
         "thought",
         "tool_calls",
+        "unfinished",
     )
 
     def __init__(self, index: int, plan: Plan, terms: Terms, new_id: Callable[[], str], left_out: set[str]) -> None:
@@ -50,6 +51,8 @@ class Choice:
         self.stopped = False
         """Whether its text was cut at one of the client's stop strings: nothing follows."""
         self.finish: str | None = None
+        self.unfinished = False
+        """Whether the last reason that came means "not yet"."""
         self.left_out = left_out
         """State too large for a client, by what it is of, for the log."""
         self._state = _State(plan.owner, left_out)

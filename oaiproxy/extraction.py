@@ -307,6 +307,7 @@ class Extraction:
         reason, known = self.plan.finish_reasons.resolve(value)
         if not known:
             self.unknown.add(str(value)[:80])
+        choice.unfinished = reason is None
         if reason is not None:
             choice.finish = reason
 
@@ -375,7 +376,8 @@ class Extraction:
         choices = self._choices.values()
         filtered = any(choice.finish == "content_filter" for choice in choices)
         lost = bool(self.unlisted) and not self._heard and not filtered
-        if plan.must_finish and not self.done and (self._listed or not lost):
+        missing = plan.must_finish or (plan.goes_on and any(choice.unfinished for choice in choices))
+        if missing and not self.done and (self._listed or not lost):
             raise BackendError("the backend's stream ended before it was complete", code="upstream_incomplete")
         if any(choice.tool_calls.nameless for choice in choices):
             raise _mismatch("a tool call has no name")

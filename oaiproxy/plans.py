@@ -77,7 +77,7 @@ class Replies:
         has_end = end is not None or any(sinks.done for sinks in every)
         must_finish = has_end and given.get("require_done", True)
         reading = self._reading(source, response, every)
-        return Plan(choose, streamed=True, name=name, end=end, must_finish=must_finish, **reading)
+        return Plan(choose, streamed=True, name=name, end=end, must_finish=must_finish, goes_on=not has_end, **reading)
 
     def step(self, source: Source) -> tuple[Plan, Sinks]:
         """The plan of a reply around the main one, and its sinks: an entry of `before` or `after`, or `poll`."""

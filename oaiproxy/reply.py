@@ -257,7 +257,7 @@ class Reply:
         self._maybe_whole = self._maybe_whole and first in (b"{", b"[")
         if self._maybe_whole:
             self._framing = WHOLE.open(MAX_REPLY)
-            plan = replace(self._extraction.plan, must_finish=False)
+            plan = replace(self._extraction.plan, must_finish=False, goes_on=False)
             self._extraction = self._reader(plan)
 
     def _first_line(self, data: bytes) -> bytes:

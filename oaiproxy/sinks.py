@@ -136,6 +136,8 @@ class Plan:
     owner: str = ""
     """The name of the mapping, which state is marked with."""
     must_finish: bool = False
+    goes_on: bool = False
+    """Whether a last finish reason that means "not yet" tells that more was to come: of streams without an end mark."""
     finish_reasons: FinishReasons = field(default_factory=FinishReasons)
     secrets: Collection[str] = field(default=frozenset(), repr=False)
     errors: ErrorSelectors = NO_ERRORS

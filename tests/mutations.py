@@ -42,7 +42,7 @@ from oaiproxy.jsontext import Json  # noqa: E402
 from oaiproxy.mapping import Example, Mapping  # noqa: E402
 from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
-from oaiproxy.sinks import FinishReasons  # noqa: E402
+from oaiproxy.sinks import FINISH_REASONS, FinishReasons  # noqa: E402
 from oaiproxy.source import Source  # noqa: E402
 from oaiproxy.steps import Answer  # noqa: E402
 
@@ -52,11 +52,11 @@ STATUSES = (400, 401, 403, 404, 408, 413, 422, 429, 500, 503, 529)
 OUTCOMES = ("caught", "harmless", "legal", "escaped", "wrong line", "traceback")
 
 LEGAL = {
-    r"backend (timeouts|allow_hosts|retry (max|on|backoff|respect_retry_after))\b.*": (
+    r"backend (timeouts|allow_hosts|retry)\b.*": (
         "how long to wait, what to try again, and which other hosts to trust is the operator's to say"
     ),
     r"backend auth\b.*": "examples never show what proves to the backend who asks",
-    r"backend headers \S+": "an example tells headers that must be there; more of them are the operator's",
+    r"(backend|.* request) headers \S+": "an example tells headers that must be there; more of them are the operator's",
     r"backend( url)?": "examples have no server, so no address is wrong; the path below it they do hold to account",
     r"models_list\b.*|models( \S+( id)?)?": "which models there are, and what they are called, only the backend knows",
     r"\w+ cancel\b.*": "no example has a client that goes away",
@@ -72,10 +72,16 @@ SETTINGS: dict[str, Callable[[Mapping, Document], str]] = {
     "more": lambda mapping, _: repr((mapping.name, sorted(mapping.client_headers))),
     **{
         key: lambda _, document, key=key: json.dumps(document.data.get(key))  # type: ignore[misc]
-        for key in ("models", "models_list", "on_unsupported")
+        for key in ("models_list", "on_unsupported")
     },
+    "models": lambda _, document: json.dumps(_without_vars(document.data.get("models"))),
 }
 """What a mapping says plainly; it does another thing when it says another."""
+_EFFORTS: list[dict[str, Json]] = [
+    {"messages": [{"role": "user", "content": "hi"}], "reasoning_effort": effort}
+    for effort in ("none", "minimal", "medium", "high", "xhigh")
+]
+"""What the variables of a model often tell of."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +219,8 @@ class Subject:
         for name, endpoint in self.mapping.endpoints.items():
             for model in _different(self.mapping):
                 asked = _Probe(self.mapping, name, endpoint, root[name], model)
-                for body in asked._bodies():
+                bodies = [*asked._bodies(), *_EFFORTS] if name == "chat" else asked._bodies()
+                for body in bodies:
                     found += [(name, {"model": model, **body, "stream": stream}) for stream in (False, True)]
             found += [(name, body) for body in _asked(name)]
         model = next(iter(self.mapping.models))
@@ -248,11 +255,17 @@ class Subject:
     def _otherwise_ended(self, document: Document) -> str:
         """The first of the backend's reasons for an end that an edited mapping takes for another."""
         old, new = (each.data.get("finish_reasons") or {} for each in (self._document, document))
-        for word in [*old, *new, "unlisted"]:
-            was, is_ = (FinishReasons(table).resolve(word)[0] for table in (old, new))
+        for word in [*old, *FINISH_REASONS, "unlisted"]:
+            was, is_ = (self._end(FinishReasons(table).resolve(word)[0]) for table in (old, new))
             if was != is_:
                 return f"finish_reasons: `{word}` was {was}, and is {is_}"
         return ""
+
+    def _end(self, reason: str | None) -> str | None:
+        """What a reason comes to: "not yet" is another thing than an end where nothing else marks that of a stream."""
+        streams = [each.stream for each in self.mapping.endpoints.values() if each.stream is not None]
+        waits = any(each.plan.goes_on for each in streams)
+        return "stop" if reason == "auto" or (reason is None and not waits) else reason
 
     @cache  # noqa: B019
     def _questions(self) -> list[tuple[str, str, Question]]:
@@ -332,7 +345,14 @@ def _sent(name: str, body: dict[str, Json], mapping: Mapping) -> str:
         made = requests_of(exchange, sample_replies(mapping, name, exchange.backend_streams))
     except ApiError as error:
         return f"{error.status} {error.message}"
-    return repr([(each.method, each.url, dict(each.headers), each.body) for each in made])
+    return repr([(each.method, each.url, dict(each.headers), _unordered(each.body)) for each in made])
+
+
+def _unordered(body: bytes | None) -> bytes | str | None:
+    """A body; if it is JSON, whose keys may stand in any order, in one of its own."""
+    if body is None or body[:1] != b"{":
+        return body
+    return json.dumps(json.loads(body), sort_keys=True)
 
 
 def _told(example: Example, answers: list[Answer], mapping: Mapping) -> str:
@@ -347,6 +367,16 @@ def _told(example: Example, answers: list[Answer], mapping: Mapping) -> str:
 
 _SELECTORS = re.compile(r"was found in the backend's answer \(.*?\)(?=['\"], 'type)")
 """What names selectors: with others, the failure is the same."""
+
+
+def _without_vars(models: Json) -> Json:
+    """What is said of models but for their variables, of which what is sent tells."""
+    if not isinstance(models, dict):
+        return models
+    return {
+        name: {key: inner for key, inner in said.items() if key != "vars"} if isinstance(said, dict) else said
+        for name, said in models.items()
+    }
 
 
 def _told_to_the_proxy(document: Document) -> str:
@@ -402,9 +432,18 @@ def subject(path: Path) -> Subject:
 def verdicts(path: Path, count: int, seed: str, *, examples: bool = False) -> list[Verdict]:
     """What becomes of so many edits of a mapping; `examples` are edited instead of what they are for."""
     judged = subject(path)
-    gc.freeze()  # what is there stays, and need not be looked at for each of the many edits
     text = Text(judged.text, examples=examples)
-    return [judged.judge(edit) for edit in edits(text, count, f"{seed} {path.stem}")]
+    found = []
+    gc.freeze()  # what is there stays, and need not be looked at for each of the many edits
+    gc.disable()  # of what they leave, little is in circles
+    try:
+        for number, edit in enumerate(edits(text, count, f"{seed} {path.stem}")):
+            found.append(judged.judge(edit))
+            if number % 20 == 0:
+                gc.collect()
+    finally:
+        gc.enable()
+    return found
 
 
 def table(counted: Iterable[tuple[str, Counter[str]]]) -> str:

@@ -119,6 +119,28 @@ CLOSING: dict[str, tuple[str, list[Any], str | None]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("stream", "reasons", "wanted"),
+    [
+        ("", ["going on"], "upstream_incomplete"),
+        ("", ["going on", "length"], None),
+        ("", ["going on", ""], "upstream_incomplete"),
+        ("", ["length", "going on"], "upstream_incomplete"),
+        (", end: x, require_done: false", ["going on"], None),
+    ],
+)
+def test_a_stream_whose_last_reason_is_not_the_end_broke_off(
+    stream: str, reasons: list[str], wanted: str | None
+) -> None:
+    """Where the mapping knows no other mark of the end; with `require_done: false` it may end anywhere."""
+    given = f"{{format: ndjson, text: t, finish_reason: f{stream}}}"
+    operation = chat(more="finish_reasons: {going on: ~}", stream=given).endpoints["chat"].stream
+    assert operation is not None
+    extraction = Extraction(operation.plan, Envelope(), lambda: "made")
+    feed(extraction, *({"t": "x", "f": reason} for reason in reasons))
+    assert code(extraction.close()) == wanted
+
+
 @pytest.mark.parametrize(("stream", "values", "wanted"), CLOSING.values(), ids=CLOSING)
 def test_whether_an_answer_is_complete(stream: str, values: list[Any], wanted: str | None) -> None:
     """An answer in which the mapping found nothing is its mismatch; one that is truly empty is an answer."""
