@@ -16,6 +16,7 @@ from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
+from oaiproxy.offloop import off_loop
 from oaiproxy.outlets import Made, Outlet
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
@@ -99,7 +100,7 @@ class Relay(Generic[Made]):
     async def _receive(self, exchange: Exchange, end: float | None = None) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
         timeouts = exchange.mapping.backend.timeouts
-        outgoing = exchange.backend_request() if exchange.flow is None else None
+        outgoing = await off_loop(exchange.size, exchange.backend_request) if exchange.flow is None else None
         reply: AnyReply | None = None
         clock = Clock(timeouts, end)
         calls = self._calls(exchange, clock)
