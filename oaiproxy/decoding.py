@@ -6,7 +6,7 @@ The HTTP client's own decompression is off: it has no bound, and takes a body th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from oaiproxy.bounds import BOUNDS
@@ -15,6 +15,8 @@ from oaiproxy.errors import BackendError
 _RAW, _ZLIB, _GZIP = -15, 15, 31  # zlib's `wbits`
 FREE = 1024 * 1024
 """Plain bytes that may come out of however few."""
+PIECE = 4096
+"""Compressed bytes that are read at once: of a bomb, hardly more comes out than is free."""
 
 
 class Decoder(Protocol):
@@ -63,6 +65,9 @@ class Gzip:
         self._begun = False
 
     def feed(self, data: bytes) -> bytes:
+        return b"".join(map(self._feed, _pieces(data)))
+
+    def _feed(self, data: bytes) -> bytes:
         plain = bytearray()
         self._room.receive(len(data))
         while data:
@@ -91,6 +96,9 @@ class Deflate:
         self._stream: zlib._Decompress | None = None
 
     def feed(self, data: bytes) -> bytes:
+        return b"".join(map(self._feed, _pieces(data)))
+
+    def _feed(self, data: bytes) -> bytes:
         self._room.receive(len(data))
         if self._stream is None:
             data = self._head + data
@@ -153,6 +161,10 @@ class _Room:
                 f"the backend's answer is larger than the {self._max} bytes that are allowed; ask for a shorter one"
             )
             raise BackendError(message, code="upstream_response_too_large", retry=False)
+
+
+def _pieces(data: bytes) -> Iterable[bytes]:
+    return (data[start : start + PIECE] for start in range(0, len(data), PIECE))
 
 
 def _member(wbits: int) -> zlib._Decompress:
