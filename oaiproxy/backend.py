@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -28,6 +29,8 @@ END_SECONDS = 0.1
 """How long the end of a body may take after what ended the answer, for its connection to be used again."""
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
+LARGE = 1024 * 1024
+"""Bytes of a body that the library does not take at once: it warns of what holds the loop."""
 
 _HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError)
 
@@ -167,7 +170,7 @@ class BackendClient:
         response = await self._session.request(
             request.method,
             self._url(request.url),
-            data=request.body,
+            data=_in_pieces(request.body),
             headers=request.headers,
             allow_redirects=False,
             ssl=security.context,
@@ -245,3 +248,7 @@ def _translated(error: BaseException) -> BackendError:
         case TimeoutError():
             return _failed(error, "the backend did not answer in time", "upstream_timeout", 504, retry=False)
     return _failed(error, "the connection to the backend broke", "upstream_reset")
+
+
+def _in_pieces(body: bytes | None) -> bytes | BytesIO | None:
+    return body if body is None or len(body) <= LARGE else BytesIO(body)

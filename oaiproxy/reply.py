@@ -103,6 +103,8 @@ class Reply:
         self.fault: BackendError | None = None
         self.events = 0
         """How many events came so far: what a timer of progress looks at."""
+        self.size = 0
+        """Bytes that came, decoded."""
         self._asked = asked
         self._status = status
         self._headers = headers
@@ -236,6 +238,7 @@ class Reply:
         self._frames(self._framing.close())
 
     def _read(self, data: bytes) -> None:
+        self.size += len(data)
         if self._failed:
             self._body += data
             if len(self._body) > MAX_ERROR:
