@@ -19,7 +19,7 @@ from oaiproxy.framing import EMPTY, Frame
 from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
-from oaiproxy.reply import BLANK, MAX_ERROR, MAX_REPLY, Asked, Uncounted, is_json
+from oaiproxy.reply import BLANK, MAX_ERROR, Asked, Uncounted, is_json
 from oaiproxy.resultplans import ResultPlan
 from oaiproxy.sinks import Plan, Sinks
 from oaiproxy.vectors import VectorError, shortened
@@ -77,10 +77,11 @@ class Answer:
         bare = self._type.partition(";")[0].strip().lower()
         self._passes = self._plan.binary and not (self._failed or is_json(bare) or bare.startswith("text/"))
         """Whether the body is the answer itself: a document in its place is none."""
-        limit = MAX_AUDIO if self._passes else MAX_ERROR if self._failed or self._plan.binary else MAX_REPLY
+        bounds = asked.mapping.bounds
+        limit = MAX_AUDIO if self._passes else MAX_ERROR if self._failed or self._plan.binary else bounds.answer
         self._framing = WHOLE.open(limit)
         try:
-            self._decoder = decoder(headers.get("content-encoding", ""), limit)
+            self._decoder = decoder(headers.get("content-encoding", ""), limit, bounds.inflation)
         except BackendError as error:
             self._fail(error)
 

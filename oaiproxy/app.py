@@ -37,6 +37,8 @@ from oaiproxy.tokens import Tokenizer
 
 MAX_SHOWN = 100
 """Models that are logged at the start."""
+MAX_LINE = 8190
+"""Bytes of a request's first line, and of one header."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
@@ -97,7 +99,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
     server = state.server
     cors = Cors(**server.cors)
-    around = [*middlewares, boundary(state.log, cors)]
+    around = [*middlewares, boundary(state.log, cors, lambda: state.bounds)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
     install(app, routes(state), cors, server.max_body, errors, {messages.error: messages.REQUEST_ID})
@@ -127,10 +129,11 @@ async def serve(
             tokenizer = Tokenizer()
             stack.callback(tokenizer.close)
         tokenizer.warm()
-        ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
+        bounds = config.limits.bounds
+        ready = [await _with_backend(replace(mapping, bounds=bounds), path, stack) for mapping, path in mappings]
         await tokenizer.count([])
         created = int(time.time())
-        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
+        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server, bounds)
         await _discover(ready, state, stack, created)
         runner = Runner(
             create_app(state, middlewares),
@@ -138,6 +141,8 @@ async def serve(
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,
             lingering_time=LINGER_SECONDS,
+            max_line_size=min(MAX_LINE, bounds.headers),
+            max_field_size=min(MAX_LINE, bounds.headers),
             shutdown_timeout=1,
             logger=logging.getLogger("oaiproxy.http"),
         )

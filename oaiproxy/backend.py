@@ -9,6 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 
 import aiohttp
 from aiohttp import ClientSession
@@ -30,6 +31,8 @@ DNS_SECONDS = 30
 """How long the addresses of a name are kept, of which new connections take one."""
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
+LARGE = 1024 * 1024
+"""Bytes of a body that the library does not take at once: it warns of what holds the loop."""
 
 _HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError)
 
@@ -153,7 +156,7 @@ class BackendClient:
         response = await self._session.request(
             request.method,
             self._url(request.url),
-            data=request.body,
+            data=_in_pieces(request.body),
             headers=request.headers,
             allow_redirects=False,
             ssl=security.context,
@@ -234,3 +237,7 @@ def _translated(error: BaseException) -> BackendError:
         case TimeoutError():
             return _failed(error, "the backend did not answer in time", "upstream_timeout", 504, retry=False)
     return _failed(error, "the connection to the backend broke", "upstream_reset")
+
+
+def _in_pieces(body: bytes | None) -> bytes | BytesIO | None:
+    return body if body is None or len(body) <= LARGE else BytesIO(body)

@@ -11,7 +11,6 @@ from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.framing import EMPTY
 from oaiproxy.logs import Log
-from oaiproxy.reply import MAX_REPLY
 from oaiproxy.sender import Incoming, Sender
 from oaiproxy.steps import Answer, Send, Sleep, Steps, Write
 
@@ -149,7 +148,8 @@ class Calls:
             async with asyncio.timeout(patience) as timer:
                 incoming = await self._send(action.request, timer)
                 try:
-                    return Answer(incoming.status, incoming.headers, await _whole(incoming))
+                    body = await _whole(incoming, self._exchange.mapping.bounds.answer)
+                    return Answer(incoming.status, incoming.headers, body)
                 finally:
                     incoming.close()
         except TimeoutError:
@@ -164,11 +164,11 @@ class Calls:
         self._log.write(level, event, request_id=self._exchange.identity.request_id, **fields, **more)
 
 
-async def _whole(incoming: Incoming) -> bytes:
+async def _whole(incoming: Incoming, most: int) -> bytes:
     """The body of a reply, as far as one may be long."""
     body = bytearray()
     while data := await incoming.read():
         body += data
-        if len(body) > MAX_REPLY:
+        if len(body) > most:
             raise BackendError("the backend's answer is too large", code="upstream_response_too_large", retry=False)
     return bytes(body)

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.bundled import bundled, is_file, mapping_path, meant
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
@@ -61,15 +62,20 @@ class Limits:
     queue: int = 1000
     queue_timeout: float = 5
     memory: int = 0
-    headers: int = 32 * 1024
-    depth: int = 64
-    values: int = 200_000
-    rendered: int = 128 * 1024 * 1024
-    steps: int = 1_000_000
-    event: int = 1024 * 1024
-    answer: int = 32 * 1024 * 1024
-    inflation: int = 200
+    headers: int = BOUNDS.headers
+    depth: int = BOUNDS.depth
+    values: int = BOUNDS.values
+    rendered: int = BOUNDS.rendered
+    steps: int = BOUNDS.steps
+    event: int = BOUNDS.event
+    answer: int = BOUNDS.answer
+    inflation: int = BOUNDS.inflation
     retries: float = 0.1
+
+    @property
+    def bounds(self) -> Bounds:
+        """Those of one request."""
+        return Bounds(*(getattr(self, name) for name in Bounds.__slots__))
 
 
 @dataclass(frozen=True, slots=True)

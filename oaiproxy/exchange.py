@@ -20,6 +20,7 @@ from urllib.parse import quote
 from oaiproxy.addresses import follow, over_http
 from oaiproxy.answers import Answer
 from oaiproxy.bodies import UnfitError
+from oaiproxy.bounds import BOUNDS
 from oaiproxy.canonical import Call, Identity, Names, custom_tools, served, without
 from oaiproxy.chat_templates import NAME
 from oaiproxy.conversations import sent_texts
@@ -60,6 +61,8 @@ class BackendRequest:
     body: bytes | None = field(repr=False)
     websocket: bool = False
     """Whether the body is the first message of a websocket."""
+    max_message: int = BOUNDS.event
+    """Bytes of a message that comes from there."""
 
 
 class Exchange:
@@ -113,6 +116,8 @@ class Exchange:
             unread += left
         self.call = call
         self.dropped: tuple[str, ...] = (*dropped, *unread)
+        self.size = 0
+        """Bytes of the client's request, where that is known."""
         self.encoder = encoder
         self.identity = identity
         self.client_headers = client_headers
@@ -208,6 +213,7 @@ class Exchange:
             _with_credentials(headers, mapping.backend.headers),
             None if made is None else made[0],
             websocket,
+            mapping.bounds.event,
         )
 
     def reply(self, status: int, headers: Dict[str, str], now: float | None = None) -> AnyReply:
@@ -253,7 +259,7 @@ class Exchange:
             variables=mapping.variables if self._variant.variables is None else self._variant.variables,
             headers=_seen(self.client_headers, mapping.read_headers) if mapping.read_headers else EMPTY,
         )
-        scope = Scope(names)
+        scope = Scope(names, mapping.bounds)
         if (chat_template := self._endpoint.chat_template) is not None:
             names.derive(NAME, lambda: chat_template.render(self.call, self.identity.now, scope))
         return scope.inner(dict(self.replies)) if self.replies else scope

@@ -11,15 +11,16 @@ from aiohttp import web
 from oaiproxy import jsontext, message_routes, openapi, responses_handlers
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
-from oaiproxy.config import Server
 from oaiproxy.dispatch import DEPLOYMENT
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.models import encode_list
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
+from oaiproxy.jsonbodies import parse_body
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, json_response, too_large
+from oaiproxy.offloop import off_loop
 from oaiproxy.outlets import to_client
 from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
@@ -28,10 +29,6 @@ from oaiproxy.responses_handlers import Handle, Relayed
 from oaiproxy.state import State
 from oaiproxy.tokens import IDS_ENCODING, Tokenizer, UnknownTokenError
 from oaiproxy.uploads import read_form
-
-MAX_DEPTH = 64
-MAX_NODES = 200_000
-"""How deep a request's JSON may be, and how many values it may hold."""
 
 
 def routes(state: State) -> list[web.RouteDef]:
@@ -102,12 +99,11 @@ def _endpoints(state: State) -> list[web.RouteDef]:
 async def generate(request: web.Request, state: State, door: Door) -> web.StreamResponse:
     """Answer one request that generates."""
     request[ERROR_BODY] = door.error
-    read = read_form if door.reads == "form" else read_json
-    body = await read(request, state.server)
+    body = await (read_form(request, state.server) if door.reads == "form" else read_json(request, state))
     deployment = request.match_info.get(DEPLOYMENT)
     if deployment is not None and isinstance(body, dict):
         body["model"] = deployment
-    return await answer(request, state, door, door.parse(body))
+    return await answer(request, state, door, await off_loop(request.content.total_bytes, door.parse, body))
 
 
 async def answer(
@@ -134,7 +130,9 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call, r
     if endpoint is not None and (ids := token_ids(call, endpoint.reads)):
         call = await _in_words(call, ids, state.tokenizer)
     headers = passed_on(request.headers, mapping.client_headers)
-    exchange = Exchange(mapping, call, door.encoder(call, identity), identity, headers)
+    size = request.content.total_bytes
+    exchange = await off_loop(size, Exchange, mapping, call, door.encoder(call, identity), identity, headers)
+    exchange.size = size
     if dropped := (*door.dropped, *(door.param(call, name) for name in exchange.dropped)):
         exchange.dropped = tuple(dict.fromkeys(dropped))
         record["dropped"] = list(exchange.dropped)
@@ -166,8 +164,9 @@ def new_identity(request_id: str) -> Identity:
     return Identity(request_id, token, uuid, time.time())
 
 
-async def read_json(request: web.Request, server: Server) -> Json:
+async def read_json(request: web.Request, state: State) -> Json:
     """The request's body. Raises ClientError when it is too large, too slow or not JSON in UTF-8."""
+    server = state.server
     if (request.content_length or 0) > server.max_body:
         raise too_large()
     charset = request.charset
@@ -183,28 +182,4 @@ async def read_json(request: web.Request, server: Server) -> Json:
         raise ClientError("The request body did not arrive in time.", status=408, code="request_timeout") from None
     except (web.RequestPayloadError, ValueError) as error:
         raise ClientError("The request body could not be decoded.", code="invalid_body") from error
-    try:
-        body = jsontext.parse(data)
-    except jsontext.JsonError as error:
-        raise ClientError(f"We could not parse the JSON body of your request. ({error})") from error
-    if data.count(b"{") + data.count(b"[") > MAX_DEPTH:
-        _check_shape(body)
-    return body
-
-
-def _check_shape(body: Json) -> None:
-    """Raises ClientError for JSON that is deeper or larger than what recurses over it should be given."""
-    nodes = 0
-    level = [body] if isinstance(body, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, dict) else node)
-            if (nodes := nodes + 1) and isinstance(child, dict | list)
-        ]
-        if nodes > MAX_NODES:
-            raise ClientError(f"The JSON body holds more than {MAX_NODES} values.", code="invalid_json")
-        if not level:
-            return
-    raise ClientError(f"The JSON body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
+    return await off_loop(len(data), parse_body, data, state.bounds)

@@ -8,6 +8,7 @@ from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 
 from oaiproxy.backends import Backend, compile_backend
+from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.canonical import SHAPES
 from oaiproxy.chat_templates import NAME, ChatTemplate, compile_chat_template
 from oaiproxy.contradictions import check_replies
@@ -125,6 +126,8 @@ class Mapping:
     """How the backend is asked for more models."""
     unsupported: Overrides = field(default_factory=Overrides)
     """What becomes of fields that no template reads."""
+    bounds: Bounds = BOUNDS
+    """How large what a request makes and gets may be: no matter of the file, but of the configuration."""
 
     def endpoint(self, name: str) -> Endpoint | None:
         """The block for an endpoint; completions are served by `chat` where they have none of their own."""

@@ -8,7 +8,6 @@ from typing import TypeAlias
 from aiohttp import web
 
 from oaiproxy import jsontext
-from oaiproxy.config import Server
 from oaiproxy.endpoints import messages
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, ErrorBody, json_response
@@ -17,7 +16,7 @@ from oaiproxy.state import State
 COUNT = f"{messages.PATH}/count_tokens"
 ERRORS: Mapping[str, ErrorBody] = {COUNT: messages.error}
 """How this is told of errors."""
-Read: TypeAlias = Callable[[web.Request, Server], Awaitable[Json]]
+Read: TypeAlias = Callable[[web.Request, State], Awaitable[Json]]
 """What reads the body of a request."""
 
 
@@ -27,7 +26,7 @@ def routes(state: State, read: Read) -> list[web.RouteDef]:
     async def count_tokens(request: web.Request) -> web.Response:
         """An estimate, as other usage that no backend tells: by our own tokenizer, which is exact for few models."""
         request[ERROR_BODY] = messages.error
-        call = messages.parse_to_count(await read(request, state.server))
+        call = messages.parse_to_count(await read(request, state))
         request[RECORD]["model"] = call.model[:MAX_SHOWN]
         await state.resolve(call.model)
         texts, rest = messages.estimated(call)

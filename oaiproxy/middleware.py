@@ -6,6 +6,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import TypeAlias
@@ -14,6 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from oaiproxy import jsontext
+from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.cors import Cors
 from oaiproxy.errors import ApiError, ClientError, ProxyError
 from oaiproxy.jsontext import Json
@@ -98,6 +100,11 @@ def _foreign_page() -> ClientError:
     return ClientError(message, status=403, code="origin_not_allowed")
 
 
+def _long_headers(most: int) -> ClientError:
+    message = f"The request's headers are longer than {most} bytes."
+    return ClientError(message, status=431, code="request_too_large")
+
+
 def too_large() -> ClientError:
     """The request's body is over the limit."""
     return ClientError("The request body is too large.", status=413, code="request_too_large")
@@ -116,8 +123,8 @@ def report_bug(log: Log, identity: str, error: Exception) -> ProxyError:
     return ProxyError("The proxy failed to handle the request.", retry=False)
 
 
-def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
-    """The middleware. `cors` knows the pages that may call."""
+def boundary(log: Log, cors: Cors = NO_PAGES, bounds: Callable[[], Bounds] = lambda: BOUNDS) -> Middleware:
+    """The middleware. `cors` knows the pages that may call; `bounds` tells how long a request's headers may be."""
 
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -127,7 +134,7 @@ def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
         request[RECORD] = record
         status = 499
         try:
-            response = await _answered(request, handler, identity, log, cors)
+            response = await _answered(request, handler, identity, log, cors, bounds().headers)
             status = response.status
             return response
         finally:
@@ -138,13 +145,17 @@ def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
     return handle
 
 
-async def _answered(request: web.Request, handler: Handler, identity: str, log: Log, cors: Cors) -> web.StreamResponse:
+async def _answered(
+    request: web.Request, handler: Handler, identity: str, log: Log, cors: Cors, max_headers: int
+) -> web.StreamResponse:
     """The handler's response, or an error's."""
     record = request[RECORD]
     allow = None
     try:
         if request.method not in READING and not cors.allows(request.headers.get("Origin")):
             raise _foreign_page()
+        if sum(map(len, chain.from_iterable(request.raw_headers))) > max_headers:
+            raise _long_headers(max_headers)
         return await handler(request)
     except ApiError as error:
         answer = error

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
-from oaiproxy.answers import Answer
 from oaiproxy.calls import Calls
 from oaiproxy.clocks import Clock
 from oaiproxy.drafts import draft_of
@@ -16,12 +15,10 @@ from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
+from oaiproxy.offloop import LARGE, off_loop
 from oaiproxy.outlets import Made, Outlet
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
-
-LARGE = 1024 * 1024
-"""Bytes of a document that are read in a thread: of 15 MB of vectors the loop would be held for a tenth of a second."""
 
 
 class Relay(Generic[Made]):
@@ -88,7 +85,7 @@ class Relay(Generic[Made]):
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
         while True:
             reply = await self._receive(exchange if draft is None else draft.exchange, end)
-            out = await _ended(reply)
+            out = await off_loop(reply.size, reply.end)  # one document is read only when it is complete
             if reply.fault is None:
                 out += await self._closing(reply, prompt=prompt)
             self._note(reply)
@@ -99,7 +96,7 @@ class Relay(Generic[Made]):
     async def _receive(self, exchange: Exchange, end: float | None = None) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
         timeouts = exchange.mapping.backend.timeouts
-        outgoing = exchange.backend_request() if exchange.flow is None else None
+        outgoing = await off_loop(exchange.size, exchange.backend_request) if exchange.flow is None else None
         reply: AnyReply | None = None
         clock = Clock(timeouts, end)
         calls = self._calls(exchange, clock)
@@ -160,16 +157,21 @@ class Relay(Generic[Made]):
     async def _pump(
         self, incoming: Incoming, reply: AnyReply, clock: Clock, write: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
-        events = 0
+        """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes.
+
+        The bytes that complete a large event are fed in a thread.
+        """
+        events = held = 0
         while data := await incoming.read():
-            out = reply.feed(data)
+            held += len(data)
+            large = held > LARGE and reply.streams
+            out = await asyncio.to_thread(reply.feed, data) if large else reply.feed(data)
             if out:
                 await write(out)
             if reply.done or reply.fault is not None:
                 return
             if reply.events != events or not reply.streams:
-                events = reply.events
+                events, held = reply.events, 0
                 clock.renew()
 
     async def _finish(self, reply: AnyReply, out: bytes) -> Made:
@@ -218,10 +220,3 @@ class Relay(Generic[Made]):
         self._record.level = "warning"
         self._record["code"], self._record["detail"] = error.code, error.detail or error.message
         return await self._outlet.break_off(self._exchange.encoder.fail(error))
-
-
-async def _ended(reply: AnyReply) -> bytes:
-    """What the end of a reply makes: in a thread where that takes long, as its one document is read only then."""
-    if isinstance(reply, Answer) and reply.size > LARGE:
-        return await asyncio.to_thread(reply.end)
-    return reply.end()

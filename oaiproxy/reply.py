@@ -11,6 +11,7 @@ import msgspec
 
 from oaiproxy import jsontext
 from oaiproxy.auth import Passthrough
+from oaiproxy.bounds import BOUNDS
 from oaiproxy.decoding import decoder
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.error_rules import error_of, failure
@@ -26,10 +27,11 @@ from oaiproxy.picks import Envelope
 from oaiproxy.sinks import Plan, Sinks
 from oaiproxy.textfilters import NO_TERMS, Terms
 
-MAX_FRAME = 1024 * 1024
-MAX_REPLY = 32 * 1024 * 1024
+MAX_FRAME = BOUNDS.event
+MAX_REPLY = BOUNDS.answer
+"""Bytes of one streamed frame and of a whole reply, where no configuration says another number."""
 MAX_ERROR = 256 * 1024
-"""Bytes: of one streamed frame, of a whole reply, and of an error body that is read for its message."""
+"""Bytes of an error body that is read for its message."""
 BLANK = b" \t\r\n\xef\xbb\xbf"
 _AROUND = BLANK + b"\x1e"
 
@@ -101,6 +103,8 @@ class Reply:
         self.fault: BackendError | None = None
         self.events = 0
         """How many events came so far: what a timer of progress looks at."""
+        self.size = 0
+        """Bytes that came, decoded."""
         self._asked = asked
         self._status = status
         self._headers = headers
@@ -120,7 +124,8 @@ class Reply:
         """Whether it is read as a stream, whatever was asked for."""
         framing = operation.framing if streams else WHOLE
         plan = operation.plan
-        limit = MAX_ERROR if self._failed else MAX_FRAME if streams else MAX_REPLY
+        self._bounds = bounds = asked.mapping.bounds
+        limit = MAX_ERROR if self._failed else bounds.event if streams else bounds.answer
         self._undecided = framing.json
         self._blank = True
         """Whether nothing but white space came so far."""
@@ -134,7 +139,8 @@ class Reply:
         self._envelope = Envelope(status, headers, asked.created, now=now)
         self._extraction = self._reader(plan)
         try:
-            self._decoder = decoder(headers.get("content-encoding", ""), limit if self._failed or not streams else None)
+            most = limit if self._failed or not streams else None
+            self._decoder = decoder(headers.get("content-encoding", ""), most, bounds.inflation)
         except BackendError as error:
             self._fail(error)
 
@@ -238,6 +244,7 @@ class Reply:
             raise
 
     def _read(self, data: bytes) -> None:
+        self.size += len(data)
         if self._failed:
             self._body += data
             if len(self._body) > MAX_ERROR:
@@ -256,7 +263,7 @@ class Reply:
             raise not_a_page()
         self._maybe_whole = self._maybe_whole and first in (b"{", b"[")
         if self._maybe_whole:
-            self._framing = WHOLE.open(MAX_REPLY)
+            self._framing = WHOLE.open(self._bounds.answer)
             plan = replace(self._extraction.plan, must_finish=False, goes_on=False)
             self._extraction = self._reader(plan)
 
@@ -264,18 +271,18 @@ class Reply:
         """What is to be read of the bytes so far: none until the first line is there, which may open a longer value."""
         assert self._line is not None
         self._line += data
-        if b"\n" not in data and len(self._line) <= MAX_FRAME:
+        if b"\n" not in data and len(self._line) <= self._bounds.event:
             return b""
         begun = bytes(self._line).lstrip(_AROUND)
         line, ended, _ = begun.partition(b"\n")
-        if begun and not ended and len(begun) <= MAX_FRAME:
+        if begun and not ended and len(begun) <= self._bounds.event:
             return b""
         held = bytes(self._line)
         self._line.clear()
         if line:
             self._line = None
             if _is_cut(line):
-                self._framing = FORMATS["json-concat"].open(MAX_FRAME)
+                self._framing = FORMATS["json-concat"].open(self._bounds.event)
         return held
 
     def _check_document(self, frame: Frame) -> None:

@@ -15,7 +15,6 @@ from aiohttp import web
 from oaiproxy import jsontext
 from oaiproxy.background import Background, Run
 from oaiproxy.canonical import Call, Identity, message_text, tool_calls
-from oaiproxy.config import Server
 from oaiproxy.endpoints.doors import Door
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.responses import PATH, Asked, parse
@@ -33,7 +32,7 @@ from oaiproxy.responses_store import Kept, ResponseStore
 from oaiproxy.state import State
 
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Read: TypeAlias = Callable[[web.Request, Server], Awaitable[Json]]
+Read: TypeAlias = Callable[[web.Request, State], Awaitable[Json]]
 Relayed: TypeAlias = Callable[[web.Request, State, Exchange], Awaitable[web.StreamResponse]]
 """Makes the answer of an exchange."""
 
@@ -85,7 +84,7 @@ class Responses:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Make a response. It is kept once it has ended as it should, just before its last bytes are written."""
-        asked = self._asked(await self._read(request, self._state.server))
+        asked = self._asked(await self._read(request, self._state))
         if asked.background:
             self._background.admit()
         encoders: list[ResponseEncoder] = []
@@ -188,14 +187,14 @@ class Responses:
 
     async def count(self, request: web.Request) -> web.Response:
         """How many tokens a request would take."""
-        asked = self._asked(await self._read(request, self._state.server))
+        asked = self._asked(await self._read(request, self._state))
         await self._state.resolve(asked.call.model)
         made = {"object": "response.input_tokens", "input_tokens": await self._tokens(asked)}
         return json_response(jsontext.dump(made))
 
     async def compact(self, request: web.Request) -> web.Response:
         """The user's messages as they are, and all else packed into one opaque item, from which it comes back whole."""
-        body = await self._read(request, self._state.server)
+        body = await self._read(request, self._state)
         asked = self._asked(body)
         await self._state.resolve(asked.call.model)
         token = os.urandom(16).hex()

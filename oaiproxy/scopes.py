@@ -9,12 +9,9 @@ from jinja2.runtime import Context, Undefined
 from jinja2.utils import missing
 
 from oaiproxy import filters
+from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.jsontext import Json
 
-MAX_SIZE = 128 * 1024 * 1024
-"""Characters that the templates of one request may make, what is only an intermediate result included."""
-MAX_STEPS = 1_000_000
-"""Turns of loops, calls and list items that the templates of one request may take."""
 MAX_NODES = 1_000_000
 """Values inside one value that a template makes; one that stands in several places counts in each."""
 
@@ -91,7 +88,7 @@ class Names(Protocol):
     def lookup(self, name: str) -> Json: ...
 
 
-def weigh(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> int:
+def weigh(value: dict[Any, Any] | list[Any] | tuple[Any, ...], max_size: int = BOUNDS.rendered) -> int:
     """How many values there are in one when it is written out. Raises RenderError for one that is too large then."""
     found, size = 0, 0
     rest = [value]
@@ -103,17 +100,19 @@ def weigh(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> int:
                 size += len(item)
             elif isinstance(item, list | dict | tuple):
                 rest.append(item)
-        if found > MAX_NODES or size > MAX_SIZE:
-            raise RenderError(f"a value is larger than {MAX_SIZE} characters or {MAX_NODES} items")
+        if found > MAX_NODES or size > max_size:
+            raise RenderError(f"a value is larger than {max_size} characters or {MAX_NODES} items")
     return found
 
 
 class Budget:
     """What the templates of one request have cost so far. Whoever passes a bound gets a RenderError."""
 
-    __slots__ = ("shared", "size", "steps")
+    __slots__ = ("max_size", "max_steps", "shared", "size", "steps")
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: Bounds = BOUNDS) -> None:
+        self.max_steps = bounds.steps
+        self.max_size = bounds.rendered
         self.steps = 0
         self.size = 0
         self.shared = False
@@ -122,14 +121,14 @@ class Budget:
     def step(self, count: int = 1) -> None:
         """Count turns of a loop, calls, items."""
         self.steps += count
-        if self.steps > MAX_STEPS:
-            raise RenderError(f"the templates take more than {MAX_STEPS} steps")
+        if self.steps > self.max_steps:
+            raise RenderError(f"the templates take more than {self.max_steps} steps")
 
     def grow(self, size: int) -> None:
         """Count characters."""
         self.size += size
-        if self.size > MAX_SIZE:
-            raise RenderError(f"the templates make more than {MAX_SIZE} characters")
+        if self.size > self.max_size:
+            raise RenderError(f"the templates make more than {self.max_size} characters")
 
     def charge(self, value: Any) -> None:
         """Count a value that was made: its characters, or its items and theirs."""
@@ -142,7 +141,7 @@ class Budget:
     def weigh(self, value: Any) -> None:
         """Refuse a value that is too large when it is written out, if it can be: by loops, or by sharing."""
         if isinstance(value, dict | list) and (self.shared or self.steps > 1000):
-            weigh(value)
+            weigh(value, self.max_size)
 
 
 class Scope:
@@ -150,11 +149,11 @@ class Scope:
 
     __slots__ = ("_context", "_local", "_outer", "budget")
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, bounds: Bounds = BOUNDS) -> None:
         self._outer = names.lookup
         self._local: Mapping[str, Json] = {}
         self._context: TemplateContext | None = None
-        self.budget = Budget()
+        self.budget = Budget(bounds)
 
     def lookup(self, name: str) -> Json:
         """The value of a name; `ABSENT` when nobody gave it one."""

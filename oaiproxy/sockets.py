@@ -19,7 +19,6 @@ from oaiproxy.buffers import to_backend
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.framing import EMPTY, too_large
-from oaiproxy.reply import MAX_FRAME
 from oaiproxy.stages import encode_length
 
 CLOSE_SECONDS = 1.0
@@ -43,8 +42,11 @@ class SocketReply:
     status = 200
     headers: Mapping[str, str] = EMPTY
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], closing: set[asyncio.Task[None]]) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], closing: set[asyncio.Task[None]], max_message: int
+    ) -> None:
         self._socket = socket
+        self._max_message = max_message
         self._closing = closing
 
     async def read(self) -> bytes:
@@ -57,7 +59,7 @@ class SocketReply:
                 return encode_length(bytes(message.data))
         code = self._socket.close_code
         if message.type is WSMsgType.ERROR and code == _TOO_LARGE:
-            raise too_large(MAX_FRAME)
+            raise too_large(self._max_message)
         if message.type is WSMsgType.ERROR or code == _BROKEN:
             detail = type(message.data).__name__ if message.data is not None else "no close came"
             raise BackendError("the connection to the backend broke", code="upstream_reset", detail=detail)
@@ -107,12 +109,12 @@ class Sockets:
                     ssl=context,
                     server_hostname=server_name,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                    max_msg_size=MAX_FRAME + 1,
+                    max_msg_size=request.max_message + 1,
                 )
         except TimeoutError:
             message = "the backend could not be reached in time"
             raise BackendError(message, status=504, code="upstream_connect_timeout") from None
-        reply = SocketReply(socket, self._closing)
+        reply = SocketReply(socket, self._closing, request.max_message)
         try:
             if request.body is not None:
                 await socket.send_str(request.body.decode("utf-8", "replace"))

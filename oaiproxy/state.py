@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from oaiproxy.backend import BackendClient
+from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
@@ -29,6 +30,7 @@ class State:
     tokenizer: Tokenizer
     log: Log
     server: Server
+    bounds: Bounds = BOUNDS
     discovery: Discovery | None = None
     ready: bool = False
     active: int = 0

@@ -26,7 +26,6 @@ from oaiproxy.flows import CREATED, POLLED, SEEN, Poll
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.picks import Envelope
-from oaiproxy.reply import MAX_REPLY
 from oaiproxy.sinks import Plan
 
 MAX_FAILURES = 3
@@ -195,7 +194,8 @@ class Steps:
             reply.feed(answer.body)
             reply.end()
             raise reply.fault or BackendError(f"the backend answered {answer.status}")
-        reader = decoder(answer.headers.get("content-encoding", ""), MAX_REPLY)
+        bounds = self._exchange.mapping.bounds
+        reader = decoder(answer.headers.get("content-encoding", ""), bounds.answer, bounds.inflation)
         return reader.feed(answer.body) + reader.close()
 
     def _envelope(self, answer: Answer) -> Envelope:

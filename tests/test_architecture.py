@@ -21,7 +21,7 @@ LARGEST = 500
 """Lines of a module."""
 UNTESTED = {"__init__.py", "__main__.py"}
 TOP_LEVEL = (
-    *("oaiproxy", "mappings", "schemas", "tests", "docs", "deploy", "benchmarks"),
+    *("oaiproxy", "mappings", "schemas", "tests", "docs", "deploy", "benchmarks", "fuzz"),
     *("config.yaml", "setup.cfg", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Dockerfile"),
     *("run.sh", "test.sh", ".ci/run", "deploy/sidecar.yaml", "oaiproxy/py.typed"),
 )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gzip
 import tracemalloc
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from support import segmentations
 
-from oaiproxy.decoding import decoder
+from oaiproxy.decoding import FREE, decoder
 from oaiproxy.errors import BackendError
 
 PLAIN = b'{"text": "' + bytes(range(32, 127)) * 3 + b'"}'
@@ -97,6 +97,26 @@ def test_a_bomb_does_not_expand(encoding: str) -> None:
     tracemalloc.stop()
     assert caught.value.code == "upstream_response_too_large"
     assert peak < 4 * bound
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["at once", "in pieces"])
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_stream_grows_so_many_times_and_no_more(encoding: str, pack: Callable[[bytes], bytes], split: bool) -> None:
+    """Beyond the first MiB, which is free; of a bomb hardly more than that is ever held."""
+    most = 64 << 20
+    body = pack(bytes(most))
+    assert most / len(body) > 500
+    reads = [body[start : start + 1024] for start in range(0, len(body), 1024)] if split else [body]
+    assert len(b"".join(map(decoder(encoding, None, 2000).feed, reads))) == most
+    tracemalloc.start()
+    read = decoder(encoding, None, 20)
+    with pytest.raises(BackendError, match="20 times larger") as caught:
+        _ = [len(read.feed(data)) for data in reads]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.code == "upstream_response_too_large"
+    assert peak < 2 * 20 * len(body) + 4 * FREE
+    assert len(decoder(encoding, None, 1).feed(pack(bytes(FREE)))) == FREE
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ async def test_a_model_may_have_a_slash_in_its_name(proxy: Any, path: str) -> No
     assert (wire.status, wire.json["id"]) == (200, "org/name")
 
 
+@pytest.mark.row(95)
 async def test_a_model_that_nobody_serves_is_not_found(proxy: Any) -> None:
     """Row 95, when it is asked about and when it is asked."""
     running = await proxy(mapping("http://backend.test"))
@@ -92,6 +93,7 @@ async def test_a_model_that_nobody_serves_is_not_found(proxy: Any) -> None:
         assert "'other'" in wire.error["message"]
 
 
+@pytest.mark.row(96)
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/nothing"), ("POST", "/"), ("POST", "/v1/models/")])
 async def test_unknown_addresses_are_not_found(proxy: Any, method: str, path: str) -> None:
     """Row 96."""
@@ -102,6 +104,7 @@ async def test_unknown_addresses_are_not_found(proxy: Any, method: str, path: st
     )
 
 
+@pytest.mark.row(96)
 @pytest.mark.parametrize(
     ("method", "path", "allow"), [("GET", CHAT, "OPTIONS, POST"), ("DELETE", "/v1/models", "GET, HEAD, OPTIONS")]
 )
@@ -161,6 +164,7 @@ BAD: dict[str, tuple[Any, dict[str, str], int, str | None]] = {
 }
 
 
+@pytest.mark.row(85, 86, 87, 92, 93, 101)
 @pytest.mark.parametrize("row", BAD)
 async def test_a_bad_request_is_refused(proxy: Any, row: str) -> None:
     """No backend is asked, and what the client sent is not echoed."""
@@ -218,6 +222,7 @@ async def test_a_body_of_exactly_the_limit_is_taken(proxy: Any) -> None:
         assert (await fetch((await proxy(mapping(backend.url), max_body=2048)).url, request(body))).status == 200
 
 
+@pytest.mark.row(83)
 @BOTH_LOOPS
 async def test_a_body_over_the_limit_is_not_waited_for(proxy: Any) -> None:
     """Row 83: its length is enough to refuse it, and the connection says that it closes."""

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rendering import scope
 
-from oaiproxy.scopes import ABSENT, MAX_SIZE, MAX_STEPS, Absent, AbsentError, Budget, RenderError, as_text, data, member
+from oaiproxy.bounds import BOUNDS
+from oaiproxy.scopes import ABSENT, Absent, AbsentError, Budget, RenderError, as_text, data, member
 
 OPERATIONS: list[Callable[[Any], Any]] = [
     lambda x: x + 1,
@@ -116,7 +117,7 @@ def test_inner_scopes_share_the_budget() -> None:
 def test_steps_are_bounded() -> None:
     """Loops over loops."""
     budget = Budget()
-    budget.step(MAX_STEPS)
+    budget.step(BOUNDS.steps)
     with pytest.raises(RenderError, match="steps"):
         budget.step()
 
@@ -124,7 +125,7 @@ def test_steps_are_bounded() -> None:
 def test_characters_are_bounded() -> None:
     """Texts made of texts."""
     budget = Budget()
-    budget.grow(MAX_SIZE)
+    budget.grow(BOUNDS.rendered)
     with pytest.raises(RenderError, match="characters"):
         budget.grow(1)
 
