@@ -6,6 +6,7 @@ Cookies, redirects and proxies from the environment are off: https://docs.aiohtt
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ import aiohttp
 from aiohttp import ClientSession, TCPConnector
 from yarl import URL
 
-from oaiproxy.errors import BackendError
+from oaiproxy.errors import BackendError, OverloadedError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.sockets import RefusedError, SocketReply, Sockets
 
@@ -45,7 +46,23 @@ _attempt: ContextVar[_Attempt] = ContextVar("attempt")
 
 
 class _Connector(TCPConnector):
-    """Notes the attempt for which a connection is made. Tracing tells the same, for 25 µs of each request."""
+    """Notes the attempt for which a connection is made. Tracing tells the same, for 25 µs of each request.
+
+    Of the connections to one host and port, `patience` seconds at most are spent waiting for one.
+    """
+
+    patience = 5.0
+
+    def configure(self, connections: int, patience: float) -> None:
+        """Set the bound to one host and port, also anew: what is open stays so."""
+        self._limit_per_host, self.patience = connections, patience
+
+    async def _wait_for_available_connection(self, *arguments: Any) -> None:
+        try:
+            async with asyncio.timeout(self.patience):
+                await super()._wait_for_available_connection(*arguments)
+        except TimeoutError:
+            raise _overloaded("all connections to the backend are in use") from None
 
     async def _create_connection(self, *arguments: Any) -> Any:
         _attempt.get().reused = False
@@ -112,10 +129,11 @@ class BackendClient:
     def __init__(self, connections: int) -> None:
         self._urls: dict[str, URL] = {}
         self._sockets = Sockets()
+        self._connector = _Connector(
+            limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
+        )
         self._session = ClientSession(
-            connector=_Connector(
-                limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
-            ),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -143,6 +161,10 @@ class BackendClient:
                 if last or not attempt.reused or not _is_stale(error):
                     raise _translated(error) from error
         raise AssertionError("unreachable")
+
+    def configure(self, connections: int, patience: float) -> None:
+        """Bound the connections to one host and port, and the seconds that a request waits for one."""
+        self._connector.configure(connections, patience)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -220,6 +242,20 @@ def _failed(
     return BackendError(message, status=status, code=code, detail=detail, retry=retry)
 
 
+def _overloaded(detail: str) -> BackendError:
+    """Our own limits keep a request from its backend, which has not seen it."""
+    told = OverloadedError(detail=detail)
+    return BackendError(
+        told.message,
+        status=told.status,
+        type=told.type,
+        code=told.code,
+        detail=detail,
+        retry_after=told.retry_after,
+        retry=told.retry,
+    )
+
+
 def _translated(error: BaseException) -> BackendError:
     """A transport failure as the client sees it."""
     match error:
@@ -230,6 +266,8 @@ def _translated(error: BaseException) -> BackendError:
         case aiohttp.ClientConnectorSSLError() | aiohttp.ServerFingerprintMismatch():
             message = "no TLS connection to the backend could be made"
             return _failed(error, message, "upstream_protocol_error", retry=False)
+        case aiohttp.ClientConnectorError(errno=errno.EMFILE | errno.ENFILE):
+            return _overloaded("the process has no file left for a connection to the backend")
         case aiohttp.ClientConnectorDNSError():
             return _failed(error, "the backend's name could not be resolved", "upstream_dns_error")
         case aiohttp.ClientConnectorError():
