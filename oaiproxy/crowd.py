@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from aiohttp import web
 
@@ -49,9 +50,9 @@ class Counted(web.RequestHandler):
         crowd: Crowd = vars(self._manager)["crowd"]
         if crowd.count >= crowd.limit:
             crowd.tell()
-            assert isinstance(transport, asyncio.WriteTransport)
-            transport.write(REFUSAL)
-            transport.close()
+            refused = cast("asyncio.WriteTransport", transport)
+            refused.write(REFUSAL)
+            refused.close()
             return
         crowd.count += 1
         self._crowd = crowd
