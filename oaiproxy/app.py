@@ -14,18 +14,19 @@ from pathlib import Path
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from aiohttp.typedefs import Middleware
 
-from oaiproxy import message_routes
+from oaiproxy import descriptors, message_routes
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.buffers import bound_sending
 from oaiproxy.config import Config
 from oaiproxy.cors import Cors
+from oaiproxy.crowd import CROWD, Counted
 from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.handlers import routes
-from oaiproxy.logs import LibraryHandler, Log
+from oaiproxy.logs import LibraryHandler, Log, Throttle
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
 from oaiproxy.mock import answers, mock_app
@@ -43,7 +44,7 @@ LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
 
-class Connection(web.RequestHandler):
+class Connection(Counted):
     """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,6 +83,7 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = Server
+        vars(server)["crowd"] = self.app[CROWD]
         return server
 
 
@@ -101,6 +103,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     cors = Cors(**server.cors)
     around = [*middlewares, boundary(state.log, cors, lambda: state.bounds)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
+    app[CROWD] = state.crowd
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
     install(app, routes(state), cors, server.max_body, errors, {messages.error: messages.REQUEST_ID})
     return app
@@ -133,7 +136,12 @@ async def serve(
         ready = [await _with_backend(replace(mapping, bounds=bounds), path, stack) for mapping, path in mappings]
         await tokenizer.count([])
         created = int(time.time())
-        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server, bounds)
+        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
+        settings = {mapping.file: config.settings[path] for mapping, path in mappings if path in config.settings}
+        state.watch()
+        state.bound(config.limits, settings, descriptors.provide(descriptors.needed(config.limits)))
+        stack.callback(state.memory.close)
+        stack.callback(_reserve(log).close)
         await _discover(ready, state, stack, created)
         runner = Runner(
             create_app(state, middlewares),
@@ -201,6 +209,17 @@ async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> 
         return mapping
     url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
     return replace(mapping, backend=replace(mapping.backend, url=url, local=True, auth=None))
+
+
+def _reserve(log: Log) -> descriptors.Reserve:
+    """What sheds connections for which no file is left; the log tells of them now and then."""
+    throttle = Throttle(1)
+
+    def tell(closed: int) -> None:
+        if throttle.passes():
+            log.write("warning", "no_files", closed=closed, **throttle.noted())
+
+    return descriptors.Reserve(asyncio.get_running_loop(), tell)
 
 
 def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:

@@ -6,6 +6,7 @@ Cookies, redirects and proxies from the environment are off: https://docs.aiohtt
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from yarl import URL
 from oaiproxy.buffers import to_backend
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
-from oaiproxy.pool import Attempt, Connector, attempt
+from oaiproxy.pool import Attempt, Connector, attempt, overloaded
 from oaiproxy.sockets import RefusedError, SocketReply, Sockets
 
 READ_BUFFER = 32 * 1024
@@ -97,14 +98,15 @@ class BackendClient:
     def __init__(self, connections: int) -> None:
         self._urls: dict[str, URL] = {}
         self._sockets = Sockets()
+        self._connector = Connector(
+            limit=0,
+            limit_per_host=connections,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            ttl_dns_cache=DNS_SECONDS,
+            socket_factory=to_backend,
+        )
         self._session = ClientSession(
-            connector=Connector(
-                limit=0,
-                limit_per_host=connections,
-                keepalive_timeout=KEEPALIVE_SECONDS,
-                ttl_dns_cache=DNS_SECONDS,
-                socket_factory=to_backend,
-            ),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -132,6 +134,10 @@ class BackendClient:
                 if last or not tried.reused or not _is_stale(error):
                     raise _translated(error) from error
         raise AssertionError("unreachable")
+
+    def configure(self, connections: int, patience: float) -> None:
+        """Bound the connections to one host and port, and the seconds that a request waits for one."""
+        self._connector.configure(connections, patience)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -222,6 +228,8 @@ def _translated(error: BaseException) -> BackendError:
         case aiohttp.ClientConnectorSSLError() | aiohttp.ServerFingerprintMismatch():
             message = "no TLS connection to the backend could be made"
             return _failed(error, message, "upstream_protocol_error", retry=False)
+        case aiohttp.ClientConnectorError(errno=errno.EMFILE | errno.ENFILE):
+            return overloaded("the process has no file left for a connection to the backend")
         case aiohttp.ClientConnectorDNSError():
             return _failed(error, "the backend's name could not be resolved", "upstream_dns_error")
         case aiohttp.ClientConnectorError():

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from oaiproxy.admission import Place
 from oaiproxy.clocks import Clock
 from oaiproxy.endpoints.responses_encoding import ResponseEncoder
 from oaiproxy.endpoints.responses_items import Item
@@ -111,8 +112,8 @@ class Background:
             code, kind = "server_is_overloaded", "service_unavailable_error"
             raise ProxyError(message, status=503, type=kind, code=code, retry_after=RETRY_SECONDS, retry=True)
 
-    def start(self, run: Run, exchange: Exchange) -> None:
-        """Begin a run. Raises ApiError when there is no place for it."""
+    def start(self, run: Run, exchange: Exchange, place: Place) -> None:
+        """Begin a run, which holds the place of its request to its end. Raises ApiError when none can begin."""
         self.admit()
         encoder = run.encoder
         if encoder.streams:
@@ -124,6 +125,8 @@ class Background:
         self.runs[encoder.id] = run
         self._state.background.add(run.task)
         run.task.add_done_callback(lambda task: self._finish(run, task))
+        place.hold()
+        run.task.add_done_callback(lambda task: place.leave())
 
     def _finish(self, run: Run, task: asyncio.Task[None]) -> None:
         """Keep what became of a run, however it ended."""

@@ -100,5 +100,11 @@ def _now() -> float:
 def _again(error: BackendError) -> BackendError:
     """The same error for another request: each adds to its own."""
     return BackendError(
-        error.message, status=error.status, type=error.type, code=error.code, detail=error.detail, retry=error.retry
+        error.message,
+        status=error.status,
+        type=error.type,
+        code=error.code,
+        detail=error.detail,
+        retry_after=error.retry_after,
+        retry=error.retry,
     )

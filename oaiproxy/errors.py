@@ -90,3 +90,15 @@ class ProxyError(ApiError):
     status = 500
     type = "server_error"
     code = "internal_error"
+
+
+class OverloadedError(ProxyError):
+    """More is asked of oaiproxy at once than its limits allow; a little later it may be otherwise."""
+
+    status = 503
+    type = "service_unavailable_error"
+    code = "proxy_overloaded"
+
+    def __init__(self, *, detail: str = "") -> None:
+        message = "The proxy has too much to do now. Try again later."
+        super().__init__(message, detail=detail, retry_after=1, retry=True)

@@ -9,6 +9,7 @@ import time
 from aiohttp import web
 
 from oaiproxy import jsontext, message_routes, openapi, responses_handlers
+from oaiproxy.admission import Place
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
 from oaiproxy.dispatch import DEPLOYMENT
@@ -19,13 +20,14 @@ from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.jsonbodies import parse_body
 from oaiproxy.jsontext import Json
+from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, json_response, too_large
 from oaiproxy.offloop import off_loop
 from oaiproxy.outlets import to_client
 from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
-from oaiproxy.responses_handlers import Handle, Relayed
+from oaiproxy.responses_handlers import PLACE, Handle, Relayed
 from oaiproxy.state import State
 from oaiproxy.tokens import IDS_ENCODING, Tokenizer, UnknownTokenError
 from oaiproxy.uploads import read_form
@@ -76,16 +78,20 @@ def _endpoints(state: State) -> list[web.RouteDef]:
         return json_response(b'{"status":"ok"}')
 
     async def ready(request: web.Request) -> web.Response:
-        if state.ready:
+        if state.ready and not state.refuses:
             return await live(request)
         response = json_response(b'{"status":"unavailable"}')
         response.set_status(503)
         return response
 
+    async def read(request: web.Request, state: State) -> Json:
+        state.check()
+        return await read_json(request, state)
+
     return [
         *(web.post(door.path, generating(door)) for door in DOORS.values()),
-        *responses_handlers.routes(state, counted, read_json, answer),
-        *message_routes.routes(state, read_json),
+        *responses_handlers.routes(state, counted, read, answer),
+        *message_routes.routes(state, read),
         web.get("/v1/models", list_models),
         web.get("/v1/models/{model:.+}", get_model),
         web.get("/livez", live),
@@ -99,6 +105,7 @@ def _endpoints(state: State) -> list[web.RouteDef]:
 async def generate(request: web.Request, state: State, door: Door) -> web.StreamResponse:
     """Answer one request that generates."""
     request[ERROR_BODY] = door.error
+    state.check()
     body = await (read_form(request, state.server) if door.reads == "form" else read_json(request, state))
     deployment = request.match_info.get(DEPLOYMENT)
     if deployment is not None and isinstance(body, dict):
@@ -123,6 +130,32 @@ async def _relayed(request: web.Request, state: State, door: Door, call: Call, r
     record = request[RECORD]
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
     mapping = await state.resolve(call.model)
+    place = await take_place(request, state, mapping, call.stream)
+    try:
+        return await _placed(request, state, door, call, relay, mapping)
+    finally:
+        place.leave()
+
+
+async def take_place(request: web.Request, state: State, mapping: Mapping, streams: bool) -> Place:
+    """A place for a request: at once, or after a wait, which the log tells. Raises OverloadedError."""
+    gate = state.gate
+    lane = gate.lane(mapping.file, streams)
+    place = gate.enter(lane)
+    if place is None:
+        began = time.perf_counter()
+        try:
+            place = await gate.wait(lane)
+        finally:
+            request[RECORD]["queued_ms"] = round((time.perf_counter() - began) * 1000, 1)
+    request[PLACE] = place
+    return place
+
+
+async def _placed(
+    request: web.Request, state: State, door: Door, call: Call, relay: Relayed, mapping: Mapping
+) -> web.StreamResponse:
+    record = request[RECORD]
     identity = new_identity(str(record["request_id"]))
     endpoint = mapping.endpoint(call.endpoint)
     if endpoint is not None and endpoint.images is not None:

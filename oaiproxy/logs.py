@@ -16,6 +16,8 @@ LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MAX_LINES = 10_000
 """Lines that wait for a slow reader; more are dropped and counted."""
 BATCH_SECONDS = 0.05
+MAX_LIBRARY_LINES = 10
+"""Lines of libraries in a second; more are left out and counted."""
 
 
 class Log:
@@ -75,16 +77,45 @@ class Log:
         return True
 
 
+class Throttle:
+    """Lets so many through in a second. `left_out` counts the others, until somebody takes note of them."""
+
+    def __init__(self, most: int) -> None:
+        self.left_out = 0
+        self._most = most
+        self._passed = 0
+        self._since = -1.0
+
+    def passes(self) -> bool:
+        """Whether one more may."""
+        now = time.monotonic()
+        if now - self._since >= 1:
+            self._since, self._passed = now, 0
+        if self._passed >= self._most:
+            self.left_out += 1
+            return False
+        self._passed += 1
+        return True
+
+    def noted(self) -> dict[str, int]:
+        """How many were left out since last time, as a field of a log line, if there were any."""
+        count, self.left_out = self.left_out, 0
+        return {"left_out": count} if count else {}
+
+
 class LibraryHandler(logging.Handler):
     """Takes what libraries log, without exception texts: an HTTP parser's may hold a client's key."""
 
     def __init__(self, log: Log) -> None:
         super().__init__(logging.WARNING)
         self._log = log
+        self._throttle = Throttle(MAX_LIBRARY_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log the first line of the message and the kind of exception; asyncio shows exceptions in the others."""
+        if not self._throttle.passes():
+            return
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
         level = "error" if record.levelno >= logging.ERROR else "warning"
         message = record.getMessage().partition("\n")[0][:500]
-        self._log.write(level, "library", logger=record.name, message=message, exception=kind)
+        self._log.write(level, "library", logger=record.name, message=message, exception=kind, **self._throttle.noted())

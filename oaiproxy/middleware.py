@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from oaiproxy import jsontext
 from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.cors import Cors
-from oaiproxy.errors import ApiError, ClientError, ProxyError
+from oaiproxy.errors import ApiError, ClientError, OverloadedError, ProxyError
 from oaiproxy.jsontext import Json
 from oaiproxy.logs import Log
 
@@ -140,7 +140,8 @@ def boundary(log: Log, cors: Cors = NO_PAGES, bounds: Callable[[], Bounds] = lam
         finally:
             record["status"] = status
             record["ms"] = round((time.perf_counter() - record.started) * 1000, 1)
-            log.write("warning" if status >= 500 else record.level, "request", **record)
+            grave = status >= 500 and record.get("code") != OverloadedError.code
+            log.write("warning" if grave else record.level, "request", **record)
 
     return handle
 

@@ -43,7 +43,7 @@ ERRORS: Mapping[int, str] = {
     429: "The backend's limit is reached, or its quota used up; `Retry-After` says when to come back.",
     500: "The proxy failed.",
     502: "The backend failed, or answered what its mapping does not describe.",
-    503: "The backend is overloaded, or the proxy is about to stop.",
+    503: "The backend or the proxy is overloaded, or the proxy is about to stop.",
     504: "The backend did not answer in time.",
 }
 """Statuses of errors, and when they come: https://platform.openai.com/docs/guides/error-codes"""

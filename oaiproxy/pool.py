@@ -15,6 +15,8 @@ from aiohttp import StreamReader, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
 
+from oaiproxy.errors import BackendError, OverloadedError
+
 
 class Attempt:
     """One try to send: whether it went over a connection that was kept."""
@@ -37,8 +39,20 @@ class Connector(TCPConnector):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        self._patience = 5.0
         made: type[ResponseHandler] = _Handler
         self._factory = partial(made, loop=asyncio.get_running_loop())
+
+    def configure(self, connections: int, patience: float) -> None:
+        """Set the bound to one host and port, also anew: what is open stays so. `patience` is in seconds."""
+        self._limit_per_host, self._patience = connections, patience
+
+    async def _wait_for_available_connection(self, *arguments: Any) -> None:
+        try:
+            async with asyncio.timeout(self._patience):
+                await super()._wait_for_available_connection(*arguments)
+        except TimeoutError:
+            raise overloaded("all connections to the backend are in use") from None
 
     async def _create_connection(self, *arguments: Any) -> Any:
         attempt.get().reused = False
@@ -95,3 +109,17 @@ class _Handler(ResponseHandler):
             return True
         # The parser must not be asked while it reads: it is then within the answer that just ended.
         return not self._reading and self._parser is not None and self._parser.feed_eof() is not None
+
+
+def overloaded(detail: str) -> BackendError:
+    """Our own limits keep a request from its backend, which has not seen it."""
+    told = OverloadedError(detail=detail)
+    return BackendError(
+        told.message,
+        status=told.status,
+        type=told.type,
+        code=told.code,
+        detail=detail,
+        retry_after=told.retry_after,
+        retry=told.retry,
+    )

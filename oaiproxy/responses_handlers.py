@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias
 from aiohttp import web
 
 from oaiproxy import jsontext
+from oaiproxy.admission import Place
 from oaiproxy.background import Background, Run
 from oaiproxy.canonical import Call, Identity, message_text, tool_calls
 from oaiproxy.endpoints.doors import Door
@@ -35,6 +36,8 @@ Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Read: TypeAlias = Callable[[web.Request, State], Awaitable[Json]]
 Relayed: TypeAlias = Callable[[web.Request, State, Exchange], Awaitable[web.StreamResponse]]
 """Makes the answer of an exchange."""
+PLACE = web.RequestKey("place", Place)
+"""What a request that is relayed has taken."""
 
 
 class Answer(Protocol):
@@ -101,7 +104,7 @@ class Responses:
             own = listed(asked.items, f"{exchange.identity.token}i")
             record: Record = request[RECORD]
             run = Run(encoders[0], asked.history, own, Record(record))
-            self._background.start(run, exchange)
+            self._background.start(run, exchange, request[PLACE])
             outlet = to_client(request, state.server, exchange)
             return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
 

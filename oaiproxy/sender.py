@@ -18,7 +18,7 @@ from oaiproxy.auth import Auth, Passthrough, Signed, TokenAuth, unprovable
 from oaiproxy.backend import BackendClient, Security
 from oaiproxy.backends import Backend
 from oaiproxy.credentials import TokenCache
-from oaiproxy.errors import BackendError, OaiproxyError
+from oaiproxy.errors import BackendError, OaiproxyError, OverloadedError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.failures import redact, waiting_time
 from oaiproxy.framing import EMPTY
@@ -172,6 +172,8 @@ class Sender:
         except TimeoutError:
             raise refused("the token server did not answer in time") from None
         except BackendError as error:
+            if error.code == OverloadedError.code:
+                raise
             detail = (
                 error.detail
                 if error.code == "upstream_auth_error"

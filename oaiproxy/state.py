@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from collections.abc import Mapping as Dict
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from oaiproxy import descriptors
+from oaiproxy.admission import Gate
 from oaiproxy.backend import BackendClient
 from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.clocks import Clock
-from oaiproxy.config import Server
+from oaiproxy.config import Limits, Server, Settings
+from oaiproxy.crowd import Crowd
 from oaiproxy.discovery import Discovery
-from oaiproxy.errors import ClientError
-from oaiproxy.logs import Log
+from oaiproxy.errors import ClientError, OverloadedError, ProxyError
+from oaiproxy.logs import Log, Throttle
 from oaiproxy.mapping import Mapping
+from oaiproxy.memory import Memory
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
 from oaiproxy.tokens import Tokenizer
@@ -42,6 +47,47 @@ class State:
     """What outlives its request: calls, for a short time, and responses that are made in the background."""
     unattended: list[Callable[[bool], None]] = field(default_factory=list)
     """Each breaks off what outlives its request: that for which nobody waits, or all of it if it is told so."""
+    gate: Gate = field(default_factory=Gate)
+    crowd: Crowd = field(default_factory=lambda: Crowd(Limits().clients))
+    memory: Memory = field(default_factory=Memory)
+
+    def bound(self, limits: Limits, settings: Dict[str, Settings], files: int | None) -> None:
+        """Take the bounds of a configuration, also anew; `settings` are by the files of mappings.
+
+        `files` is how many the process may have open. Who has a place, or a connection, keeps it.
+        """
+        self.bounds = limits.bounds
+        self.gate.configure(limits, settings)
+        self.client.configure(limits.connections, limits.queue_timeout)
+        clients = descriptors.clients_for(limits, files)
+        self.crowd.limit = clients
+        if clients < limits.clients:
+            self.log.write("warning", "few_files", files=files, needed=descriptors.needed(limits), clients=clients)
+        if not self.memory.configure(limits.memory):
+            self.log.write("warning", "memory", detail="this system does not tell how much memory is taken")
+
+    def watch(self) -> None:
+        """Tell in the log of what is turned away before it is a request, and of what memory does."""
+        throttle = Throttle(1)
+
+        def full() -> None:
+            if throttle.passes():
+                self.log.write("warning", "clients", limit=self.crowd.limit, **throttle.noted())
+
+        def turned(high: bool, taken: int) -> None:
+            self.log.write("warning" if high else "info", "memory", high=high, bytes=taken)
+
+        self.crowd.tell, self.memory.tell = full, turned
+
+    @property
+    def refuses(self) -> bool:
+        """Whether new requests are refused. Never while nothing is under way: waiting would change nothing then."""
+        return self.memory.high and bool(self.active or self.background)
+
+    def check(self) -> None:
+        """Raises OverloadedError when a request that just came is refused, before its body is read."""
+        if self.memory.high and (self.active > 1 or self.background):
+            raise OverloadedError(detail="too much memory is taken")
 
     async def resolve(self, model: str) -> Mapping:
         """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
@@ -64,6 +110,7 @@ class State:
                         await self.idle.wait()
             for clock in tuple(self.clocks):
                 clock.interrupt()
+            self.gate.close(_SHUTDOWN)
         for break_off in self.unattended:
             break_off(True)
         loop = asyncio.get_running_loop()
@@ -73,3 +120,7 @@ class State:
             await asyncio.sleep(0)
         for task in self.background:
             task.cancel()
+
+
+_SHUTDOWN = ProxyError("the proxy is shutting down", status=503, code="server_shutdown", retry_after=1)
+"""For requests that no backend has seen."""

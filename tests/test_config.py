@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import ROOT
 
-from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings, is_config, read_config
+from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings, check_config, is_config, read_config
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.errors import MappingError
 from oaiproxy.loader import mapping_schema
@@ -335,3 +336,14 @@ def test_a_file_that_is_not_there_is_an_error_of_the_system(tmp_path: Path) -> N
 def test_a_configuration_is_told_from_a_mapping(text: str, name: str, wanted: bool) -> None:
     """By its keys, misspelled or not; by its name where these tell nothing."""
     assert is_config(text, name, mapping_schema()) is wanted
+
+
+def test_the_configuration_on_its_page_is_one() -> None:
+    """As the page shows it, in the folder of the project."""
+    page = (ROOT / "docs/configuration.md").read_text("utf-8")
+    blocks = re.findall(r"<!-- yaml: config.yaml -->\n```yaml\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for text in blocks:
+        checked = check_config(text, ROOT / "config.yaml", {})
+        assert (checked.diagnostics, len(checked.entries)) == ([], 1)
+        assert checked.data is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from oaiproxy import logs
-from oaiproxy.logs import LEVELS, LibraryHandler, Log
+from oaiproxy.logs import LEVELS, LibraryHandler, Log, Throttle
 
 
 @dataclass
@@ -255,3 +256,33 @@ def test_what_libraries_only_mention_is_not_logged(
     logger.log(logging.getLevelNamesMapping()[level], "said")
     log.close()
     assert [line["level"] for line in pipe.lines()] == logged
+
+
+def test_a_library_that_says_the_same_again_and_again_is_cut_short(pipe: Pipe) -> None:
+    """So many lines a second; the next one tells how many were left out. Our own lines are not counted."""
+    log = Log(fd=pipe.writer)
+    handler = LibraryHandler(log)
+    throttle = handler._throttle
+    record = logging.LogRecord("library", logging.ERROR, "", 1, "no room", None, None)
+    for _ in range(50):
+        handler.emit(record)
+        log.write("info", "request")
+    left_out = throttle.left_out
+    throttle._since = -1.0
+    handler.emit(record)
+    log.close()
+    lines = pipe.lines()
+    told = [line for line in lines if line["event"] == "library"]
+    assert len(lines) - len(told) == 50
+    assert left_out + len(told) == 51
+    assert left_out > 0
+    assert [line["left_out"] for line in told if "left_out" in line] == [left_out]
+
+
+def test_a_throttle_counts_what_it_leaves_out_once() -> None:
+    """Nothing left out is nothing to tell."""
+    throttle = Throttle(2)
+    throttle._since = math.inf  # this second never ends
+    assert [throttle.passes() for _ in range(5)] == [True, True, False, False, False]
+    assert throttle.noted() == {"left_out": 3}
+    assert throttle.noted() == {}

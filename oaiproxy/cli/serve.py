@@ -19,6 +19,7 @@ from oaiproxy.app import Running, serve
 from oaiproxy.checkup import Checkup
 from oaiproxy.cli.output import announce, cannot_listen, complain, report
 from oaiproxy.config import Config, make_config
+from oaiproxy.descriptors import DescriptorsError, needed, provide
 from oaiproxy.diagnostics import Severity
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
@@ -40,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     config, mappings, seal = loaded
     try:
         factory = loop_factory(config.server.loop)
-    except LoopError as error:
+        provide(needed(config.limits))
+    except (LoopError, DescriptorsError) as error:
         complain(f"not started: {error}")
         return 1
     try:

@@ -1,0 +1,72 @@
+"""Promises of `oaiproxy.descriptors`: as many files as are needed, if they can be had; without any, it sheds."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+from oaiproxy.config import Limits
+from oaiproxy.descriptors import OWN, Reserve, clients_for, needed
+
+resource = pytest.importorskip("resource")
+
+
+def limited(soft: int, hard: int, wanted: int) -> str:
+    """What `provide` says in a process with these limits, and its soft limit then."""
+    code = (
+        "import resource\n"
+        "from oaiproxy.descriptors import DescriptorsError, provide\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
+        f"try: print(provide({wanted}), resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
+        "except DescriptorsError as error: print(error)\n"
+    )
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "got"),
+    [(256, 512, 100, 256), (256, 512, 300, 300), (256, 512, 9000, 512), (32, 512, 9000, 512)],
+)
+def test_the_limit_is_raised_as_far_as_needed(soft: int, hard: int, wanted: int, got: int) -> None:
+    """No further than it can be."""
+    assert limited(soft, hard, wanted) == f"{got} {got}\n"
+
+
+@pytest.mark.row(117)
+def test_far_too_few_are_refused() -> None:
+    """With what there should be."""
+    assert limited(32, 32, 100) == ("the process may have only 32 files open (RLIMIT_NOFILE): it needs at least 64\n")
+
+
+def test_clients_leave_room_for_their_requests() -> None:
+    """Each may have one under way."""
+    limits = Limits(clients=100, requests=50)
+    assert clients_for(limits, None) == clients_for(limits, needed(limits)) == 100
+    assert clients_for(limits, OWN + 140) == 90
+    assert clients_for(limits, OWN + 60) == 30
+    assert clients_for(limits, 10) == 1
+
+
+async def test_who_cannot_be_accepted_is_closed() -> None:
+    """By asyncio's own loop, where each failure would be told over and over again."""
+    loop = asyncio.get_running_loop()
+    told: list[int] = []
+    before = loop.get_exception_handler()
+    reserve = Reserve(loop, told.append)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.setblocking(False)
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+        loop.call_exception_handler({"message": "no files", "exception": OSError(24, "none"), "socket": listener})
+        assert told == [3]
+        for client in clients:
+            with client:
+                assert client.recv(1) == b""
+    reserve.close()
+    assert loop.get_exception_handler() is before
