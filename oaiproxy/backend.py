@@ -10,10 +10,10 @@ import errno
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 
 import aiohttp
 from aiohttp import ClientSession
+from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from oaiproxy.buffers import to_backend
@@ -33,7 +33,7 @@ DNS_SECONDS = 30
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
 LARGE = 1024 * 1024
-"""Bytes of a body that the library does not take at once: it warns of what holds the loop."""
+"""Bytes of a body beyond which the library warns of it."""
 
 _HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProcessingError)
 
@@ -162,7 +162,7 @@ class BackendClient:
         response = await self._session.request(
             request.method,
             self._url(request.url),
-            data=_in_pieces(request.body),
+            data=_payload(request.body),
             headers=request.headers,
             allow_redirects=False,
             ssl=security.context,
@@ -247,5 +247,24 @@ def _translated(error: BaseException) -> BackendError:
     return _failed(error, "the connection to the backend broke", "upstream_reset")
 
 
-def _in_pieces(body: bytes | None) -> bytes | BytesIO | None:
-    return body if body is None or len(body) <= LARGE else BytesIO(body)
+class _Large(aiohttp.Payload):
+    """A body that is handed over at once, so that what the backend answers before it has read it is not lost.
+
+    The library would warn of it, and writes others in pieces: a write to a connection that was reset loses what came.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._size = len(body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The body as text, which nobody asks for."""
+        return bytes(self._value).decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write it."""
+        await writer.write(self._value)
+
+
+def _payload(body: bytes | None) -> bytes | _Large | None:
+    return body if body is None or len(body) <= LARGE else _Large(body)
