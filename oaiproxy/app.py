@@ -122,6 +122,7 @@ async def serve(
         await tokenizer.count([])
         created = int(time.time())
         state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
+        state.circuits.configure(config.breaker, config.limits.retries)
         await _discover(ready, state, stack, created)
         runner = Runner(
             create_app(state, middlewares),

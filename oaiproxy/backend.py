@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp import ClientSession, TCPConnector
+from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from oaiproxy.errors import BackendError
@@ -26,6 +28,8 @@ KEEPALIVE_SECONDS = 10
 """How long an idle connection is kept."""
 END_SECONDS = 0.1
 """How long the end of a body may take after what ended the answer, for its connection to be used again."""
+STALE_SECONDS = 1.0
+"""How soon a kept connection is found dead that the backend had closed already: its word is under way by then."""
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
 
@@ -33,23 +37,53 @@ _HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProces
 
 
 class _Attempt:
-    """One try to send: whether it went over a connection that was kept."""
+    """One try to send: the connection that was kept, if it goes over one."""
 
-    __slots__ = ("reused",)
+    __slots__ = ("kept", "started")
 
     def __init__(self) -> None:
-        self.reused = True
+        self.kept: _Protocol | None = None
+        self.started = asyncio.get_running_loop().time()
+
+    def replaceable(self, error: BaseException) -> bool:
+        """Whether the backend had closed the connection before the request came, as far as can be known.
+
+        No byte of an answer came, and the end of the connection did at once: later the backend may have begun to work.
+        """
+        kept = self.kept
+        if kept is None or kept.heard or not _is_stale(error):
+            return False
+        return asyncio.get_running_loop().time() - self.started < STALE_SECONDS
 
 
 _attempt: ContextVar[_Attempt] = ContextVar("attempt")
 
 
-class _Connector(TCPConnector):
-    """Notes the attempt for which a connection is made. Tracing tells the same, for 25 µs of each request."""
+class _Protocol(ResponseHandler):
+    """A connection that knows whether anything came since it was last taken."""
 
-    async def _create_connection(self, *arguments: Any) -> Any:
-        _attempt.get().reused = False
-        return await super()._create_connection(*arguments)
+    heard = False
+
+    def data_received(self, data: bytes) -> None:
+        self.heard = True
+        super().data_received(data)
+
+
+class _Connector(TCPConnector):
+    """Notes the attempt for which a connection is used again. Tracing tells the same, for 25 µs of each request."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._factory: Any = partial(_Protocol, loop=self._loop)
+
+    async def _get(self, *arguments: Any) -> Any:
+        connection = await super()._get(*arguments)
+        if connection is not None:
+            kept = connection.protocol
+            if isinstance(kept, _Protocol):
+                kept.heard = False
+                _attempt.get().kept = kept
+        return connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +160,16 @@ class BackendClient:
         )
 
     async def send(
-        self, request: BackendRequest, connect_timeout: float, security: Security | None = None
+        self,
+        request: BackendRequest,
+        connect_timeout: float,
+        security: Security | None = None,
+        may_repeat: Callable[[], bool] = lambda: True,
     ) -> BackendReply | SocketReply:
         """Send a request and wait for the reply's headers.
 
-        A connection that was kept and dies without a byte of reply is replaced once. Raises BackendError.
+        A connection that was kept and turns out to be closed is replaced once, if `may_repeat` allows it. Raises
+        BackendError.
         """
         if request.websocket:
             return await self._open(request, connect_timeout, security or _USUAL)
@@ -140,7 +179,7 @@ class BackendClient:
             try:
                 return await self._send(request, connect_timeout, security or _USUAL)
             except _HTTP_ERRORS as error:
-                if last or not attempt.reused or not _is_stale(error):
+                if last or not attempt.replaceable(error) or not may_repeat():
                     raise _translated(error) from error
         raise AssertionError("unreachable")
 

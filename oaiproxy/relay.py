@@ -9,6 +9,7 @@ from typing import Generic
 
 from oaiproxy.answers import Answer
 from oaiproxy.calls import Calls
+from oaiproxy.circuits import Passage
 from oaiproxy.clocks import Clock
 from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
@@ -33,6 +34,7 @@ class Relay(Generic[Made]):
         self._exchange = exchange
         self._record = record
         self._odd: dict[str, set[str]] = {}
+        self._tries = 1
         self._turn = asyncio.Lock()
         """Of the parts of an exchange, which one writes."""
 
@@ -55,7 +57,7 @@ class Relay(Generic[Made]):
             self._outlet.close()
 
     async def _gather(self, fan: Fan) -> Made:
-        """Relay the parts, some at a time. The first that fails ends all."""
+        """Relay the parts, some at a time: one, where the backend is only tried. The first that fails ends all."""
         end = asyncio.get_running_loop().time() + self._exchange.mapping.backend.timeouts.total
         parts = iter(enumerate(fan.parts))
 
@@ -69,7 +71,8 @@ class Relay(Generic[Made]):
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(AT_ONCE, len(fan.parts))):
+                closed = self._state.circuits.is_closed(self._exchange.mapping)
+                for _ in range(min(AT_ONCE, len(fan.parts)) if closed else 1):
                     group.create_task(work())
         except BaseExceptionGroup as failed:
             error = failed.exceptions[0]
@@ -87,8 +90,7 @@ class Relay(Generic[Made]):
         if draft is not None and end is None:
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
         while True:
-            reply = await self._receive(exchange if draft is None else draft.exchange, end)
-            out = await _ended(reply)
+            reply, out = await self._once(exchange if draft is None else draft.exchange, end)
             if reply.fault is None:
                 out += await self._closing(reply, prompt=prompt)
             self._note(reply)
@@ -96,13 +98,30 @@ class Relay(Generic[Made]):
                 return reply, out
             self._record["repaired"] = True
 
-    async def _receive(self, exchange: Exchange, end: float | None = None) -> AnyReply:
+    async def _once(self, exchange: Exchange, end: float | None) -> tuple[AnyReply, bytes]:
+        """The reply and the bytes of its end, if the backend may be asked; what became of it is kept for the next."""
+        passage = self._state.circuits.enter(exchange.mapping)
+        try:
+            reply = await self._receive(exchange, end, passage)
+            out = await _ended(reply)
+            passage.end(reply.fault)
+        except BackendError as error:
+            passage.end(error)
+            raise
+        finally:
+            passage.leave()
+            if passage.repeated:
+                self._tries += passage.repeated
+                self._record["tries"] = self._tries
+        return reply, out
+
+    async def _receive(self, exchange: Exchange, end: float | None, passage: Passage) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
         timeouts = exchange.mapping.backend.timeouts
         outgoing = exchange.backend_request() if exchange.flow is None else None
         reply: AnyReply | None = None
         clock = Clock(timeouts, end)
-        calls = self._calls(exchange, clock)
+        calls = self._calls(exchange, clock, passage)
 
         async def write(data: bytes) -> None:
             await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
@@ -115,11 +134,11 @@ class Relay(Generic[Made]):
                     incoming = await calls.open()
                 elif outgoing is not None:
                     incoming = await self._state.sender.send(
-                        outgoing, exchange.mapping.backend, exchange.client_headers, clock.timer.when()
+                        outgoing, exchange.mapping.backend, exchange.client_headers, clock.timer.when(), passage
                     )
                 try:
                     reply = exchange.reply(incoming.status, incoming.headers, time.time())
-                    await self._pump(incoming, reply, clock, write)
+                    await self._pump(incoming, reply, clock, write, passage)
                 except BaseException:
                     incoming.close()
                     raise
@@ -151,19 +170,26 @@ class Relay(Generic[Made]):
             self._state.clocks.discard(clock)
         return reply
 
-    def _calls(self, exchange: Exchange, clock: Clock) -> Calls | None:
+    def _calls(self, exchange: Exchange, clock: Clock, passage: Passage) -> Calls | None:
         if exchange.flow is None:
             return None
         state = self._state
-        return Calls(exchange, state.sender, clock, state.log, state.background)
+        return Calls(exchange, state.sender, clock, state.log, state.background, passage)
 
     async def _pump(
-        self, incoming: Incoming, reply: AnyReply, clock: Clock, write: Callable[[bytes], Awaitable[None]]
+        self,
+        incoming: Incoming,
+        reply: AnyReply,
+        clock: Clock,
+        write: Callable[[bytes], Awaitable[None]],
+        passage: Passage,
     ) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes."""
         events = 0
         while data := await incoming.read():
             out = reply.feed(data)
+            if not events and reply.events and reply.fault is None:
+                passage.answered()
             if out:
                 await write(out)
             if reply.done or reply.fault is not None:

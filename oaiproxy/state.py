@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from oaiproxy.backend import BackendClient
+from oaiproxy.circuits import Circuits
 from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
@@ -40,6 +41,12 @@ class State:
     """What outlives its request: calls, for a short time, and responses that are made in the background."""
     unattended: list[Callable[[bool], None]] = field(default_factory=list)
     """Each breaks off what outlives its request: that for which nobody waits, or all of it if it is told so."""
+
+    circuits: Circuits = field(init=False)
+    """Which backends may be asked now, and how often again."""
+
+    def __post_init__(self) -> None:
+        self.circuits = Circuits(self.log)
 
     async def resolve(self, model: str) -> Mapping:
         """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
