@@ -60,11 +60,11 @@ class Passage:
         self._ended = line is None
         self._under_way = False
 
-    def sending(self) -> None:
-        """The backend is asked now."""
+    def sending(self, tries: int) -> None:
+        """The backend is asked now, for so many times."""
         self._under_way = True
         self.status = None
-        if self._line is not None:
+        if tries == 1 and self._line is not None:
             self._line.budget.sent()
 
     def pause(self) -> None:

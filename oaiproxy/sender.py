@@ -102,7 +102,7 @@ class Sender:
             token = await self._token(backend)
             final = self._proven(request, backend, client_headers, token)
             security = self._security(backend, final.url)
-            passage.sending()
+            passage.sending(tries)
             try:
                 reply = await self._client.send(final, backend.timeouts.connect, security, passage.replace)
             except BackendError as error:
