@@ -22,6 +22,7 @@ from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.fallbacks import fallbacks_of, unknown
 from oaiproxy.handlers import routes
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
@@ -35,6 +36,8 @@ from oaiproxy.tokens import Tokenizer
 
 MAX_SHOWN = 100
 """Models that are logged at the start."""
+MAX_NAME = 200
+"""Characters of a model's name in a log line."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
@@ -123,7 +126,10 @@ async def serve(
         created = int(time.time())
         state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
         state.circuits.configure(config.breaker, config.limits.retries)
+        state.fallbacks = fallbacks_of(config, mappings)
         await _discover(ready, state, stack, created)
+        for model in unknown(state.fallbacks, state.routes):
+            log.write("warning", "fallback", model=model[:MAX_NAME], detail="nobody serves this model now")
         runner = Runner(
             create_app(state, middlewares),
             handler_cancellation=True,

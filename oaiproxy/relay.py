@@ -15,12 +15,14 @@ from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.fallbacks import Fallbacks, may_be_mended
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.outlets import Made, Outlet
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
 
+SHUTDOWN = "server_shutdown"
 LARGE = 1024 * 1024
 """Bytes of a document that are read in a thread: of 15 MB of vectors the loop would be held for a tenth of a second."""
 
@@ -28,23 +30,30 @@ LARGE = 1024 * 1024
 class Relay(Generic[Made]):
     """One exchange under way: whose task runs it is the pump, so what takes its bytes slowly slows the backend."""
 
-    def __init__(self, outlet: Outlet[Made], record: Record, state: State, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        outlet: Outlet[Made],
+        record: Record,
+        state: State,
+        exchange: Exchange,
+        fallbacks: Fallbacks | None = None,
+    ) -> None:
         self._outlet = outlet
         self._state = state
         self._exchange = exchange
         self._record = record
         self._odd: dict[str, set[str]] = {}
         self._tries = 1
+        self._fallbacks = fallbacks
+        self._told = False
+        """Whether anything of an answer went out, comments aside: then nobody else can give another."""
         self._turn = asyncio.Lock()
         """Of the parts of an exchange, which one writes."""
 
     async def run(self) -> Made:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
-            fan = split(self._exchange)
-            if fan is not None:
-                return await self._gather(fan)
-            return await self._finish(*await self._ask(self._exchange))
+            return await (self._made() if self._fallbacks is None else self._made_by_any(self._fallbacks))
         except ConnectionError:
             raise
         except Exception as error:
@@ -55,6 +64,34 @@ class Relay(Generic[Made]):
             return await self._break_off(error)
         finally:
             self._outlet.close()
+
+    async def _made(self) -> Made:
+        """What the outlet makes of the answer. Raises ApiError while nothing of it went out."""
+        fan = split(self._exchange)
+        if fan is not None:
+            return await self._gather(fan)
+        return await self._finish(*await self._ask(self._exchange))
+
+    async def _made_by_any(self, fallbacks: Fallbacks) -> Made:
+        """The same by the first model that has one; where none has, the error of the one that was asked for."""
+        first: ApiError | None = None
+        while True:
+            try:
+                return await self._made()
+            except ApiError as error:
+                if self._told or error.code == SHUTDOWN or not (first or may_be_mended(error)):
+                    raise
+                first = first or error
+                exchange = await fallbacks.next(error, committed=self._outlet.begun)
+                self._exchange = fallbacks.exchange
+                self._record["failed"] = fallbacks.failed
+                if exchange is None:
+                    self._record.pop("fallback", None)
+                    raise first from None
+                self._record["fallback"] = fallbacks.model
+                self._record.pop("dropped", None)
+                if exchange.dropped:
+                    self._record["dropped"] = list(exchange.dropped)
 
     async def _gather(self, fan: Fan) -> Made:
         """Relay the parts, some at a time: one, where the backend is only tried. The first that fails ends all."""
@@ -75,10 +112,7 @@ class Relay(Generic[Made]):
                 for _ in range(min(AT_ONCE, len(fan.parts)) if closed else 1):
                     group.create_task(work())
         except BaseExceptionGroup as failed:
-            error = failed.exceptions[0]
-            if not self._outlet.begun or not isinstance(error, ApiError):
-                raise error from None
-            return await self._break_off(error)
+            raise failed.exceptions[0] from None
         out = fan.finish()
         return await (self._outlet.end(out) if fan.encoder.streams else self._outlet.whole(out))
 
@@ -124,6 +158,7 @@ class Relay(Generic[Made]):
         calls = self._calls(exchange, clock, passage)
 
         async def write(data: bytes) -> None:
+            self._told = self._told or bool(data)
             await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
 
         self._state.clocks.add(clock)
@@ -205,7 +240,7 @@ class Relay(Generic[Made]):
             if fault is not None:
                 raise fault
             return await self._outlet.whole(out)
-        if fault is not None and not self._outlet.begun and not out:
+        if fault is not None and not self._told and not out:
             raise fault
         if fault is not None:
             await self._outlet.write(out)
@@ -235,6 +270,7 @@ class Relay(Generic[Made]):
         if clock is not None and self._turn.locked():
             clock.pause()
         async with self._turn:
+            self._told = self._told or bool(data)
             await self._outlet.write(data, clock)
         if clock is not None:
             clock.renew()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Dict
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ class State:
     unattended: list[Callable[[bool], None]] = field(default_factory=list)
     """Each breaks off what outlives its request: that for which nobody waits, or all of it if it is told so."""
 
+    fallbacks: Dict[str, Sequence[str]] = field(default_factory=dict)
+    """The models that answer in place of others, by the files of the mappings of those."""
     circuits: Circuits = field(init=False)
     """Which backends may be asked now, and how often again."""
 
