@@ -88,6 +88,7 @@ async def test_a_flapping_backend(tokenizer: Any, capfd: Any, streams: bool) -> 
         assert [line["state"] for line in lines] == ["open", "half-open", "closed"]
         assert {line["level"] for line in lines} == {"warning"}
         assert all(line.keys() == {"time", "level", "event", "mapping", "state"} for line in lines)
+        await backend.gone(6)
         await nothing_is_left(running)
 
 
@@ -357,6 +358,7 @@ async def test_a_single_failure(tokenizer: Any, status: int, told: int, code: st
         assert wire.headers.get("retry-after") == (None if late else "3")
         assert wire.headers.get("x-should-retry") == ("false" if late else None)
         assert (after.text, len(backend.requests)) == ("fine", 2)
+        await backend.gone(2)
         await nothing_is_left(running)
 
 
@@ -416,6 +418,7 @@ async def test_what_was_sent_is_sent_once(tokenizer: Any, how: str, streams: boo
             (wire,) = await asked(running, stream=streams)
             assert wire.error
             assert len(backend.requests) == times
+        await backend.gone(0 if SENT[how][-1] is RST else 3)
         await nothing_is_left(running)
 
 
