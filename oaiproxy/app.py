@@ -25,6 +25,7 @@ from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.fallbacks import fallbacks_of, unknown
 from oaiproxy.handlers import routes
 from oaiproxy.logs import LibraryHandler, Log, Throttle
 from oaiproxy.mapping import Mapping
@@ -40,6 +41,8 @@ MAX_SHOWN = 100
 """Models that are logged at the start."""
 MAX_LINE = 8190
 """Bytes of a request's first line, and of one header."""
+MAX_NAME = 200
+"""Characters of a model's name in a log line."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
@@ -142,7 +145,11 @@ async def serve(
         state.bound(config.limits, settings, descriptors.provide(descriptors.needed(config.limits)))
         stack.callback(state.memory.close)
         stack.callback(_reserve(log).close)
+        state.circuits.configure(config.breaker, config.limits.retries)
+        state.fallbacks = fallbacks_of(config, mappings)
         await _discover(ready, state, stack, created)
+        for model in unknown(state.fallbacks, state.routes):
+            log.write("warning", "fallback", model=model[:MAX_NAME], detail="nobody serves this model now")
         runner = Runner(
             create_app(state, middlewares),
             handler_cancellation=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -117,11 +117,16 @@ class BackendClient:
         )
 
     async def send(
-        self, request: BackendRequest, connect_timeout: float, security: Security | None = None
+        self,
+        request: BackendRequest,
+        connect_timeout: float,
+        security: Security | None = None,
+        may_repeat: Callable[[], bool] = lambda: True,
     ) -> BackendReply | SocketReply:
         """Send a request and wait for the reply's headers.
 
-        A connection that was kept and dies without a byte of reply is replaced once. Raises BackendError.
+        A connection that was kept and turns out to be closed is replaced once, if `may_repeat` allows it. Raises
+        BackendError.
         """
         if request.websocket:
             return await self._open(request, connect_timeout, security or _USUAL)
@@ -131,7 +136,7 @@ class BackendClient:
             try:
                 return await self._send(request, connect_timeout, security or _USUAL)
             except _HTTP_ERRORS as error:
-                if last or not tried.reused or not _is_stale(error):
+                if last or not tried.replaceable() or not _is_stale(error) or not may_repeat():
                     raise _translated(error) from error
         raise AssertionError("unreachable")
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 from oaiproxy.admission import Place
 from oaiproxy.clocks import Clock
+from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.responses_encoding import ResponseEncoder
 from oaiproxy.endpoints.responses_items import Item
 from oaiproxy.errors import ApiError, ClientError, ProxyError
 from oaiproxy.eventlog import EventLog
 from oaiproxy.exchange import Exchange
+from oaiproxy.fallbacks import Fallbacks
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.relay import Relay
 from oaiproxy.responses_store import ResponseStore
@@ -83,6 +85,12 @@ class Run:
         self.task.cancel()
         await asyncio.wait([self.task])
 
+    def turn(self, encoder: Encoder) -> None:
+        """Another model makes it from now on. What begins its stream was written, and is the same but for the name."""
+        assert isinstance(encoder, ResponseEncoder)
+        encoder.open()
+        self.encoder = encoder
+
     def break_off(self, error: ApiError) -> None:
         """Break it off for a reason of ours."""
         assert self.task is not None
@@ -112,14 +120,16 @@ class Background:
             code, kind = "server_is_overloaded", "service_unavailable_error"
             raise ProxyError(message, status=503, type=kind, code=code, retry_after=RETRY_SECONDS, retry=True)
 
-    def start(self, run: Run, exchange: Exchange, place: Place) -> None:
+    def start(self, run: Run, exchange: Exchange, place: Place, fallbacks: Fallbacks | None = None) -> None:
         """Begin a run, which holds the place of its request to its end. Raises ApiError when none can begin."""
         self.admit()
         encoder = run.encoder
         if encoder.streams:
             run.log = EventLog()
             run.log.add(encoder.open())
-        relay = Relay(LogOutlet(run.log), run.record, self._state, exchange)
+        if fallbacks is not None:
+            fallbacks.turned = run.turn
+        relay = Relay(LogOutlet(run.log), run.record, self._state, exchange, fallbacks)
         run.record.started = time.perf_counter()
         run.task = asyncio.get_running_loop().create_task(relay.run())
         self.runs[encoder.id] = run

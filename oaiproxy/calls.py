@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from oaiproxy.circuits import Passage
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.failures import redact
@@ -54,7 +55,13 @@ class Calls:
     """The calls of one request whose endpoint has a flow. `background` keeps what outlives the request."""
 
     def __init__(
-        self, exchange: Exchange, sender: Sender, clock: Clock, log: Log, background: set[asyncio.Task[None]]
+        self,
+        exchange: Exchange,
+        sender: Sender,
+        clock: Clock,
+        log: Log,
+        background: set[asyncio.Task[None]],
+        passage: Passage | None = None,
     ) -> None:
         self.vital = True
         """Whether the answer cannot do without what is under way."""
@@ -64,6 +71,7 @@ class Calls:
         self._clock = clock
         self._log = log
         self._background = background
+        self._passage = passage
         self._steps = Steps(exchange, asyncio.get_running_loop().time)
         self._over = False
 
@@ -128,7 +136,8 @@ class Calls:
 
     async def _send(self, request: BackendRequest, timer: asyncio.Timeout) -> Incoming:
         exchange = self._exchange
-        return await self._sender.send(request, exchange.mapping.backend, exchange.client_headers, timer.when())
+        backend, headers = exchange.mapping.backend, exchange.client_headers
+        return await self._sender.send(request, backend, headers, timer.when(), self._passage)
 
     async def _cancel(self, request: BackendRequest) -> None:
         try:

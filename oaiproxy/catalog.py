@@ -328,6 +328,14 @@ CATALOG: dict[str, Kind] = {
             "its partner."
         ),
     ),
+    "E607": Kind(
+        title="A model that cannot answer in place of another",
+        fix="name a model that another mapping of this configuration has",
+        cause=(
+            "`fallback` names a model that no mapping of the configuration has, that is here twice, that is the very "
+            "one which has failed, or that would be sent a client's own key which is for another server."
+        ),
+    ),
     "E701": Kind(
         title="The live backend cannot be reached",
         fix="correct `backend.url`, or start the backend; `oaiproxy mock` stands in for it",

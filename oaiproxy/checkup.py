@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path
 
 from oaiproxy.config import CONFIG_NAMES, CheckedConfig, Entry, check_config, is_config, is_foreign
-from oaiproxy.diagnostics import Diagnostic, Span
+from oaiproxy.diagnostics import Diagnostic, Span, did_you_mean
 from oaiproxy.document import position
+from oaiproxy.fallbacks import is_trusted
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 from oaiproxy.reading import file_key, read_text
 from oaiproxy.sealing import NO_SEAL, Seal
+
+SHOWN = 10
+"""Models that are named where one is unknown."""
 
 
 @dataclass(slots=True)
@@ -140,7 +144,32 @@ class Checkup:
                     found = Diagnostic("E604", message, entry.span, help="give it another name in one of them")
                     findings.append(file.seal.finding(found))
                 owners.setdefault(model, name)
+        for entry in entries:
+            findings += map(self.files[file_key(entry.path)].seal.finding, self._fallbacks(entry, entries))
         return findings
+
+    def _fallbacks(self, entry: Entry, entries: Sequence[Entry]) -> Iterator[Diagnostic]:
+        """What is wrong with the models that answer in place of one mapping's. Lists of backends may have any."""
+        file, files = self.files[file_key(entry.path)], [self.files[file_key(each.path)] for each in entries]
+        known = {model: each for each in reversed(files) for model in each.models}
+        any_model = any(not each.models or (each.mapping and each.mapping.model_list) for each in files)
+        names = entry.settings.fallback if entry.fallback else ()
+        for number, (name, span) in enumerate(zip(names, entry.fallback, strict=True)):
+            if not isinstance(name, str):
+                continue
+            other = known.get(name)
+            if name in names[:number]:
+                yield Diagnostic("E607", f"`{name}` is here twice", span, "each is asked once: take it out")
+            elif other is None and not any_model:
+                help_ = did_you_mean(name, known) or f"known models: {', '.join(sorted(known)[:SHOWN])}"
+                yield Diagnostic("E607", f"no mapping here has the model `{name}`", span, help=help_)
+            elif other is file and len(file.models) == 1:
+                message = f"`{name}` is the only model of `{entry.name}`: it cannot answer in its own place"
+                yield Diagnostic("E607", message, span, "name a model of another mapping")
+            elif other and other.mapping and file.mapping and not is_trusted(other.mapping, file.mapping):
+                message = f"`{name}` is sent the client's own key, which is for the server of `{entry.name}`"
+                help_ = "name a model of the same server, or of a mapping with a key of its own"
+                yield Diagnostic("E607", message, span, help=help_)
 
 
 def _is_own(found: Diagnostic, file: CheckedFile) -> bool:

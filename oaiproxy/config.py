@@ -127,6 +127,8 @@ class Entry:
     path: Path
     span: Span
     settings: Settings = field(default_factory=Settings)
+    fallback: Sequence[Span] = ()
+    """Where each of the settings' `fallback` stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,10 @@ def check_config(
         if block:
             each, place = block.get("file"), (*place, "file")
         if isinstance(each, str) and each and place not in document.unresolved:
-            entry = Entry(each, mapping_path(each, path.parent), document.span(place), _settings(block))
+            settings, named = _settings(block), block.get("fallback")
+            count = len(named) if isinstance(named, list) else 0
+            spans = [document.span(("mappings", index, "fallback", number)) for number in range(count)]
+            entry = Entry(each, mapping_path(each, path.parent), document.span(place), settings, spans)
             if is_file(entry.path):
                 entries.append(entry)
             else:

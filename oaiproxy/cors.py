@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 ANY = "*"
 EXPOSED = (
-    "x-request-id, request-id, x-oaiproxy-dropped, openai-processing-ms, retry-after, retry-after-ms, x-should-retry"
+    "x-request-id, request-id, x-oaiproxy-dropped, x-oaiproxy-fallback, openai-processing-ms, retry-after, "
+    "retry-after-ms, x-should-retry"
 )
 """The headers of an answer that a page may read beside those that it always may."""
 MAX_HEADERS = 4096

@@ -18,6 +18,7 @@ from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.models import encode_list
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
+from oaiproxy.fallbacks import Fallbacks, asked_of, identity_of, is_trusted
 from oaiproxy.jsonbodies import parse_body
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
@@ -157,6 +158,26 @@ async def _placed(
 ) -> web.StreamResponse:
     record = request[RECORD]
     identity = new_identity(str(record["request_id"]))
+    exchange = await _exchange(request, state, door, call, mapping, identity)
+    if exchange.dropped:
+        record["dropped"] = list(exchange.dropped)
+    names = state.fallbacks.get(mapping.file)
+    if not names:
+        return await relay(request, state, exchange, None)
+
+    async def build(model: str, tries: int) -> Exchange:
+        other = await state.resolve(model)
+        if not is_trusted(other, mapping):
+            raise ClientError("The key is for another server.", code="permission_denied")
+        return await _exchange(request, state, door, asked_of(call, model), other, identity, tries)
+
+    return await relay(request, state, exchange, Fallbacks(exchange, names, build))
+
+
+async def _exchange(
+    request: web.Request, state: State, door: Door, call: Call, mapping: Mapping, identity: Identity, tries: int = 0
+) -> Exchange:
+    """The exchange of a call with a mapping; after so many `tries` of others, with chance of its own."""
     endpoint = mapping.endpoint(call.endpoint)
     if endpoint is not None and endpoint.images is not None:
         call = await with_images(call, endpoint.images)
@@ -164,18 +185,20 @@ async def _placed(
         call = await _in_words(call, ids, state.tokenizer)
     headers = passed_on(request.headers, mapping.client_headers)
     size = request.content.total_bytes
-    exchange = await off_loop(size, Exchange, mapping, call, door.encoder(call, identity), identity, headers)
+    own = identity_of(identity, tries) if tries else identity
+    exchange = await off_loop(size, Exchange, mapping, call, door.encoder(call, identity), own, headers)
     exchange.size = size
     if dropped := (*door.dropped, *(door.param(call, name) for name in exchange.dropped)):
         exchange.dropped = tuple(dict.fromkeys(dropped))
-        record["dropped"] = list(exchange.dropped)
-    return await relay(request, state, exchange)
+    return exchange
 
 
-async def _to_client(request: web.Request, state: State, exchange: Exchange) -> web.StreamResponse:
+async def _to_client(
+    request: web.Request, state: State, exchange: Exchange, fallbacks: Fallbacks | None
+) -> web.StreamResponse:
     """Ask the backend while the client waits."""
-    outlet = to_client(request, state.server, exchange)
-    return await Relay(outlet, request[RECORD], state, exchange).run()
+    outlet = to_client(request, state.server, exchange, fallbacks)
+    return await Relay(outlet, request[RECORD], state, exchange, fallbacks).run()
 
 
 async def _in_words(call: Call, ids: list[list[int]], tokenizer: Tokenizer) -> Call:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import Backend
 from oaiproxy.canonical import Call
+from oaiproxy.circuits import Passage
 from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.downloads import with_images
@@ -75,10 +76,11 @@ class _Keeper(Sender):
         backend: Backend,
         client_headers: Dict[str, str] = EMPTY,
         deadline: float | None = None,
+        passage: Passage | None = None,
     ) -> Incoming:
         kept = Kept(request)
         self._calls.append(kept)
-        return _Copied(await super().send(request, backend, client_headers, deadline), kept)
+        return _Copied(await super().send(request, backend, client_headers, deadline, passage), kept)
 
 
 class _Copied:

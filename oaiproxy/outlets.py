@@ -12,6 +12,7 @@ from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.endpoints.encoding import EVENT_STREAM
 from oaiproxy.exchange import Exchange
+from oaiproxy.fallbacks import Fallbacks
 from oaiproxy.heartbeat import Heartbeat
 from oaiproxy.middleware import RECORD
 
@@ -144,10 +145,16 @@ class ClientOutlet:
             raise ConnectionResetError("the client does not read") from None
 
 
-def to_client(request: web.Request, server: Server, exchange: Exchange) -> ClientOutlet:
-    """The outlet of an exchange to the client that asked for it."""
+def to_client(
+    request: web.Request, server: Server, exchange: Exchange, fallbacks: Fallbacks | None = None
+) -> ClientOutlet:
+    """The outlet of an exchange, or of one of its fallbacks, to the client that asked for it."""
     commented = exchange.encoder.content_type.startswith(EVENTS)
-    return ClientOutlet(request, server, lambda: _headers(exchange), commented=commented)
+
+    def headers() -> dict[str, str]:
+        return _headers(exchange) if fallbacks is None else _headers(fallbacks.exchange) | fallbacks.headers
+
+    return ClientOutlet(request, server, headers, commented=commented)
 
 
 def _headers(exchange: Exchange) -> dict[str, str]:

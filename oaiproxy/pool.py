@@ -17,14 +17,27 @@ from aiohttp.http import RawResponseMessage
 
 from oaiproxy.errors import BackendError, OverloadedError
 
+STALE_SECONDS = 1.0
+"""How soon a kept connection is found dead that the backend had closed already: its word is under way by then."""
+
 
 class Attempt:
-    """One try to send: whether it went over a connection that was kept."""
+    """One try to send: the connection that was kept, if it goes over one."""
 
-    __slots__ = ("reused",)
+    __slots__ = ("kept", "started")
 
     def __init__(self) -> None:
-        self.reused = True
+        self.kept: _Handler | None = None
+        self.started = asyncio.get_running_loop().time()
+
+    def replaceable(self) -> bool:
+        """Whether the backend had closed the connection before the request came, as far as can be known.
+
+        No byte of an answer came, and the end of the connection did at once: later the backend may have begun to work.
+        """
+        if self.kept is None or self.kept.heard:
+            return False
+        return asyncio.get_running_loop().time() - self.started < STALE_SECONDS
 
 
 attempt: ContextVar[Attempt] = ContextVar("attempt")
@@ -32,7 +45,7 @@ attempt: ContextVar[Attempt] = ContextVar("attempt")
 
 
 class Connector(TCPConnector):
-    """The pool. It notes the attempt for which a connection is made: tracing tells that too, for 25 µs of each request.
+    """The pool. It notes the attempt for which a connection is used again: tracing tells that too, for 25 µs a request.
 
     The methods are the library's own, private ones: tests/test_pool.py tells when it changes them.
     """
@@ -54,15 +67,12 @@ class Connector(TCPConnector):
         except TimeoutError:
             raise overloaded("all connections to the backend are in use") from None
 
-    async def _create_connection(self, *arguments: Any) -> Any:
-        attempt.get().reused = False
-        return await super()._create_connection(*arguments)
-
     async def _get(self, *arguments: Any) -> Any:
         connection = await super()._get(*arguments)
         if connection is not None:
             assert isinstance(connection.protocol, _Handler)
-            connection.protocol.idle = False
+            connection.protocol.idle = connection.protocol.heard = False
+            attempt.get().kept = connection.protocol
         return connection
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
@@ -76,6 +86,8 @@ class _Handler(ResponseHandler):
 
     idle = False
     """Whether no answer is awaited."""
+    heard = False
+    """Whether anything came since it was last taken."""
     _reading = False
 
     def data_received(self, data: bytes) -> None:
@@ -84,7 +96,7 @@ class _Handler(ResponseHandler):
             if data:  # none: the library goes on with what it held back, which is nothing
                 self.close()
             return
-        self._reading = True
+        self._reading = self.heard = True
         if self._payload is None or self._payload.is_eof():
             end = data.find(b"\r\n\r\n") + 4
             if 4 <= end < len(data):

@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Generic
 
 from oaiproxy.calls import Calls
+from oaiproxy.circuits import Passage
 from oaiproxy.clocks import Clock
 from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
 from oaiproxy.failures import redact
+from oaiproxy.fallbacks import Fallbacks, may_be_mended
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.offloop import LARGE, off_loop
@@ -20,26 +22,36 @@ from oaiproxy.outlets import Made, Outlet
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
 
+SHUTDOWN = "server_shutdown"
+
 
 class Relay(Generic[Made]):
     """One exchange under way: whose task runs it is the pump, so what takes its bytes slowly slows the backend."""
 
-    def __init__(self, outlet: Outlet[Made], record: Record, state: State, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        outlet: Outlet[Made],
+        record: Record,
+        state: State,
+        exchange: Exchange,
+        fallbacks: Fallbacks | None = None,
+    ) -> None:
         self._outlet = outlet
         self._state = state
         self._exchange = exchange
         self._record = record
         self._odd: dict[str, set[str]] = {}
+        self._tries = 1
+        self._fallbacks = fallbacks
+        self._told = False
+        """Whether anything of an answer went out, comments aside: then nobody else can give another."""
         self._turn = asyncio.Lock()
         """Of the parts of an exchange, which one writes."""
 
     async def run(self) -> Made:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
-            fan = split(self._exchange)
-            if fan is not None:
-                return await self._gather(fan)
-            return await self._finish(*await self._ask(self._exchange))
+            return await (self._made() if self._fallbacks is None else self._made_by_any(self._fallbacks))
         except ConnectionError:
             raise
         except Exception as error:
@@ -51,8 +63,36 @@ class Relay(Generic[Made]):
         finally:
             self._outlet.close()
 
+    async def _made(self) -> Made:
+        """What the outlet makes of the answer. Raises ApiError while nothing of it went out."""
+        fan = split(self._exchange)
+        if fan is not None:
+            return await self._gather(fan)
+        return await self._finish(*await self._ask(self._exchange))
+
+    async def _made_by_any(self, fallbacks: Fallbacks) -> Made:
+        """The same by the first model that has one; where none has, the error of the one that was asked for."""
+        first: ApiError | None = None
+        while True:
+            try:
+                return await self._made()
+            except ApiError as error:
+                if self._told or error.code == SHUTDOWN or not (first or may_be_mended(error)):
+                    raise
+                first = first or error
+                exchange = await fallbacks.next(error, committed=self._outlet.begun)
+                self._exchange = fallbacks.exchange
+                self._record["failed"] = fallbacks.failed
+                if exchange is None:
+                    self._record.pop("fallback", None)
+                    raise first from None
+                self._record["fallback"] = fallbacks.model
+                self._record.pop("dropped", None)
+                if exchange.dropped:
+                    self._record["dropped"] = list(exchange.dropped)
+
     async def _gather(self, fan: Fan) -> Made:
-        """Relay the parts, some at a time. The first that fails ends all."""
+        """Relay the parts, some at a time: one, where the backend is only tried. The first that fails ends all."""
         end = asyncio.get_running_loop().time() + self._exchange.mapping.backend.timeouts.total
         parts = iter(enumerate(fan.parts))
 
@@ -66,13 +106,11 @@ class Relay(Generic[Made]):
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(AT_ONCE, len(fan.parts))):
+                closed = self._state.circuits.is_closed(self._exchange.mapping)
+                for _ in range(min(AT_ONCE, len(fan.parts)) if closed else 1):
                     group.create_task(work())
         except BaseExceptionGroup as failed:
-            error = failed.exceptions[0]
-            if not self._outlet.begun or not isinstance(error, ApiError):
-                raise error from None
-            return await self._break_off(error)
+            raise failed.exceptions[0] from None
         out = fan.finish()
         return await (self._outlet.end(out) if fan.encoder.streams else self._outlet.whole(out))
 
@@ -84,8 +122,7 @@ class Relay(Generic[Made]):
         if draft is not None and end is None:
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
         while True:
-            reply = await self._receive(exchange if draft is None else draft.exchange, end)
-            out = await off_loop(reply.size, reply.end)  # one document is read only when it is complete
+            reply, out = await self._once(exchange if draft is None else draft.exchange, end)
             if reply.fault is None:
                 out += await self._closing(reply, prompt=prompt)
             self._note(reply)
@@ -93,15 +130,33 @@ class Relay(Generic[Made]):
                 return reply, out
             self._record["repaired"] = True
 
-    async def _receive(self, exchange: Exchange, end: float | None = None) -> AnyReply:
+    async def _once(self, exchange: Exchange, end: float | None) -> tuple[AnyReply, bytes]:
+        """The reply and the bytes of its end, if the backend may be asked; what became of it is kept for the next."""
+        passage = self._state.circuits.enter(exchange.mapping)
+        try:
+            reply = await self._receive(exchange, end, passage)
+            out = await off_loop(reply.size, reply.end)  # one document is read only when it is complete
+            passage.end(reply.fault)
+        except BackendError as error:
+            passage.end(error)
+            raise
+        finally:
+            passage.leave()
+            if passage.repeated:
+                self._tries += passage.repeated
+                self._record["tries"] = self._tries
+        return reply, out
+
+    async def _receive(self, exchange: Exchange, end: float | None, passage: Passage) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
         timeouts = exchange.mapping.backend.timeouts
         outgoing = await off_loop(exchange.size, exchange.backend_request) if exchange.flow is None else None
         reply: AnyReply | None = None
         clock = Clock(timeouts, end)
-        calls = self._calls(exchange, clock)
+        calls = self._calls(exchange, clock, passage)
 
         async def write(data: bytes) -> None:
+            self._told = self._told or bool(data)
             await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
 
         self._state.clocks.add(clock)
@@ -112,11 +167,11 @@ class Relay(Generic[Made]):
                     incoming = await calls.open()
                 elif outgoing is not None:
                     incoming = await self._state.sender.send(
-                        outgoing, exchange.mapping.backend, exchange.client_headers, clock.timer.when()
+                        outgoing, exchange.mapping.backend, exchange.client_headers, clock.timer.when(), passage
                     )
                 try:
                     reply = exchange.reply(incoming.status, incoming.headers, time.time())
-                    await self._pump(incoming, reply, clock, write)
+                    await self._pump(incoming, reply, clock, write, passage)
                 except BaseException:
                     incoming.close()
                     raise
@@ -148,14 +203,19 @@ class Relay(Generic[Made]):
             self._state.clocks.discard(clock)
         return reply
 
-    def _calls(self, exchange: Exchange, clock: Clock) -> Calls | None:
+    def _calls(self, exchange: Exchange, clock: Clock, passage: Passage) -> Calls | None:
         if exchange.flow is None:
             return None
         state = self._state
-        return Calls(exchange, state.sender, clock, state.log, state.background)
+        return Calls(exchange, state.sender, clock, state.log, state.background, passage)
 
     async def _pump(
-        self, incoming: Incoming, reply: AnyReply, clock: Clock, write: Callable[[bytes], Awaitable[None]]
+        self,
+        incoming: Incoming,
+        reply: AnyReply,
+        clock: Clock,
+        write: Callable[[bytes], Awaitable[None]],
+        passage: Passage,
     ) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes.
 
@@ -166,6 +226,8 @@ class Relay(Generic[Made]):
             held += len(data)
             large = held > LARGE and reply.streams
             out = await asyncio.to_thread(reply.feed, data) if large else reply.feed(data)
+            if not events and reply.events and reply.fault is None:
+                passage.answered()
             if out:
                 await write(out)
             if reply.done or reply.fault is not None:
@@ -181,7 +243,7 @@ class Relay(Generic[Made]):
             if fault is not None:
                 raise fault
             return await self._outlet.whole(out)
-        if fault is not None and not self._outlet.begun and not out:
+        if fault is not None and not self._told and not out:
             raise fault
         if fault is not None:
             await self._outlet.write(out)
@@ -211,6 +273,7 @@ class Relay(Generic[Made]):
         if clock is not None and self._turn.locked():
             clock.pause()
         async with self._turn:
+            self._told = self._told or bool(data)
             await self._outlet.write(data, clock)
         if clock is not None:
             clock.renew()

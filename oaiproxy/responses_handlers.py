@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 from aiohttp import web
@@ -25,6 +26,7 @@ from oaiproxy.errors import ClientError
 from oaiproxy.eventlog import EventLog
 from oaiproxy.events import Usage
 from oaiproxy.exchange import Exchange
+from oaiproxy.fallbacks import Fallbacks
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import RECORD, Record, json_response
 from oaiproxy.outlets import ClientOutlet, stream_headers, to_client
@@ -34,7 +36,7 @@ from oaiproxy.state import State
 
 Handle: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Read: TypeAlias = Callable[[web.Request, State], Awaitable[Json]]
-Relayed: TypeAlias = Callable[[web.Request, State, Exchange], Awaitable[web.StreamResponse]]
+Relayed: TypeAlias = Callable[[web.Request, State, Exchange, Fallbacks | None], Awaitable[web.StreamResponse]]
 """Makes the answer of an exchange."""
 PLACE = web.RequestKey("place", Place)
 """What a request that is relayed has taken."""
@@ -97,14 +99,16 @@ class Responses:
                 if asked.store and not asked.background:
                     self.store.put(response, asked.history, listed(asked.items, f"{identity.token}i"))
 
-            encoders.append(encoder(asked, identity, keep, time.time))
-            return encoders[0]
+            encoders.append(encoder(replace(asked, call=call), identity, keep, time.time))
+            return encoders[-1]
 
-        async def start(request: web.Request, state: State, exchange: Exchange) -> web.StreamResponse:
+        async def start(
+            request: web.Request, state: State, exchange: Exchange, fallbacks: Fallbacks | None
+        ) -> web.StreamResponse:
             own = listed(asked.items, f"{exchange.identity.token}i")
             record: Record = request[RECORD]
             run = Run(encoders[0], asked.history, own, Record(record))
-            self._background.start(run, exchange, request[PLACE])
+            self._background.start(run, exchange, request[PLACE], fallbacks)
             outlet = to_client(request, state.server, exchange)
             return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
 

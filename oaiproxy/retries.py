@@ -1,4 +1,4 @@
-"""The `backend.retry` block to whether, and after how long, a request is sent once more."""
+"""The `backend.retry` block, and a budget, to whether and after how long a request is sent once more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ MAX_WAIT = 30.0
 """Seconds: a backend that asks for a longer pause is not waited for, its answer is passed on."""
 CONNECT_WAIT = 0.1
 """Seconds before a connection is tried once more where the mapping says nothing."""
+MOST = 10.0
+"""Retries that a backend's budget holds at most."""
+PER_SECOND = 0.1
+"""Retries that come to it with time, so that a backend which is seldom asked has some."""
+ONE = 1 - 1e-9
+"""A whole one, as ten shares of a tenth make it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +40,31 @@ class Retry:
     def pause(self, tries: int, chance: float) -> float:
         """The wait after so many tries: half of it is left to chance, so that clients do not come back together."""
         return min(self.backoff * 2.0 ** min(tries - 1, 16), MAX_WAIT) * (0.5 + chance / 2)
+
+
+class Budget:
+    """How many requests to a backend may be sent once more: each that is sent brings a `share` of one.
+
+    At most `MOST` are saved up, which are there from the start, and a few come with time; a share of 0 allows none.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._left = MOST
+        self._at: float | None = None
+
+    def sent(self) -> None:
+        """A request is sent for the first time."""
+        if self._left < MOST:
+            self._left += self.share
+
+    def take(self, now: float) -> bool:
+        """Whether one may be sent again, which it then is. `now` is in seconds of a clock that never goes back."""
+        if self._at is not None:
+            self._left += (now - self._at) * PER_SECOND
+        self._at = now
+        self._left = min(self._left, MOST)
+        if not self.share or self._left < ONE:
+            return False
+        self._left -= 1
+        return True

@@ -17,6 +17,7 @@ from oaiproxy.addresses import origin
 from oaiproxy.auth import Auth, Passthrough, Signed, TokenAuth, unprovable
 from oaiproxy.backend import BackendClient, Security
 from oaiproxy.backends import Backend
+from oaiproxy.circuits import Passage
 from oaiproxy.credentials import TokenCache
 from oaiproxy.errors import BackendError, OaiproxyError, OverloadedError
 from oaiproxy.exchange import BackendRequest
@@ -67,15 +68,17 @@ class Sender:
         backend: Backend,
         client_headers: Dict[str, str] = EMPTY,
         deadline: float | None = None,
+        passage: Passage | None = None,
     ) -> Incoming:
         """Send a request with the backend's credentials, and wait for the reply's headers.
 
-        Tries again what `backend.retry` names, and once with a fresh token when the token was refused; by `deadline`
-        (in the event loop's time) it has an answer or none. Nothing of a reply is used before this returns. Raises
-        BackendError, ClientError when the client did not bring its key, ProxyError when the mapping cannot prove it.
+        Tries again what `backend.retry` names, as far as `passage` allows, and once with a fresh token when the token
+        was refused; by `deadline` (in the event loop's time) it has an answer or none. Nothing of a reply is used
+        before this returns. Raises BackendError, ClientError when the client did not bring its key, ProxyError when
+        the mapping cannot prove it.
         """
         try:
-            return await self._send(request, backend, client_headers, deadline)
+            return await self._send(request, backend, client_headers, deadline, passage or Passage())
         except BackendError as error:
             error.detail = redact(error.detail, backend.secrets)
             raise
@@ -86,26 +89,38 @@ class Sender:
             await cache.close()
 
     async def _send(
-        self, request: BackendRequest, backend: Backend, client_headers: Dict[str, str], deadline: float | None
+        self,
+        request: BackendRequest,
+        backend: Backend,
+        client_headers: Dict[str, str],
+        deadline: float | None,
+        passage: Passage,
     ) -> Incoming:
         tries, renewed = 0, False
         while True:
             tries += 1
             token = await self._token(backend)
             final = self._proven(request, backend, client_headers, token)
+            security = self._security(backend, final.url)
+            passage.sending(tries)
             try:
-                reply = await self._client.send(final, backend.timeouts.connect, self._security(backend, final.url))
+                reply = await self._client.send(final, backend.timeouts.connect, security, passage.replace)
             except BackendError as error:
                 wait = backend.retry.after_no_connection(tries, random.random())
-                if error.code not in NO_CONNECTION or not await _paused(wait, deadline):
+                if error.code not in NO_CONNECTION or wait is None or _too_late(wait, deadline):
                     raise
+                if not passage.again(failed=True):
+                    raise
+                await asyncio.sleep(wait)
                 continue
+            passage.status = reply.status
             incoming: Incoming = reply
             if token is not None and isinstance(backend.auth, TokenAuth):
                 incoming, is_refused = await _refusal(reply, backend.auth)
                 if is_refused and self._replaceable(backend, backend.auth, token, renewed):
                     incoming.release()
                     renewed, tries = True, tries - 1
+                    passage.pause()
                     continue
                 if is_refused:
                     return incoming
@@ -113,7 +128,7 @@ class Sender:
                 return incoming
             after = waiting_time(incoming.headers, time.time())
             wait = backend.retry.after_status(tries, incoming.status, after, random.random())
-            if wait is None or _too_late(wait, deadline):
+            if wait is None or _too_late(wait, deadline) or not passage.again(failed=incoming.status >= 500):
                 return incoming
             incoming.release()
             await asyncio.sleep(wait)
@@ -292,11 +307,3 @@ def _moment() -> Moment:
 
 def _too_late(wait: float, deadline: float | None) -> bool:
     return deadline is not None and asyncio.get_running_loop().time() + wait >= deadline
-
-
-async def _paused(wait: float | None, deadline: float | None) -> bool:
-    """Wait, if there is to be another try that can still come in time."""
-    if wait is None or _too_late(wait, deadline):
-        return False
-    await asyncio.sleep(wait)
-    return True

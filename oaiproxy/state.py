@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from oaiproxy import descriptors
 from oaiproxy.admission import Gate
 from oaiproxy.backend import BackendClient
 from oaiproxy.bounds import BOUNDS, Bounds
+from oaiproxy.circuits import Circuits
 from oaiproxy.clocks import Clock
 from oaiproxy.config import Limits, Server, Settings
 from oaiproxy.crowd import Crowd
@@ -50,6 +51,13 @@ class State:
     gate: Gate = field(default_factory=Gate)
     crowd: Crowd = field(default_factory=lambda: Crowd(Limits().clients))
     memory: Memory = field(default_factory=Memory)
+    fallbacks: Dict[str, Sequence[str]] = field(default_factory=dict)
+    """The models that answer in place of others, by the files of the mappings of those."""
+    circuits: Circuits = field(init=False)
+    """Which backends may be asked now, and how often again."""
+
+    def __post_init__(self) -> None:
+        self.circuits = Circuits(self.log)
 
     def bound(self, limits: Limits, settings: Dict[str, Settings], files: int | None) -> None:
         """Take the bounds of a configuration, also anew; `settings` are by the files of mappings.

@@ -164,6 +164,44 @@ async def test_a_request_is_not_sent_again_after_a_byte_of_reply(client: Backend
         assert len(backend.requests) == 2
 
 
+async def test_a_request_is_not_sent_again_after_a_byte_of_reply_and_a_reset(client: BackendClient) -> None:
+    """Row 8 is not for it: the reset says nothing of the bytes before."""
+    half, later = b"HTTP/1.1 200 OK\r\nX-Half", asyncio.Event()
+    first = [REQUEST, answer(b"one"), REQUEST, half, later, RST]
+    async with Backend(first, [REQUEST, answer(b"two")]) as backend:
+        await read(await client.send(to(backend), 5))
+        (kept,) = (each for (each, _), *_ in client._session.connector._conns.values())  # type: ignore[union-attr]
+        sending = asyncio.create_task(client.send(to(backend), 5))
+        await settled(lambda: bool(kept.heard))
+        later.set()
+        with pytest.raises(BackendError) as caught:
+            await sending
+        assert (caught.value.code, len(backend.requests)) == ("upstream_reset", 2)
+
+
+async def test_a_request_is_not_sent_again_when_a_kept_connection_dies_later(
+    client: BackendClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the backend had it, and may have worked on it until it broke down."""
+    monkeypatch.setattr("oaiproxy.backend.STALE_SECONDS", 0)
+    first = [REQUEST, answer(b"one"), REQUEST, RST]
+    async with Backend(first, [REQUEST, answer(b"two")]) as backend:
+        await read(await client.send(to(backend), 5))
+        with pytest.raises(BackendError):
+            await client.send(to(backend), 5)
+        assert len(backend.requests) == 2
+
+
+async def test_a_kept_connection_that_dies_is_not_replaced_where_that_is_not_allowed(client: BackendClient) -> None:
+    """By the budget of retries, for one."""
+    first = [REQUEST, answer(b"one"), REQUEST, RST]
+    async with Backend(first, [REQUEST, answer(b"two")]) as backend:
+        await read(await client.send(to(backend), 5))
+        with pytest.raises(BackendError):
+            await client.send(to(backend), 5, may_repeat=lambda: False)
+        assert len(backend.requests) == 2
+
+
 async def test_a_request_on_a_fresh_connection_is_not_sent_again(client: BackendClient) -> None:
     """Row 9: the backend broke it off after it read the request."""
     async with Backend([REQUEST, RST]) as backend:

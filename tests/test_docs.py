@@ -33,6 +33,7 @@ from oaiproxy.canonical import SHAPES, Identity, Names
 from oaiproxy.capabilities import Calls, Capabilities, Conversation, Replies, Served
 from oaiproxy.chat_templates import known_templates
 from oaiproxy.check import Surroundings, check_mapping
+from oaiproxy.checkup import Checkup
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.config import Config, Server
 from oaiproxy.document import load_document
@@ -197,7 +198,7 @@ def test_every_yaml_block_is_tested():
     """It is a whole mapping, or its place is given, or what it renders; tests/test_editor_files.py has other files."""
     for name, page in PAGES.items():
         for fence in fences(page, "yaml"):
-            assert "oaiproxy: 1" in fence.text or fence.note.startswith(("at: ", "renders", "yaml: ")), (
+            assert "oaiproxy: 1" in fence.text or fence.note.startswith(("at: ", "config", "renders", "yaml: ")), (
                 name,
                 fence.text,
             )
@@ -510,6 +511,18 @@ def test_the_configuration_is_documented():
     )
     assert everything == known
     assert most.items() <= known.items()
+
+
+CONFIGURATIONS = [fence.text for page in PAGES.values() for fence in fences(page, "yaml") if fence.note == "config"]
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS)
+def test_a_configuration_in_the_docs_is_right(text, tmp_path):
+    """It passes `check`, with the mappings that it names."""
+    (tmp_path / "config.yaml").write_text(text)
+    checkup = Checkup(Loader({}), environment=False, thorough=False)
+    checkup.add(tmp_path / "config.yaml")
+    assert [found for file in checkup.run() for found in file.diagnostics] == []
 
 
 # Commands, codes, links

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import chat
 
-from oaiproxy.retries import MAX_WAIT, Retry
+from oaiproxy.retries import MAX_WAIT, MOST, Budget, Retry
 
 RETRY = Retry(max=2, on=frozenset((429, 503)), backoff=0.5)
 
@@ -58,3 +58,47 @@ def test_after_no_connection() -> None:
 def test_pauses_are_bounded(tries: int, chance: float, backoff: float) -> None:
     """However often it failed."""
     assert 0 < Retry(max=1000, backoff=backoff).pause(tries, chance) <= MAX_WAIT
+
+
+def taken(budget: Budget, now: float, most: int = 10_000) -> int:
+    """How many are there."""
+    return next(count for count in range(most) if not budget.take(now))
+
+
+def test_a_budget_is_a_share_of_what_is_sent() -> None:
+    """Beside a few that are there from the start."""
+    budget = Budget(0.1)
+    assert taken(budget, 0) == MOST
+    for _ in range(30):
+        budget.sent()
+    assert taken(budget, 0) == 3
+
+
+def test_a_budget_saves_no_more_than_a_few() -> None:
+    """However long all went well."""
+    budget = Budget(0.5)
+    for _ in range(1000):
+        budget.sent()
+    assert taken(budget, 0) == MOST
+    assert taken(budget, 1e6) == MOST
+
+
+def test_a_few_come_with_time() -> None:
+    """A backend that is seldom asked has them too."""
+    budget = Budget(0.1)
+    assert (taken(budget, 0), taken(budget, 5), taken(budget, 10), taken(budget, 35)) == (MOST, 0, 1, 2)
+
+
+def test_a_share_of_nothing_is_none_at_all() -> None:
+    """Not even at the start."""
+    assert taken(Budget(0), 1e6) == 0
+
+
+@given(share=st.floats(0, 1), fails=st.lists(st.booleans(), max_size=300))
+def test_a_storm_is_never_more_than_the_share(share: float, fails: list[bool]) -> None:
+    """Each request that fails would like to be sent again."""
+    budget, again = Budget(share), 0
+    for fail in fails:
+        budget.sent()
+        again += fail and budget.take(0)
+    assert again <= MOST + share * len(fails) + 1e-6
