@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
@@ -15,10 +14,8 @@ from aiohttp.typedefs import Middleware
 
 from oaiproxy import message_routes
 from oaiproxy.backend import BackendClient
-from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
 from oaiproxy.cors import Cors
-from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
@@ -26,15 +23,16 @@ from oaiproxy.handlers import routes
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
-from oaiproxy.mock import answers, mock_app
-from oaiproxy.reading import file_reader
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
 from oaiproxy.state import State
+from oaiproxy.succession import Changes, Succession
 from oaiproxy.tokens import Tokenizer
 
 MAX_SHOWN = 100
 """Models that are logged at the start."""
+STUCK_SECONDS = 0.1
+"""How long each of two tries may take to end a connection whose request did not end in time."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
@@ -80,8 +78,17 @@ class Running:
 
     url: str
     state: State
-    mocked: frozenset[str]
-    """The mappings whose backend is their own examples."""
+    succession: Succession
+
+    @property
+    def mocked(self) -> frozenset[str]:
+        """The mappings whose backend is their own examples."""
+        generation = self.state.generation
+        return generation.mocked if generation is not None else frozenset()
+
+    async def reload(self, config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Changes:
+        """Serve these from now on, in place of the others. Raises OSError, and nothing is changed."""
+        return await self.succession.take(config, mappings)
 
 
 def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Application:
@@ -91,7 +98,13 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     around = [*middlewares, boundary(state.log, cors)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
-    install(app, routes(state), cors, server.max_body, errors, {messages.error: messages.REQUEST_ID})
+    install(app, routes(state), cors, errors, {messages.error: messages.REQUEST_ID})
+
+    def take(config: Config) -> None:
+        cors.configure(**config.server.cors)
+        app._client_max_size = config.server.max_body
+
+    state.configured.append(take)
     return app
 
 
@@ -118,21 +131,23 @@ async def serve(
             tokenizer = Tokenizer()
             stack.callback(tokenizer.close)
         tokenizer.warm()
-        ready = [await _with_backend(mapping, path, stack) for mapping, path in mappings]
         await tokenizer.count([])
-        created = int(time.time())
-        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
-        await _discover(ready, state, stack, created)
+        state = State(Routes((), 0), client, sender, tokenizer, log, config.server)
+        succession = Succession(state)
+        stack.push_async_callback(succession.close)
+        await succession.take(config, mappings)
+        del mappings  # others may take their place
         runner = Runner(
             create_app(state, middlewares),
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,
             lingering_time=LINGER_SECONDS,
-            shutdown_timeout=1,
+            shutdown_timeout=STUCK_SECONDS,
             logger=logging.getLogger("oaiproxy.http"),
         )
         await runner.setup()
+        state.configured.append(lambda config: _keep_alive(runner, config.server.keepalive_timeout))
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, config.server.host, config.server.port)
         await site.start()
@@ -147,46 +162,18 @@ async def serve(
             models=[model["id"] for model in state.routes.models()][:MAX_SHOWN],
         )
         try:
-            mocked = frozenset(mapping.name for mapping, _ in mappings if mapping.backend.url == MOCK_URL)
-            yield Running(f"http://{shown}:{port}", state, mocked)
+            yield Running(f"http://{shown}:{port}", state, succession)
         finally:
             state.ready = False
+            await state.pause(state.server.lame_duck)
             await site.stop()
-            await state.drain(config.server.shutdown_timeout)
+            await state.drain(state.server.shutdown_timeout)
 
 
-@asynccontextmanager
-async def serve_mock(mapping: Mapping, path: Path, host: str, port: int) -> AsyncIterator[str]:
-    """Serve a mapping's examples as its backend; gives the base address."""
-    runner = web.AppRunner(mock_app(answers(mapping, file_reader(path.parent))), access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    finally:
-        await runner.cleanup()
-
-
-async def _discover(mappings: Sequence[Mapping], state: State, stack: AsyncExitStack, created: int) -> None:
-    """Ask the backends for their models, where mappings say so."""
-    if all(mapping.model_list is None for mapping in mappings):
-        return
-
-    def publish(found: list[Mapping]) -> None:
-        state.routes = Routes(found, created)
-
-    state.discovery = Discovery(mappings, state.sender, state.log, publish)
-    stack.push_async_callback(state.discovery.close)
-    await state.discovery.start()
-
-
-async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> Mapping:
-    """The mapping with an address that can be called: `mock:` becomes a backend of its own on loopback."""
-    if mapping.backend.url != MOCK_URL:
-        return mapping
-    url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
-    return replace(mapping, backend=replace(mapping.backend, url=url, local=True, auth=None))
+def _keep_alive(runner: web.AppRunner, seconds: float) -> None:
+    """How long connections that are made from now on may be idle."""
+    if runner.server is not None:
+        runner.server._kwargs["keepalive_timeout"] = seconds
 
 
 def _quiet_libraries(log: Log, stack: AsyncExitStack) -> None:

@@ -33,12 +33,19 @@ _HTTP_ERRORS = (aiohttp.ClientError, OSError, aiohttp.http_exceptions.HttpProces
 
 
 class _Attempt:
-    """One try to send: whether it went over a connection that was kept."""
+    """One try to send: whether it went over a connection that was kept, and whether it or an earlier one was sent."""
 
-    __slots__ = ("reused",)
+    __slots__ = ("asked", "reused")
 
     def __init__(self) -> None:
         self.reused = True
+        self.asked = was_asked()
+
+
+def was_asked() -> bool:
+    """Whether a backend may have seen anything of what this task has sent so far."""
+    attempt = _attempt.get(None)
+    return attempt is not None and attempt.asked
 
 
 _attempt: ContextVar[_Attempt] = ContextVar("attempt")
@@ -46,6 +53,15 @@ _attempt: ContextVar[_Attempt] = ContextVar("attempt")
 
 class _Connector(TCPConnector):
     """Notes the attempt for which a connection is made. Tracing tells the same, for 25 µs of each request."""
+
+    def configure(self, limit_per_host: int) -> None:
+        """Bound the connections to one host and port."""
+        self._limit_per_host = limit_per_host
+
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
+        connection = await super().connect(*arguments, **named)
+        _attempt.get().asked = True
+        return connection
 
     async def _create_connection(self, *arguments: Any) -> Any:
         _attempt.get().reused = False
@@ -112,10 +128,11 @@ class BackendClient:
     def __init__(self, connections: int) -> None:
         self._urls: dict[str, URL] = {}
         self._sockets = Sockets()
+        self._connector = _Connector(
+            limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
+        )
         self._session = ClientSession(
-            connector=_Connector(
-                limit=0, limit_per_host=connections, keepalive_timeout=KEEPALIVE_SECONDS, ttl_dns_cache=30
-            ),
+            connector=self._connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -144,6 +161,10 @@ class BackendClient:
                     raise _translated(error) from error
         raise AssertionError("unreachable")
 
+    def configure(self, connections: int) -> None:
+        """Bound the connections to one host and port anew; those that are there stay."""
+        self._connector.configure(connections)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._sockets.close()
@@ -153,8 +174,11 @@ class BackendClient:
         self, request: BackendRequest, connect_timeout: float, security: Security
     ) -> BackendReply | SocketReply:
         """A socket; or the reply to a handshake that failed, which is read as any other one."""
+        _attempt.set(attempt := _Attempt())
         try:
-            return await self._sockets.open(request, connect_timeout, security.context, security.server_name)
+            opened = await self._sockets.open(request, connect_timeout, security.context, security.server_name)
+            attempt.asked = True
+            return opened
         except RefusedError as refused:
             if not 200 <= refused.response.status < 300:
                 return BackendReply(refused.response)

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Generic
 
 from oaiproxy.answers import Answer
+from oaiproxy.backend import was_asked
 from oaiproxy.calls import Calls
-from oaiproxy.clocks import Clock
+from oaiproxy.clocks import Clock, shutting_down
 from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
@@ -108,6 +109,8 @@ class Relay(Generic[Made]):
             await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
 
         self._state.clocks.add(clock)
+        if self._state.closed:
+            clock.interrupt()
         try:
             async with clock.timer:
                 incoming: Incoming
@@ -133,7 +136,8 @@ class Relay(Generic[Made]):
             if calls is not None:
                 calls.cancel(reply)
             if reply is None:
-                raise clock.error() from error
+                unseen = clock.interrupted and not was_asked()
+                raise (shutting_down() if unseen else clock.error()) from error
             if calls is None or calls.vital:
                 reply.cut(clock.error())
         except BackendError as error:
