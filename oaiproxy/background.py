@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oaiproxy.clocks import SHUTDOWN, SHUTDOWN_MESSAGE, Clock, shutting_down
+from oaiproxy.clocks import SHUTDOWN_MESSAGE, Clock, shutting_down
 from oaiproxy.endpoints.responses_encoding import ResponseEncoder
 from oaiproxy.endpoints.responses_items import Item
 from oaiproxy.errors import ApiError, ClientError, ProxyError
@@ -153,4 +153,4 @@ class Background:
         """Break off the runs that nobody follows, or all: what they make cannot be asked for any more."""
         for run in self.runs.values():
             if everything or run.log is None or not run.log.followers:
-                run.break_off(ProxyError(SHUTDOWN_MESSAGE, status=503, code=SHUTDOWN, retry=False))
+                run.break_off(ProxyError(SHUTDOWN_MESSAGE, status=503, code="server_shutdown", retry=False))

@@ -18,7 +18,7 @@ AGAIN_SECONDS = 1
 def shutting_down() -> ProxyError:
     """What is told of a request that came too late, and of which the backend knows nothing: it may be sent again."""
     kind = "service_unavailable_error"
-    return ProxyError(SHUTDOWN_MESSAGE, status=503, type=kind, code=SHUTDOWN, retry_after=AGAIN_SECONDS, retry=True)
+    return ProxyError(SHUTDOWN_MESSAGE, status=503, type=kind, code="server_shutdown", retry_after=AGAIN_SECONDS, retry=True)
 
 
 class Clock:
@@ -71,5 +71,5 @@ class Clock:
     def error(self) -> BackendError:
         """What the client is told when the time is over."""
         if self.interrupted:
-            return BackendError(SHUTDOWN_MESSAGE, code=SHUTDOWN, retry=False)
+            return BackendError(SHUTDOWN_MESSAGE, code="server_shutdown", retry=False)
         return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)

@@ -90,7 +90,6 @@ async def _serve(config: Config, loaded: Startup, files: _Files) -> int:
         del mappings
         hurries.append(running.state.hurry)
         _tidy()
-        _greet(running)
 
         async def take(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Changes:
             changes = await running.reload(config, mappings)
@@ -103,6 +102,7 @@ async def _serve(config: Config, loaded: Startup, files: _Files) -> int:
             tasks.append(asyncio.create_task(reloader.watch()))
         if HANGUP is not None:
             loop.add_signal_handler(HANGUP, reloader.ask)
+        _greet(running)
         await stop.wait()
         for task in tasks:
             task.cancel()
