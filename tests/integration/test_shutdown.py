@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from commands import OAIPROXY, environment
 from logged import Logged
 from scripted import (
     GONE,
@@ -254,3 +257,63 @@ async def test_a_broken_start_listens_nowhere(tmp_path: Path, where: str) -> Non
     assert service._process.returncode == 1
     assert "listening" not in str(told.value)
     assert json.dumps(str(told.value)).count("not started: ") == 1
+
+
+@pytest.mark.row(112)
+@pytest.mark.parametrize("where", ["unread", "full", "closed"])
+async def test_a_log_that_nobody_takes_stops_nothing(tmp_path: Path, where: str) -> None:
+    """A pipe that nobody reads, a disk without room, a pipe without an end: all is served, and it ends as it should."""
+    if where == "full" and not Path("/dev/full").exists():
+        pytest.skip("this machine has no /dev/full")
+    reader, writer = os.pipe()
+    if where == "full":
+        os.close(writer)
+        writer = os.open("/dev/full", os.O_WRONLY)
+    if where == "closed":
+        os.close(reader)
+    elif where == "unread":
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x" * 4096)
+        os.set_blocking(writer, True)
+    async with Backend([REQUEST, answer({"text": "fine"})] * 50) as backend:
+        service = serving(tmp_path, backend.url)
+        process = await asyncio.create_subprocess_exec(
+            *OAIPROXY, *service._arguments, env=environment(), stdout=asyncio.subprocess.PIPE, stderr=writer
+        )
+        os.close(writer)
+        assert process.stdout is not None
+        service.greeting = (await process.stdout.readline()).decode()
+        async with await Client.connect(service.url) as client:
+            for _ in range(50):
+                await client.send(hello())
+                assert (await client.answer()).text == "fine"
+        if hasattr(signal, "SIGHUP"):
+            (tmp_path / "my.yaml").write_text("oaiproxy: [")
+            process.send_signal(signal.SIGHUP)
+            (tmp_path / "my.yaml").write_text((MAPPING % backend.url).replace("[m]", "[m, n]"))
+            process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(10):
+                while (await fetch(service.url, request(method="GET", path="/v1/models/n"))).status != 200:
+                    pass
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(10):
+            assert await process.wait() == 0
+    if where != "closed":
+        os.close(reader)
+
+
+async def test_what_a_client_says_stays_in_its_line(tmp_path: Path) -> None:
+    """A model, a path and an id that look like a log line, or hold what a terminal obeys."""
+    forged = '\n{"time":"x","level":"fatal"}\x1b[2J\r\u2028'
+    async with Backend([REQUEST, answer({"text": "fine"})]) as backend, serving(tmp_path, backend.url) as service:
+        headers = {"User-Agent": '{"level":"fatal"}', "x-request-id": '{"level":"fatal"}'}
+        assert (await fetch(service.url, hello(model=forged, headers=headers))).status == 404
+        path = "/%0a%7b%22level%22:%22fatal%22%7d"
+        assert (await fetch(service.url, request(method="GET", path=path))).status == 404
+        service.signal(signal.SIGTERM)
+        assert await service.exit() == 0
+    assert service.printed == []
+    assert {each["level"] for each in service.events} <= {"info", "warning", "debug"}
+    assert [each["model"] for each in service.events if "model" in each] == [forged]
