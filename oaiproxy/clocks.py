@@ -17,8 +17,14 @@ AGAIN_SECONDS = 1
 
 def shutting_down() -> ProxyError:
     """What is told of a request that came too late, and of which the backend knows nothing: it may be sent again."""
-    kind = "service_unavailable_error"
-    return ProxyError(SHUTDOWN_MESSAGE, status=503, type=kind, code="server_shutdown", retry_after=AGAIN_SECONDS, retry=True)
+    return ProxyError(
+        SHUTDOWN_MESSAGE,
+        status=503,
+        type="service_unavailable_error",
+        code="server_shutdown",
+        retry_after=AGAIN_SECONDS,
+        retry=True,
+    )
 
 
 class Clock:

@@ -114,19 +114,18 @@ class State:
         """Let what is under way finish for so long; then break it off within `grace`, with an error that says why."""
         for break_off in self.unattended:
             break_off(False)
-        if self.under_way and not self.hurry.is_set():
-            await _first(seconds, self.idle, self.hurry)
-        if self.hurry.is_set():
-            grace = min(grace, HURRY_SECONDS)
-        self.closed = True
         loop = asyncio.get_running_loop()
-        end = loop.time() + grace
+        end = loop.time() + seconds
+        while self.under_way and not self.hurry.is_set() and (left := end - loop.time()) > 0:
+            await _first(left, self.idle, self.hurry)  # after which another one may have begun
+        self.closed = True
+        end = loop.time() + (min(grace, HURRY_SECONDS) if self.hurry.is_set() else grace)
         for clock in tuple(self.clocks):
             clock.interrupt()
-        await self._ended(grace / 2)
+        await self._ended((end - loop.time()) / 2)
         for break_off in self.unattended:
             break_off(True)
-        await self._ended(grace / 4)
+        await self._ended((end - loop.time()) / 2)
         for task in tuple(self.under_way):  # such as those whose requests have not come whole, or are not read
             task.cancel()
         await self._ended(end - loop.time())
