@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
@@ -16,33 +15,29 @@ from aiohttp.typedefs import Middleware
 
 from oaiproxy import descriptors, message_routes
 from oaiproxy.backend import BackendClient
-from oaiproxy.backends import MOCK_URL
 from oaiproxy.buffers import bound_sending
 from oaiproxy.config import Config
 from oaiproxy.cors import Cors
 from oaiproxy.crowd import CROWD, Counted
-from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
-from oaiproxy.fallbacks import fallbacks_of, unknown
 from oaiproxy.handlers import routes
 from oaiproxy.logs import LibraryHandler, Log, Throttle
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
-from oaiproxy.mock import answers, mock_app
-from oaiproxy.reading import file_reader
 from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
 from oaiproxy.state import State
+from oaiproxy.succession import Changes, Succession
 from oaiproxy.tokens import Tokenizer
 
 MAX_SHOWN = 100
 """Models that are logged at the start."""
 MAX_LINE = 8190
 """Bytes of a request's first line, and of one header."""
-MAX_NAME = 200
-"""Characters of a model's name in a log line."""
+STUCK_SECONDS = 0.1
+"""How long each of two tries may take to end a connection whose request did not end in time."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
@@ -96,8 +91,17 @@ class Running:
 
     url: str
     state: State
-    mocked: frozenset[str]
-    """The mappings whose backend is their own examples."""
+    succession: Succession
+
+    @property
+    def mocked(self) -> frozenset[str]:
+        """The mappings whose backend is their own examples."""
+        generation = self.state.generation
+        return generation.mocked if generation is not None else frozenset()
+
+    async def reload(self, config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Changes:
+        """Serve these from now on, in place of the others. Raises OSError, and nothing is changed."""
+        return await self.succession.take(config, mappings)
 
 
 def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Application:
@@ -108,7 +112,13 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     app[CROWD] = state.crowd
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
-    install(app, routes(state), cors, server.max_body, errors, {messages.error: messages.REQUEST_ID})
+    install(app, routes(state), cors, errors, {messages.error: messages.REQUEST_ID})
+
+    def take(config: Config) -> None:
+        cors.configure(**config.server.cors)
+        app._client_max_size = config.server.max_body
+
+    state.configured.append(take)
     return app
 
 
@@ -135,33 +145,28 @@ async def serve(
             tokenizer = Tokenizer()
             stack.callback(tokenizer.close)
         tokenizer.warm()
-        bounds = config.limits.bounds
-        ready = [await _with_backend(replace(mapping, bounds=bounds), path, stack) for mapping, path in mappings]
         await tokenizer.count([])
-        created = int(time.time())
-        state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
-        settings = {mapping.file: config.settings[path] for mapping, path in mappings if path in config.settings}
+        state = State(Routes((), 0), client, sender, tokenizer, log, config.server)
         state.watch()
-        state.bound(config.limits, settings, descriptors.provide(descriptors.needed(config.limits)))
         stack.callback(state.memory.close)
         stack.callback(_reserve(log).close)
-        state.circuits.configure(config.breaker, config.limits.retries)
-        state.fallbacks = fallbacks_of(config, mappings)
-        await _discover(ready, state, stack, created)
-        for model in unknown(state.fallbacks, state.routes):
-            log.write("warning", "fallback", model=model[:MAX_NAME], detail="nobody serves this model now")
+        succession = Succession(state)
+        stack.push_async_callback(succession.close)
+        await succession.take(config, mappings)
+        del mappings  # others may take their place
         runner = Runner(
             create_app(state, middlewares),
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,
             lingering_time=LINGER_SECONDS,
-            max_line_size=min(MAX_LINE, bounds.headers),
-            max_field_size=min(MAX_LINE, bounds.headers),
-            shutdown_timeout=1,
+            max_line_size=min(MAX_LINE, config.limits.headers),
+            max_field_size=min(MAX_LINE, config.limits.headers),
+            shutdown_timeout=STUCK_SECONDS,
             logger=logging.getLogger("oaiproxy.http"),
         )
         await runner.setup()
+        state.configured.append(lambda config: _keep_alive(runner, config.server.keepalive_timeout))
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, config.server.host, config.server.port)
         await site.start()
@@ -176,46 +181,18 @@ async def serve(
             models=[model["id"] for model in state.routes.models()][:MAX_SHOWN],
         )
         try:
-            mocked = frozenset(mapping.name for mapping, _ in mappings if mapping.backend.url == MOCK_URL)
-            yield Running(f"http://{shown}:{port}", state, mocked)
+            yield Running(f"http://{shown}:{port}", state, succession)
         finally:
             state.ready = False
+            await state.pause(state.server.lame_duck)
             await site.stop()
-            await state.drain(config.server.shutdown_timeout)
+            await state.drain(state.server.shutdown_timeout)
 
 
-@asynccontextmanager
-async def serve_mock(mapping: Mapping, path: Path, host: str, port: int) -> AsyncIterator[str]:
-    """Serve a mapping's examples as its backend; gives the base address."""
-    runner = web.AppRunner(mock_app(answers(mapping, file_reader(path.parent))), access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-        host, port = runner.addresses[0][:2]
-        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    finally:
-        await runner.cleanup()
-
-
-async def _discover(mappings: Sequence[Mapping], state: State, stack: AsyncExitStack, created: int) -> None:
-    """Ask the backends for their models, where mappings say so."""
-    if all(mapping.model_list is None for mapping in mappings):
-        return
-
-    def publish(found: list[Mapping]) -> None:
-        state.routes = Routes(found, created)
-
-    state.discovery = Discovery(mappings, state.sender, state.log, publish)
-    stack.push_async_callback(state.discovery.close)
-    await state.discovery.start()
-
-
-async def _with_backend(mapping: Mapping, path: Path, stack: AsyncExitStack) -> Mapping:
-    """The mapping with an address that can be called: `mock:` becomes a backend of its own on loopback."""
-    if mapping.backend.url != MOCK_URL:
-        return mapping
-    url = await stack.enter_async_context(serve_mock(mapping, path, "127.0.0.1", 0))
-    return replace(mapping, backend=replace(mapping.backend, url=url, local=True, auth=None))
+def _keep_alive(runner: web.AppRunner, seconds: float) -> None:
+    """How long connections that are made from now on may be idle."""
+    if runner.server is not None:
+        runner.server._kwargs["keepalive_timeout"] = seconds
 
 
 def _reserve(log: Log) -> descriptors.Reserve:

@@ -153,8 +153,12 @@ class BackendClient:
         self, request: BackendRequest, connect_timeout: float, security: Security
     ) -> BackendReply | SocketReply:
         """A socket; or the reply to a handshake that failed, which is read as any other one."""
+        tried = Attempt()
+        attempt.set(tried)
         try:
-            return await self._sockets.open(request, connect_timeout, security.context, security.server_name)
+            opened = await self._sockets.open(request, connect_timeout, security.context, security.server_name)
+            tried.asked = True
+            return opened
         except RefusedError as refused:
             if not 200 <= refused.response.status < 300:
                 return BackendReply(refused.response)

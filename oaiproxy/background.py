@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oaiproxy.admission import Place
-from oaiproxy.clocks import Clock
+from oaiproxy.clocks import SHUTDOWN_MESSAGE, Clock, shutting_down
 from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.responses_encoding import ResponseEncoder
 from oaiproxy.endpoints.responses_items import Item
@@ -105,17 +105,18 @@ class Background:
         self.runs: dict[str, Run] = {}
         self._state = state
         self._store = store
-        self._limit = state.server.background_responses if state.server.stored_responses else 0
         state.unattended.append(self._break_off)
 
     def admit(self) -> None:
         """Raises ApiError when no run can begin."""
-        if not self._limit:
+        server = self._state.server
+        limit = server.background_responses if server.stored_responses else 0
+        if not limit:
             message = "Unsupported parameter: 'background' is not supported here; use 'stream' for long answers."
             raise ClientError(message, param="background", code="unsupported_parameter")
         if not self._state.ready:
-            raise _shutdown()
-        if len(self.runs) >= self._limit:
+            raise shutting_down()
+        if len(self.runs) >= limit:
             message = "Too many responses are made in the background now. Try again later."
             code, kind = "server_is_overloaded", "service_unavailable_error"
             raise ProxyError(message, status=503, type=kind, code=code, retry_after=RETRY_SECONDS, retry=True)
@@ -165,8 +166,4 @@ class Background:
         """Break off the runs that nobody follows, or all: what they make cannot be asked for any more."""
         for run in self.runs.values():
             if everything or run.log is None or not run.log.followers:
-                run.break_off(_shutdown())
-
-
-def _shutdown() -> ProxyError:
-    return ProxyError("the proxy is shutting down", status=503, code="server_shutdown", retry=False)
+                run.break_off(ProxyError(SHUTDOWN_MESSAGE, status=503, code="server_shutdown", retry=False))

@@ -5,10 +5,26 @@ from __future__ import annotations
 import asyncio
 
 from oaiproxy.backends import Timeouts
-from oaiproxy.errors import BackendError
+from oaiproxy.errors import BackendError, ProxyError
 
 RESCHEDULE_SECONDS = 0.25
 """How much later a deadline must be than the one that runs before the timer is set anew."""
+
+SHUTDOWN = "server_shutdown"
+SHUTDOWN_MESSAGE = "the proxy is shutting down"
+AGAIN_SECONDS = 1
+
+
+def shutting_down() -> ProxyError:
+    """What is told of a request that came too late, and of which the backend knows nothing: it may be sent again."""
+    return ProxyError(
+        SHUTDOWN_MESSAGE,
+        status=503,
+        type="service_unavailable_error",
+        code="server_shutdown",
+        retry_after=AGAIN_SECONDS,
+        retry=True,
+    )
 
 
 class Clock:
@@ -61,5 +77,5 @@ class Clock:
     def error(self) -> BackendError:
         """What the client is told when the time is over."""
         if self.interrupted:
-            return BackendError("the proxy is shutting down", code="server_shutdown", retry=False)
+            return BackendError(SHUTDOWN_MESSAGE, code="server_shutdown", retry=False)
         return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)

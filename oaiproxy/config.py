@@ -17,7 +17,7 @@ from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
-from oaiproxy.reading import file_reader, read_text
+from oaiproxy.reading import file_reader, note, read_text
 from oaiproxy.sealing import NO_SEAL, Seal
 from oaiproxy.validation import Schema, validate
 
@@ -180,6 +180,7 @@ def check_config(
             if is_file(entry.path):
                 entries.append(entry)
             else:
+                note(entry.path)
                 shown = document.written(place) or each
                 findings.append(_not_there(entry, short(shown)))
     findings.sort(key=lambda found: position(found, document.file))

@@ -20,6 +20,10 @@ class Cors:
     """The origins whose pages may call; `max_age` is how long a browser may keep that in mind, in seconds."""
 
     def __init__(self, origins: Sequence[str] = (), max_age: float = 600) -> None:
+        self.configure(origins, max_age)
+
+    def configure(self, origins: Sequence[str] = (), max_age: float = 600) -> None:
+        """Take other ones."""
         self._any = ANY in origins
         self._origins = frozenset(origin.lower() for origin in origins)
         self._max_age = str(int(max_age))

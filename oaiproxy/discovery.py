@@ -6,7 +6,10 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Sequence
+from collections.abc import Mapping as Dict
 from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeAlias
 
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.doors import DOORS
@@ -21,6 +24,8 @@ from oaiproxy.picks import Envelope
 from oaiproxy.sender import Sender
 from oaiproxy.sinks import Plan
 
+Lists: TypeAlias = Dict[tuple[str, str], list[str]]
+"""The models of backends, by the files of their mappings and their addresses."""
 MAX_BYTES = 8 << 20
 """Of an answer."""
 TIMEOUT_SECONDS = 30.0
@@ -39,18 +44,27 @@ class Discovery:
     """Keeps the lists of these mappings. `publish` is given all mappings whenever a list changes.
 
     The last good list stays when a backend fails. A name that two mappings have is the earlier one's, and one that a
-    mapping writes down is never another's.
+    mapping writes down is never another's. Lists that are `known` from before stand until they come anew.
     """
 
     def __init__(
-        self, mappings: Sequence[Mapping], sender: Sender, log: Log, publish: Callable[[list[Mapping]], None]
+        self,
+        mappings: Sequence[Mapping],
+        sender: Sender,
+        log: Log,
+        publish: Callable[[list[Mapping]], None],
+        known: Lists = MappingProxyType({}),
     ) -> None:
         self._mappings = list(mappings)
         self._written = {name for mapping in mappings for name in mapping.models}
         self._sender = sender
         self._log = log
         self._publish = publish
-        self._found: dict[int, list[str]] = {}
+        self._found = {
+            index: known[mapping.file, mapping.backend.url]
+            for index, mapping in enumerate(mappings)
+            if mapping.model_list is not None and (mapping.file, mapping.backend.url) in known
+        }
         self._tasks: list[asyncio.Task[None]] = []
         self._again: asyncio.Task[None] | None = None
         self._asked = -AGAIN_SECONDS
@@ -59,15 +73,23 @@ class Discovery:
         """Fetch all lists once, and then from time to time until `close`."""
         listed = [(index, mapping.model_list) for index, mapping in enumerate(self._mappings)]
         firsts = []
+        if self._found:
+            self._publish(self._merged())
         for index, models in listed:
             if models is not None:
                 first = asyncio.Event()
-                firsts.append(asyncio.create_task(first.wait()))
+                if index not in self._found:
+                    firsts.append(asyncio.create_task(first.wait()))
                 self._tasks.append(asyncio.create_task(self._keep(index, models, first)))
         if firsts:
             _, late = await asyncio.wait(firsts, timeout=START_SECONDS)
             for task in late:
                 task.cancel()
+
+    def lists(self) -> Lists:
+        """The lists that it has."""
+        mappings = self._mappings
+        return {(mappings[index].file, mappings[index].backend.url): names for index, names in self._found.items()}
 
     async def close(self) -> None:
         """Stop asking."""

@@ -23,7 +23,6 @@ def install(
     app: web.Application,
     routes: Sequence[web.RouteDef],
     cors: Cors,
-    max_body: int,
     errors: Mapping[str, ErrorBody] = MappingProxyType({}),
     ids: Mapping[ErrorBody, str] = MappingProxyType({}),
 ) -> None:
@@ -43,7 +42,7 @@ def install(
     async def expect(request: web.Request) -> None:
         """Ask for the body, but not for one that will not be read (RFC 9110, 10.1.1)."""
         wanted = request.headers.get("Expect", "").lower() == "100-continue"
-        if not wanted or request.version < HttpVersion11 or (request.content_length or 0) > max_body:
+        if not wanted or request.version < HttpVersion11 or (request.content_length or 0) > request.client_max_size:
             return
         found = table.find(request.rel_url.path_safe)
         if found is not None and request.method in handlers[found.pattern]:

@@ -12,6 +12,7 @@ from oaiproxy import jsontext, message_routes, openapi, responses_handlers
 from oaiproxy.admission import Place
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
+from oaiproxy.clocks import shutting_down
 from oaiproxy.dispatch import DEPLOYMENT
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
@@ -50,17 +51,19 @@ def _endpoints(state: State) -> list[web.RouteDef]:
 
     def counted(work: Handle) -> Handle:
         async def handle(request: web.Request) -> web.StreamResponse:
-            state.active += 1
-            state.idle.clear()
+            task = state.enter()
             try:
                 response = await work(request)
                 if not state.ready and not response.prepared:
                     response.force_close()
                 return response
+            except asyncio.CancelledError:
+                if not state.closed or request.writer.output_size:
+                    raise
+                task.uncancel()
+                raise shutting_down() from None
             finally:
-                state.active -= 1
-                if not state.active:
-                    state.idle.set()
+                state.leave(task)
 
         return handle
 

@@ -21,10 +21,13 @@ MAX_LIBRARY_LINES = 10
 
 
 class Log:
-    """Writes to a file descriptor, standard error by default. `dropped` counts the lines that found no room."""
+    """Writes to a file descriptor, standard error by default."""
 
     def __init__(self, level: str = "info", fd: int = 2) -> None:
-        self.dropped = 0
+        self._refused = 0
+        self._lost = 0
+        self._told = 0
+        self._torn = False
         self._least = LEVELS[level]
         self._fd = fd
         self._lines: deque[bytes] = deque()
@@ -33,17 +36,34 @@ class Log:
         self._thread = threading.Thread(target=self._write, name="oaiproxy-log", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Lines that found no room: among those that wait, or where they go."""
+        return self._refused + self._lost  # each is counted by one thread
+
+    def configure(self, level: str) -> None:
+        """Log what is as grave as that from now on."""
+        self._least = LEVELS[level]
+
     def write(self, level: str, event: str, /, **fields: Any) -> None:
         """Log an event. The fields must be JSON data, and never a secret or a client's text."""
         if LEVELS[level] < self._least:
             return
         if len(self._lines) >= MAX_LINES:
-            self.dropped += 1
+            self._refused += 1
             return
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._lines.append(jsontext.dump({"time": stamp, "level": level, "event": event, **fields}) + b"\n")
+        self._lines.append(_line(level, event, fields))
         if not self._wake.is_set():
             self._wake.set()
+
+    def text(self, text: str) -> None:
+        """Print text for people, in its turn, so that it waits for nobody either."""
+        data = text.rstrip("\n").encode("utf-8", "backslashreplace") + b"\n"
+        if len(self._lines) >= MAX_LINES:
+            self._refused += data.count(b"\n")
+            return
+        self._lines.append(data)
+        self._wake.set()
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what waits, for `timeout` seconds at most."""
@@ -52,29 +72,43 @@ class Log:
         self._thread.join(timeout)
 
     def _write(self) -> None:
-        told = 0
         while self._lines or not self._closing.is_set():
             self._wake.wait()
             self._wake.clear()
             self._closing.wait(BATCH_SECONDS)
             while self._lines:
-                batch = b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 100)))
-                if not self._put(batch):
-                    self.dropped += batch.count(b"\n")
-                elif self.dropped != told:
-                    told = self.dropped
-                    self.write("warning", "dropped", lines=told)
+                if self._put(b"".join(self._lines.popleft() for _ in range(min(len(self._lines), 100)))):
+                    self._tell()
+        self._tell()
 
-    def _put(self, data: bytes) -> bool:
-        """Write all of it, however long the reader takes."""
+    def _tell(self) -> None:
+        """Say how many lines were dropped, if it is not known: whatever the level, for it is about the log itself."""
+        dropped = self.dropped
+        if dropped != self._told and self._put(_line("warning", "dropped", {"lines": dropped}), counted=False):
+            self._told = dropped
+
+    def _put(self, data: bytes, *, counted: bool = True) -> bool:
+        """Write all of it, however long the reader takes; whether that went well. What is not written is counted."""
+        if self._torn:
+            data = b"\n" + data
         while data:
             try:
-                data = data[os.write(self._fd, data) :]
+                written = os.write(self._fd, data)
             except BlockingIOError:  # whoever shares the file has made it so
                 select.select((), (self._fd,), ())
             except OSError:
+                lost = data.count(b"\n") - data.startswith(b"\n")
+                self._lost += lost if counted else 0
                 return False
+            else:
+                self._torn = data[written - 1 : written] != b"\n" if written else self._torn
+                data = data[written:]
         return True
+
+
+def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return jsontext.dump({"time": stamp, "level": level, "event": event, **fields}) + b"\n"
 
 
 class Throttle:

@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from oaiproxy import jsontext
 from oaiproxy.bounds import BOUNDS, Bounds
+from oaiproxy.clocks import SHUTDOWN
 from oaiproxy.cors import Cors
 from oaiproxy.errors import ApiError, ClientError, OverloadedError, ProxyError
 from oaiproxy.jsontext import Json
@@ -78,6 +79,8 @@ def error_response(error: ApiError, identity: str, body: ErrorBody = _openai_bod
         headers["WWW-Authenticate"] = "Bearer"
     response = web.Response(body=jsontext.dump(body(error, identity)), status=error.status, headers=headers)
     response.content_type = "application/json"
+    if error.code == SHUTDOWN:
+        response.force_close()
     return response
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from aiohttp import WSCloseCode, web
 
@@ -26,6 +28,7 @@ from oaiproxy.formats import WHOLE, Format
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.probes import IDENTITY
+from oaiproxy.reading import file_reader
 from oaiproxy.rehearsal import rehearse
 from oaiproxy.reply import MAX_FRAME
 from oaiproxy.stages import Messages
@@ -117,6 +120,19 @@ def mock_app(known: list[Answer]) -> web.Application:
     app = web.Application(client_max_size=MAX_BODY)
     app.router.add_route("*", "/{path:.*}", handle)
     return app
+
+
+@asynccontextmanager
+async def serve_mock(mapping: Mapping, path: Path, host: str, port: int) -> AsyncIterator[str]:
+    """Serve a mapping's examples as its backend; gives the base address."""
+    runner = web.AppRunner(mock_app(answers(mapping, file_reader(path.parent))), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    finally:
+        await runner.cleanup()
 
 
 async def _talk(request: web.Request, target: str, known: Sequence[Answer]) -> web.WebSocketResponse:

@@ -22,11 +22,12 @@ STALE_SECONDS = 1.0
 
 
 class Attempt:
-    """One try to send: the connection that was kept, if it goes over one."""
+    """One try to send: the connection that was kept, if it goes over one, and whether it or an earlier one was sent."""
 
-    __slots__ = ("kept", "started")
+    __slots__ = ("asked", "kept", "started")
 
     def __init__(self) -> None:
+        self.asked = was_asked()
         self.kept: _Handler | None = None
         self.started = asyncio.get_running_loop().time()
 
@@ -42,6 +43,12 @@ class Attempt:
 
 attempt: ContextVar[Attempt] = ContextVar("attempt")
 """That of the task that sends."""
+
+
+def was_asked() -> bool:
+    """Whether a backend may have seen anything of what this task has sent so far."""
+    last = attempt.get(None)
+    return last is not None and last.asked
 
 
 class Connector(TCPConnector):
@@ -66,6 +73,12 @@ class Connector(TCPConnector):
                 await super()._wait_for_available_connection(*arguments)
         except TimeoutError:
             raise overloaded("all connections to the backend are in use") from None
+
+    async def connect(self, *arguments: Any, **named: Any) -> Any:
+        """A connection; from now on it may be written to."""
+        connection = await super().connect(*arguments, **named)
+        attempt.get().asked = True
+        return connection
 
     async def _get(self, *arguments: Any) -> Any:
         connection = await super()._get(*arguments)

@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from os.path import normpath
 from pathlib import Path, PurePath
+from typing import TypeAlias
 
 from oaiproxy.bundled import base_path, shipped_mappings
 from oaiproxy.document import Document, load_document
 from oaiproxy.errors import MappingError
 from oaiproxy.layers import Base, Bases
 
+Print: TypeAlias = tuple[int, int, int] | None
+"""What tells that a file is another one now: its time, size and number; None where there is none."""
+_noted: ContextVar[dict[Path, Print] | None] = ContextVar("noted", default=None)
+
 
 def read_text(path: Path) -> str:
     """The text of a file; bytes that are not UTF-8 come as surrogates. Raises OSError."""
+    note(path)
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         error.filename = error.filename or str(path)  # which only a failure to open names
         raise
+
+
+@contextmanager
+def noted() -> Iterator[dict[Path, Print]]:
+    """The files that are asked for within the block, each as it was just before that."""
+    files: dict[Path, Print] = {}
+    token = _noted.set(files)
+    try:
+        yield files
+    finally:
+        _noted.reset(token)
+
+
+def note(path: Path) -> None:
+    """Keep in mind that a file is asked for, whether it is there or not."""
+    files = _noted.get()
+    if files is not None and path not in files:
+        files[path] = print_of(path)
+
+
+def print_of(path: Path) -> Print:
+    """What a file is now. A link counts as what it leads to."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def file_reader(folder: Path) -> Callable[[str], str]:

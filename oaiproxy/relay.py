@@ -9,7 +9,7 @@ from typing import Generic
 
 from oaiproxy.calls import Calls
 from oaiproxy.circuits import Passage
-from oaiproxy.clocks import Clock
+from oaiproxy.clocks import Clock, shutting_down
 from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
@@ -19,6 +19,7 @@ from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.offloop import LARGE, off_loop
 from oaiproxy.outlets import Made, Outlet
+from oaiproxy.pool import was_asked
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
 
@@ -160,6 +161,8 @@ class Relay(Generic[Made]):
             await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
 
         self._state.clocks.add(clock)
+        if self._state.closed:
+            clock.interrupt()
         try:
             async with clock.timer:
                 incoming: Incoming
@@ -185,7 +188,8 @@ class Relay(Generic[Made]):
             if calls is not None:
                 calls.cancel(reply)
             if reply is None:
-                raise clock.error() from error
+                unseen = clock.interrupted and not was_asked()
+                raise (shutting_down() if unseen else clock.error()) from error
             if calls is None or calls.vital:
                 reply.cut(clock.error())
         except BackendError as error:

@@ -63,9 +63,13 @@ PER_MESSAGE = 3
 def routes(state: State, counted: Callable[[Handle], Handle], read: Read, answer: Answer) -> list[web.RouteDef]:
     """The endpoints; `counted` holds a shutdown up for them, `read` gives a body, and `answer` relays a call."""
     server = state.server
-    api = Responses(
-        state, ResponseStore(server.stored_responses, server.stored_bytes, server.stored_seconds), read, answer
+    store = ResponseStore(server.stored_responses, server.stored_bytes, server.stored_seconds)
+    state.configured.append(
+        lambda config: store.configure(
+            config.server.stored_responses, config.server.stored_bytes, config.server.stored_seconds
+        )
     )
+    api = Responses(state, store, read, answer)
     return [
         web.post(PATH, counted(api.create)),
         web.post(f"{PATH}/compact", counted(api.compact)),

@@ -50,14 +50,16 @@ class ResponseStore:
     """
 
     def __init__(self, count: int, size: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._count = count
-        self._size = size
-        self._seconds = seconds
+        self.configure(count, size, seconds)
         self._clock = clock
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._owners: dict[str, str] = {}
         self.bytes = 0
         """What all of them take."""
+
+    def configure(self, count: int, size: int, seconds: float) -> None:
+        """Bound it anew: what is too much leaves with the next that comes."""
+        self._count, self._size, self._seconds = count, size, seconds
 
     def __len__(self) -> int:
         return len(self._kept)

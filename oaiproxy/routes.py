@@ -31,6 +31,10 @@ class Routes:
                 code="model_not_found",
             ) from None
 
+    def names(self) -> frozenset[str]:
+        """The names of all models."""
+        return frozenset(self._table)
+
     def models(self) -> list[dict[str, Json]]:
         """The model objects, in the order of the mappings."""
         return [self._object(name, mapping) for name, mapping in self._table.items()]

@@ -6,6 +6,7 @@ import asyncio
 import random
 import re
 import time
+from collections.abc import Iterable
 from collections.abc import Mapping as Dict
 from dataclasses import replace
 from typing import Protocol
@@ -82,6 +83,12 @@ class Sender:
         except BackendError as error:
             error.detail = redact(error.detail, backend.secrets)
             raise
+
+    def keep(self, backends: Iterable[Backend]) -> None:
+        """Forget the certificates that none of these backends has any more."""
+        used = {backend.tls for backend in backends}
+        for tls in self._contexts.keys() - used:
+            del self._contexts[tls]
 
     async def close(self) -> None:
         """End what is under way for tokens."""

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Dict
-from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from oaiproxy import descriptors
 from oaiproxy.admission import Gate
 from oaiproxy.backend import BackendClient
 from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.circuits import Circuits
-from oaiproxy.clocks import Clock
-from oaiproxy.config import Limits, Server, Settings
+from oaiproxy.clocks import Clock, shutting_down
+from oaiproxy.config import Config, Limits, Server, Settings
 from oaiproxy.crowd import Crowd
 from oaiproxy.discovery import Discovery
-from oaiproxy.errors import ClientError, OverloadedError, ProxyError
+from oaiproxy.errors import ClientError, OverloadedError
+from oaiproxy.fallbacks import fallbacks_of, unknown
+from oaiproxy.generation import Generation
 from oaiproxy.logs import Log, Throttle
 from oaiproxy.mapping import Mapping
 from oaiproxy.memory import Memory
@@ -25,10 +27,19 @@ from oaiproxy.routes import Routes
 from oaiproxy.sender import Sender
 from oaiproxy.tokens import Tokenizer
 
+GRACE_SECONDS = 0.6
+"""How long what is broken off may take to say so."""
+HURRY_SECONDS = 0.3
+"""The same, when a second signal came."""
+
+
+MAX_NAME = 200
+"""Characters of a model's name in a log line."""
+
 
 @dataclass(slots=True)
 class State:
-    """What the handlers share. `routes` is replaced whole; `ready` turns false at shutdown."""
+    """What the handlers share. A reload replaces `routes` and `server` whole; `ready` turns false at shutdown."""
 
     routes: Routes
     client: BackendClient
@@ -38,8 +49,15 @@ class State:
     server: Server
     bounds: Bounds = BOUNDS
     discovery: Discovery | None = None
+    generation: Generation | None = None
+    """What serves now."""
     ready: bool = False
-    active: int = 0
+    closed: bool = False
+    """Whether the time of a shutdown is over: nothing is begun any more."""
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a shutdown shall wait for nothing."""
+    under_way: set[asyncio.Task[Any]] = field(default_factory=set)
+    """Those that answer requests."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""
     clocks: set[Clock] = field(default_factory=set)
@@ -55,6 +73,8 @@ class State:
     """The models that answer in place of others, by the files of the mappings of those."""
     circuits: Circuits = field(init=False)
     """Which backends may be asked now, and how often again."""
+    configured: list[Callable[[Config], None]] = field(default_factory=list)
+    """Each takes over what else depends on the configuration. It neither waits nor raises."""
 
     def __post_init__(self) -> None:
         self.circuits = Circuits(self.log)
@@ -97,6 +117,47 @@ class State:
         if self.memory.high and (self.active > 1 or self.background):
             raise OverloadedError(detail="too much memory is taken")
 
+    @property
+    def active(self) -> int:
+        """How many requests are under way."""
+        return len(self.under_way)
+
+    def apply(self, config: Config, generation: Generation) -> None:
+        """Take over a checked configuration, with what serves its mappings: at the start, and at each reload.
+
+        Everything that depends on the configuration is replaced here, between two turns of the event loop, so that
+        nobody sees a half of it; a request under way keeps what it took before.
+        """
+        self.server = config.server
+        self.log.configure(config.log_level)
+        settings = {each.file: config.settings[path] for each, path in generation.mappings if path in config.settings}
+        self.bound(config.limits, settings, descriptors.provide(descriptors.needed(config.limits)))
+        self.circuits.configure(config.breaker, config.limits.retries, [mapping for mapping, _ in generation.mappings])
+        self.fallbacks = fallbacks_of(config, generation.mappings)
+        self.sender.keep(mapping.backend for mapping, _ in generation.mappings)
+        for take in self.configured:
+            take(config)
+        self.generation, self.discovery = generation, generation.discovery
+        generation.follow(self._take)
+        for model in unknown(self.fallbacks, self.routes):
+            self.log.write("warning", "fallback", model=model[:MAX_NAME], detail="nobody serves this model now")
+
+    def enter(self) -> asyncio.Task[Any]:
+        """A request begins; the task that answers it. Raises ProxyError when it is too late for that."""
+        if self.closed:
+            raise shutting_down()
+        task = asyncio.current_task()
+        assert task is not None
+        self.under_way.add(task)
+        self.idle.clear()
+        return task
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        """A request has ended."""
+        self.under_way.discard(task)
+        if not self.under_way:
+            self.idle.set()
+
     async def resolve(self, model: str) -> Mapping:
         """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
         try:
@@ -107,28 +168,51 @@ class State:
         await self.discovery.look_again()
         return self.routes.resolve(model)
 
-    async def drain(self, seconds: float, grace: float = 1.0) -> None:
-        """Let what is under way finish for so long; then break it off, with an error that says why."""
+    def _take(self, routes: Routes) -> None:
+        self.routes = routes
+
+    async def pause(self, seconds: float) -> None:
+        """Let so much time pass, unless there is a hurry."""
+        if seconds > 0 and not self.hurry.is_set():
+            await _first(seconds, self.hurry)
+
+    async def drain(self, seconds: float, grace: float = GRACE_SECONDS) -> None:
+        """Let what is under way finish for so long; then break it off within `grace`, with an error that says why."""
         for break_off in self.unattended:
             break_off(False)
-        for patience in (seconds, grace):
-            if self.active:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(patience):
-                        await self.idle.wait()
-            for clock in tuple(self.clocks):
-                clock.interrupt()
-            self.gate.close(_SHUTDOWN)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while self.under_way and not self.hurry.is_set() and (left := end - loop.time()) > 0:
+            await _first(left, self.idle, self.hurry)  # after which another one may have begun
+        self.closed = True
+        self.gate.close(shutting_down())
+        end = loop.time() + (min(grace, HURRY_SECONDS) if self.hurry.is_set() else grace)
+        for clock in tuple(self.clocks):
+            clock.interrupt()
+        await self._ended((end - loop.time()) / 2)
         for break_off in self.unattended:
             break_off(True)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + grace
+        await self._ended((end - loop.time()) / 2)
+        for task in tuple(self.under_way):  # such as those whose requests have not come whole, or are not read
+            task.cancel()
+        await self._ended(end - loop.time())
         while self.background and (left := end - loop.time()) > 0:  # what is broken off may tell its backend so
             await asyncio.wait(self.background, timeout=left)
             await asyncio.sleep(0)
         for task in self.background:
             task.cancel()
 
+    async def _ended(self, seconds: float) -> None:
+        """Wait until no request is under way, but no longer."""
+        if self.under_way:
+            await _first(seconds, self.idle)
 
-_SHUTDOWN = ProxyError("the proxy is shutting down", status=503, code="server_shutdown", retry_after=1)
-"""For requests that no backend has seen."""
+
+async def _first(seconds: float, *events: asyncio.Event) -> None:
+    """Wait for any of these events, for so long."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

@@ -30,10 +30,11 @@ from scripted import (
 )
 from support import ROOT
 
-from oaiproxy.app import Running, create_app, serve, serve_mock
+from oaiproxy.app import Running, create_app, serve
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config, Server
 from oaiproxy.loader import Loader
+from oaiproxy.mock import serve_mock
 
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 EXAMPLE = ROOT / "mappings" / "example.yaml"

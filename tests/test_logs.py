@@ -6,11 +6,14 @@ import json
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import execute
 
 from oaiproxy import logs
 from oaiproxy.logs import LEVELS, LibraryHandler, Log, Throttle
@@ -190,6 +193,85 @@ def test_a_pipe_that_does_not_block_loses_nothing(pipe: Pipe) -> None:
     log.close()
     assert [len(json.loads(line)["path"]) for line in data.splitlines()] == [1_000_000, 0]
     assert log.dropped == 0
+
+
+@pytest.mark.row(112)
+def test_what_was_dropped_is_told_when_there_is_room_again(tmp_path: Path) -> None:
+    """A disk that was full for a while: the count is told at the end at the latest, and at any level.
+
+    A line that was cut stands alone: the next one begins anew.
+    """
+    script = """
+import os, resource, signal, sys
+from oaiproxy.logs import Log
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (350, most))
+log = Log("error", os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+for number in range(10):
+    log.write("error", "request", text="x" * 40)
+while not log.dropped:
+    pass
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+for _ in range(int(sys.argv[2])):
+    log.write("error", "later")
+log.close()
+print(log.dropped)
+"""
+    for later in (0, 1):
+        path = tmp_path / f"log{later}"
+        done = execute(sys.executable, "-c", script, path, str(later))
+        assert done.returncode == 0, done.stderr
+        whole, cut = [], []
+        for line in path.read_text().splitlines():
+            (whole if line.endswith("}") else cut).append(line)
+        events = [json.loads(line) for line in whole]
+        lost = int(done.stdout)
+        kept = [each for each in events if each["event"] == "request"]
+        assert (len(kept) + lost, len(cut)) == (10, 1)
+        assert [each["lines"] for each in events if each["event"] == "dropped"] == [lost]
+        assert len([each for each in events if each["event"] == "later"]) == later
+
+
+@pytest.mark.row(112)
+def test_a_file_that_is_moved_away_loses_nothing(tmp_path: Path) -> None:
+    """As those who rotate logs do; one that is removed is harmless."""
+    path = tmp_path / "log"
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = Log(fd=number)
+    log.write("info", "before")
+    path.rename(tmp_path / "old")
+    log.write("info", "after")
+    log.close()
+    assert [json.loads(line)["event"] for line in (tmp_path / "old").read_text().splitlines()] == ["before", "after"]
+    os.close(number)
+    assert log.dropped == 0
+
+
+def test_text_for_people_waits_for_nobody_either(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes in its turn; its lines are counted where there is no room."""
+    monkeypatch.setattr(logs, "MAX_LINES", 1)
+    filling = pipe.fill()
+    log = Log(fd=pipe.writer)
+    while not log.dropped:
+        log.text("what is wrong\nis here\n\n")
+    pipe.skip(filling)
+    log.close()
+    lines = pipe.read().decode().splitlines()
+    assert lines[:2] == ["what is wrong", "is here"]
+    assert json.loads(lines[-1])["lines"] == log.dropped == 2
+
+
+def test_another_level_counts_at_once(pipe: Pipe) -> None:
+    """For the lines that come then."""
+    log = Log("error", pipe.writer)
+    log.write("info", "one")
+    log.configure("debug")
+    log.write("debug", "two")
+    log.configure("warning")
+    log.write("info", "three")
+    log.close()
+    assert [line["event"] for line in pipe.lines()] == ["two"]
 
 
 def test_closing_twice_is_harmless(pipe: Pipe) -> None:

@@ -7,11 +7,11 @@ import asyncio
 import signal
 from pathlib import Path
 
-from oaiproxy.app import serve_mock
 from oaiproxy.cli.loading import load_shown
 from oaiproxy.cli.output import announce, cannot_listen, complain
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
+from oaiproxy.mock import serve_mock
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -29,6 +29,9 @@ def _serve(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--host", type=host, help="address to listen on, over the configuration's")
     command.add_argument("--port", type=port, help="port to listen on, over the configuration's; 0 is any free one")
+    command.add_argument(
+        "--watch", action="store_true", help="reload when the configuration, a mapping or a file of theirs changes"
+    )
 
 
 def _check(command: argparse.ArgumentParser) -> None:

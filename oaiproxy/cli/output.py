@@ -61,8 +61,13 @@ def ships(name: str) -> str:
 
 def complain(message: str) -> None:
     """Print an error that is not about a place in a file: one line, whatever names and answers are quoted in it."""
+    print(complaint(message), file=sys.stderr)
+
+
+def complaint(message: str) -> str:
+    """That line."""
     shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in message)
-    print(f"oaiproxy: {shown}", file=sys.stderr)
+    return f"oaiproxy: {shown}"
 
 
 def report_errors(error: MappingError) -> None:

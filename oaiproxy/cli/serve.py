@@ -5,40 +5,56 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import io
 import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from oaiproxy import __version__
 from oaiproxy.app import Running, serve
-from oaiproxy.checkup import Checkup
-from oaiproxy.cli.output import announce, cannot_listen, complain, report
-from oaiproxy.config import Config, make_config
+from oaiproxy.cli.output import announce, cannot_listen, complain, complaint, report
+from oaiproxy.config import Config
 from oaiproxy.descriptors import DescriptorsError, needed, provide
 from oaiproxy.diagnostics import Severity
-from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
+from oaiproxy.reload import Reloader
 from oaiproxy.reporters import summary
-from oaiproxy.sealing import Seal
-
-Mappings: TypeAlias = Sequence[tuple[Mapping, Path]]
+from oaiproxy.startup import Startup, start_up
+from oaiproxy.succession import Changes
 
 MAX_SHOWN = 20
 """Models that are named at the start."""
+LAST_SECONDS = 1.0
+"""After a second signal, the most that the process lives."""
+HANGUP: signal.Signals | None = getattr(signal, "SIGHUP", None)
+"""The signal to reload, where the platform has it."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve; 0 after a signal, 1 when the configuration, a mapping or the port is not usable."""
-    loaded = _load(Path(arguments.config), arguments.host, arguments.port)
-    if isinstance(loaded, int):
-        return loaded
-    config, mappings, seal = loaded
+    """Serve; 0 after a signal, 1 after two, or when the configuration, a mapping or the port is not usable."""
+    if HANGUP is not None:
+        signal.signal(HANGUP, signal.SIG_IGN)  # until there is something to reload
+    path = Path(arguments.config)
+
+    def load() -> Startup:
+        return start_up(path, os.environ, arguments.host, arguments.port)
+
+    loaded = load()
+    if loaded.absent:
+        complain(f"{_absent(path, loaded)}; name a file with `--config`")
+        return 2
+    report(loaded.findings, loaded.sources, sys.stderr)
+    for line in _refusals(loaded, "not started"):
+        complain(line)
+    config, seal = loaded.config, loaded.seal
+    if config is None:
+        return 1
     try:
         factory = loop_factory(config.server.loop)
         provide(needed(config.limits))
@@ -47,52 +63,92 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
-            return runner.run(_serve(config, mappings))
+            serving = _serve(config, loaded, _Files(path, load, arguments.watch))
+            del loaded  # a reload replaces it, and what nobody holds is freed
+            return runner.run(serving)
     except (OSError, UnicodeError) as error:
         complain(seal.text(cannot_listen(config.server.host, config.server.port, error)))
         return 1
 
 
-def _load(path: Path, host: str | None, port: int | None) -> tuple[Config, Mappings, Seal] | int:
-    """The configuration and its mappings; an exit code where they are not usable, all that is wrong in any told."""
-    checkup = Checkup(Loader(os.environ), thorough=False)
-    checkup.add(path, config=True)
-    first, *named = checkup.run()
-    if first.config is None:
-        complain(f"`{path}` cannot be read: {first.unread}; name a file with `--config`")
-        return 2
-    findings = [found for file in (first, *named) for found in file.diagnostics]
-    unread = [file for file in named if file.unread]
-    broken = any(found.severity is Severity.ERROR for found in findings)
-    report(findings, checkup.loader.sources, sys.stderr)
-    for file in unread:
-        complain(first.seal.text(f"not started: `{file.file}` cannot be read: {file.unread}"))
-    if broken:
-        complain(f"not started: {summary(findings)}")
-    if broken or unread or first.config.data is None:
-        return 1
-    config = make_config(first.config.data, first.config.entries, host=host, port=port)
-    return config, [(file.mapping, file.path) for file in named if file.mapping is not None], first.seal
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Where the configuration is, what loads it, and whether its files are watched."""
+
+    path: Path
+    load: Callable[[], Startup]
+    watched: bool
 
 
-async def _serve(config: Config, mappings: Mappings) -> int:
+async def _serve(config: Config, loaded: Startup, files: _Files) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    hurries: list[asyncio.Event] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _stop, stop)
+        loop.add_signal_handler(number, _stop, stop, hurries)
+    mappings, known = loaded.mappings, loaded.files
+    del loaded
     async with serve(config, mappings) as running:
-        gc.collect()
-        gc.freeze()  # what lives as long as the process is not looked through again and again
+        del mappings
+        hurries.append(running.state.hurry)
+        _tidy()
+
+        async def take(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Changes:
+            changes = await running.reload(config, mappings)
+            loop.call_soon(_tidy)
+            return changes
+
+        reloader = Reloader(files.load, take, lambda found: _told(files.path, found), running.state.log, known)
+        tasks = [asyncio.create_task(reloader.run())]
+        if files.watched:
+            tasks.append(asyncio.create_task(reloader.watch()))
+        if HANGUP is not None:
+            loop.add_signal_handler(HANGUP, reloader.ask)
         _greet(running)
         await stop.wait()
-    return 0
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+    return 1 if running.state.hurry.is_set() else 0
 
 
-def _stop(stop: asyncio.Event) -> None:
-    """The first signal ends the service gently, the second at once."""
-    if stop.is_set():
+def _tidy() -> None:
+    """Free what a configuration before left, and look no more at what lives as long as this one, again and again."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+def _stop(stop: asyncio.Event, hurries: list[asyncio.Event]) -> None:
+    """The first signal ends the service gently, the second breaks off what is under way, the third ends it at once."""
+    if not stop.is_set():
+        stop.set()
+    elif hurries and not hurries[0].is_set():
+        hurries[0].set()
+        asyncio.get_running_loop().call_later(LAST_SECONDS, os._exit, 1)
+    else:
         os._exit(1)
-    stop.set()
+
+
+def _absent(path: Path, loaded: Startup) -> str:
+    return f"`{path}` cannot be read: {loaded.absent}"
+
+
+def _refusals(loaded: Startup, what: str) -> Iterator[str]:
+    """Why nothing can be served, beside the findings."""
+    for file, reason in loaded.unread:
+        yield loaded.seal.text(f"{what}: `{file}` cannot be read: {reason}")
+    if loaded.count(Severity.ERROR):
+        yield f"{what}: {summary(loaded.findings)}"
+
+
+def _told(path: Path, loaded: Startup) -> str:
+    """What is printed of a reload: as at the start."""
+    stream = io.StringIO()
+    report(loaded.findings, loaded.sources, stream)
+    what = "not reloaded"
+    lines = [f"{what}: {_absent(path, loaded)}"] if loaded.absent else _refusals(loaded, what)
+    return stream.getvalue() + "".join(f"{complaint(line)}\n" for line in lines)
 
 
 def _greet(running: Running) -> None:

@@ -12,10 +12,10 @@ from commands import Service, run
 from scripted import FIN, GONE, REQUEST, Backend
 from support import ROOT
 
-from oaiproxy.app import serve_mock
 from oaiproxy.live import live
 from oaiproxy.liveprobes import probe_live
 from oaiproxy.loader import Loader
+from oaiproxy.mock import serve_mock
 from oaiproxy.reporters import REPORTERS
 from oaiproxy.rewriting import put
 

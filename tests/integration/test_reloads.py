@@ -1,0 +1,284 @@
+"""Promises of reloading a running process: what works is served whole, what does not changes nothing, none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from logged import Logged
+from scripted import REQUEST, Backend, Client, Wire, answer, chunk, event, fetch, hello, request, stream_head
+
+CHUNKS = 5
+MODELS = request(None, "/v1/models", method="GET")
+MAPPING = """
+oaiproxy: 1
+models: [{models}]
+backend: {{url: "{url}", timeouts: {{idle: 1h, first_byte: 1h}}}}
+chat:
+  request: {{path: /whole, body: {{prompt: "{{{{ prompt }}}}"}}}}
+  response: {{text: text}}
+  stream: {{request: {{path: /stream}}, format: sse, text: t, done: d}}
+"""
+needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this platform has no SIGHUP")
+
+
+def write(path: Path, text: str) -> None:
+    """Put a file in the place of another one, as editors do."""
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    new.replace(path)
+
+
+def move(path: Path, name: str) -> None:
+    """Give a file another name in its folder."""
+    path.rename(path.with_name(name))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration of one mapping, `my.yaml`."""
+    path = tmp_path / "config.yaml"
+    path.write_text("mappings: [my.yaml]\nlog: {level: info}\n")
+    return path
+
+
+class Paced:
+    """A backend that answers with the number in the prompt; a stream takes its next step with each of our beats."""
+
+    def __init__(self) -> None:
+        self.whole = self.streamed = 0
+        self._beat = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[str]:
+        """Serve; the address."""
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            server.close()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def beat(self) -> None:
+        """Let all streams take a step."""
+        async with self._beat:
+            self._beat.notify_all()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length: (\d+)", head)
+                assert length
+                number = re.search(rb"number-\d+", await reader.readexactly(int(length[1])))
+                assert number
+                if head.startswith(b"POST /whole"):
+                    self.whole += 1
+                    writer.write(answer({"text": number[0].decode()}))
+                else:
+                    self.streamed += 1
+                    writer.write(stream_head())
+                    for step in range(CHUNKS):
+                        writer.write(chunk(event(f"{number[0].decode()}/{step} ")))
+                        async with self._beat:
+                            await self._beat.wait()
+                    writer.write(chunk(event(done=True)) + chunk(b""))
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+
+class Load:
+    """Clients that ask without end; each checks every answer that it gets."""
+
+    def __init__(self, url: str) -> None:
+        self.whole = self.streamed = 0
+        self.over = False
+        self._url = url
+        self._number = 0
+
+    async def run(self, *, stream: bool) -> None:
+        """Ask, one request after the other over one connection, until it is over."""
+        async with await Client.connect(self._url) as client:
+            while not self.over:
+                self._number += 1
+                number = f"number-{self._number}"
+                await client.send(hello(stream=stream, messages=[{"role": "user", "content": number}]))
+                wire = await client.answer()
+                assert (wire.status, wire.complete) == (200, True), wire
+                if stream:
+                    assert wire.events[-1] == "[DONE]"
+                    assert wire.text == "".join(f"{number}/{step} " for step in range(CHUNKS))
+                    self.streamed += 1
+                else:
+                    assert wire.text == number
+                    self.whole += 1
+
+
+def resident(pid: int) -> float:
+    """The memory of a process, in MiB; 0 where that cannot be told."""
+    statm = Path(f"/proc/{pid}/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+@needs_hangup
+@pytest.mark.row(114, 115)
+@pytest.mark.parametrize("reloads", [40, pytest.param(200, marks=pytest.mark.thorough)])
+async def test_reloads_under_load_lose_nothing(config: Path, reloads: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every tenth is of a broken file. Each answer is whole, of its own question, and memory does not grow."""
+    backend, mapping = Paced(), config.with_name("my.yaml")
+    async with backend.serve() as url:
+        mapping.write_text(MAPPING.format(models="m, x0", url=url))
+        async with Logged("serve", "--config", config, "--port", "0") as service, asyncio.TaskGroup() as group:
+            load = Load(service.url)
+            for number in range(16):
+                group.create_task(load.run(stream=number % 2 == 0))
+            before, last = 0.0, 0
+            for number in range(1, reloads + 1):
+                broken = number % 10 == 0
+                text = MAPPING.format(models=f"m, x{number}", url=url)
+                write(mapping, text[: text.index("stream:") + 20] if broken else text)
+                service.signal(signal.SIGHUP)
+                told = await service.told("reload", number)
+                assert told["ok"] is not broken, told
+                if broken:
+                    assert told["errors"] == 1
+                    assert service.printed[-1].endswith("not reloaded: 1 error")
+                else:
+                    assert (told["added"], told["removed"]) == ([f"x{number}"], [f"x{last}"])
+                    last = number
+                await backend.beat()
+                if number == reloads // 4:
+                    before = resident(service.pid)
+            after = resident(service.pid)
+            names = [each["id"] for each in (await fetch(service.url, MODELS)).json["data"]]
+            assert names == ["m", f"x{last}"]
+            load.over = True
+            for _ in range(2 * CHUNKS):
+                await backend.beat()
+            while group._tasks:
+                await backend.beat()
+                await asyncio.sleep(0.01)
+            service.signal(signal.SIGTERM)
+            assert await service.exit() == 0
+    statuses = [each["status"] for each in service.events if each["event"] == "request" and "model" in each]
+    assert set(statuses) == {200}
+    assert len(statuses) == load.whole + load.streamed == backend.whole + backend.streamed
+    assert load.streamed > 16
+    assert load.whole > reloads
+    assert after - before < 8
+    assert not [each for each in service.events if each["event"] in ("bug", "library", "dropped")]
+    with capsys.disabled():
+        print(f" {load.whole} whole, {load.streamed} streams, {before:.1f} to {after:.1f} MiB ", end="")
+
+
+@needs_hangup
+@pytest.mark.row(115)
+async def test_a_stream_goes_on_with_what_it_began_with(config: Path) -> None:
+    """Its model is gone, and its whole mapping is another one: it ends as it would have, and a new request is a 404."""
+    more = asyncio.Event()
+    script = [REQUEST, stream_head(), chunk(event("The ")), more, chunk(event("end", done=True)), chunk(b"")]
+    async with Backend(script) as backend:
+        mapping = config.with_name("my.yaml")
+        mapping.write_text(MAPPING.format(models="m", url=backend.url))
+        async with (
+            Logged("serve", "--config", config, "--port", "0") as service,
+            await Client.connect(service.url) as client,
+        ):
+            await client.send(hello(stream=True))
+            await client.until(b'"The "')
+            write(mapping, MAPPING.format(models="n", url="http://backend.test").replace("t: t", "t: other"))
+            service.signal(signal.SIGHUP)
+            told = await service.told("reload")
+            assert (told["ok"], told["added"], told["removed"]) == (True, ["n"], ["m"])
+            gone = await fetch(service.url, hello(stream=True))
+            assert (gone.status, gone.error["type"], gone.error["code"]) == (
+                404,
+                "invalid_request_error",
+                "model_not_found",
+            )
+            more.set()
+            wire = await client.answer()
+            assert (wire.text, wire.events[-1], wire.complete) == ("The end", "[DONE]", True)
+            await client.send(hello(model="m"))
+            assert (await client.answer()).status == 404
+
+
+@needs_hangup
+@pytest.mark.row(114)
+async def test_a_broken_file_changes_nothing_and_says_why(config: Path) -> None:
+    """With file, line and column, as at the start; no secret of it is told; what is mended is served."""
+    mapping = config.with_name("my.yaml")
+    config.with_name("key").write_text("canary-of-the-file-9\n")
+    good = MAPPING.format(models="m", url="http://backend.test")
+    good = good.replace("timeouts:", "auth: {bearer: '${file:key}'}, timeouts:")
+    mapping.write_text(good)
+    async with Logged("serve", "--config", config, "--port", "0") as service:
+        write(mapping, good.replace("http://backend.test", "${file:key}"))
+        service.signal(signal.SIGHUP)
+        told = await service.told("reload")
+        assert (told["level"], told["ok"], told["errors"], told["warnings"]) == ("error", False, 1, 0)
+        assert any(re.search(r"my\.yaml:4:\d+", line) for line in service.printed), service.printed
+        assert service.printed[-1] == "oaiproxy: not reloaded: 1 error"
+        assert "canary" not in json.dumps([service.printed, service.events])
+        move(config, "away.yaml")
+        service.signal(signal.SIGHUP)
+        assert (await service.told("reload", 2))["unread"] == 1
+        assert "cannot be read" in service.printed[-1]
+        assert [each["id"] for each in (await fetch(service.url, MODELS)).json["data"]] == ["m"]
+        move(config.with_name("away.yaml"), "config.yaml")
+        write(mapping, MAPPING.format(models="m, n", url="http://backend.test"))
+        service.signal(signal.SIGHUP)
+        assert (await service.told("reload", 3))["added"] == ["n"]
+
+
+@needs_hangup
+async def test_what_needs_a_restart_is_named_and_all_else_counts(config: Path) -> None:
+    """The port stays; the level of the log, the size of a body, and the pages that may call are others at once."""
+    config.with_name("my.yaml").write_text(MAPPING.format(models="m", url="http://backend.test"))
+    page = {"Origin": "http://page.test"}
+    async with Logged("serve", "--config", config, "--port", "0", "--host", "127.0.0.1") as service:
+        async with await Client.connect(service.url) as client:
+
+            async def asks(**fields: Any) -> Wire:
+                await client.send(request({"model": "none", **fields}, headers=page))
+                return await client.answer()
+
+            assert (await asks()).status == 403
+            server = "{port: 1, loop: asyncio, max_body: 1024, cors: {origins: ['http://page.test']}}"
+            write(config, f"mappings: [my.yaml]\nserver: {server}\nlog: {{level: debug}}\n")
+            for number in (1, 2):
+                service.signal(signal.SIGHUP)
+                told = await service.told("reload", number)
+                assert told["restart_needed"] == ["server.loop"]  # the port is the command line's
+            wire = await asks()
+            assert (wire.status, wire.headers["access-control-allow-origin"]) == (400, "http://page.test")
+            assert (await asks(text="x" * 1024)).status == 413
+            chunked = request(headers={**page, "Content-Length": "", "Transfer-Encoding": "chunked"})
+            await client.send(chunked + chunk(b"x" * 2000) + chunk(b""))
+            assert (await client.answer()).status == 413
+        write(config, "mappings: [my.yaml]\nlog: {level: error}\n")
+        service.signal(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            while (await fetch(service.url, request({}, headers=page))).status != 403:
+                pass
+        before = len(service.events)
+        assert (await fetch(service.url, request({}, headers=page))).status == 403
+        service.signal(signal.SIGTERM)
+        assert await service.exit() == 0
+        assert [each["event"] for each in service.events[before:]] == []
