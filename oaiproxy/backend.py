@@ -6,6 +6,7 @@ Cookies, redirects and proxies from the environment are off: https://docs.aiohtt
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ KEEPALIVE_SECONDS = 10
 """How long an idle connection is kept."""
 END_SECONDS = 0.1
 """How long the end of a body may take after what ended the answer, for its connection to be used again."""
+LARGE_BODY = 256 * 1024
+"""Bytes of a request above which they are not written all at once."""
 MAX_URLS = 1024
 """Parsed addresses that are kept."""
 
@@ -146,7 +149,7 @@ class BackendClient:
         response = await self._session.request(
             request.method,
             self._url(request.url),
-            data=request.body,
+            data=_in_pieces(request.body),
             headers=request.headers,
             allow_redirects=False,
             ssl=security.context,
@@ -166,6 +169,11 @@ class BackendClient:
                 self._urls.clear()
             parsed = self._urls[url] = URL(url, encoded=True)
         return parsed
+
+
+def _in_pieces(body: bytes | None) -> bytes | io.BytesIO | None:
+    """A body; a large one so that it is written as fast as the backend takes it, and others have their turn between."""
+    return body if body is None or len(body) <= LARGE_BODY else io.BytesIO(body)
 
 
 def _retrieve(lost: asyncio.Future[None]) -> None:
