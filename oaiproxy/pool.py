@@ -96,7 +96,7 @@ class _Handler(ResponseHandler):
         super().connection_lost(exc)
 
     def _unread(self) -> Iterator[bytes]:
-        """What came before a reset that a write met: asyncio's own loop leaves it in the socket, which is still open."""
+        """What came before a reset that a write met: asyncio's own loop leaves it in the socket, still open."""
         transport, loop = self.transport, self._loop
         if (
             not isinstance(loop, asyncio.SelectorEventLoop)
