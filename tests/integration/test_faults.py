@@ -125,6 +125,7 @@ BEFORE: dict[str, Fault] = {
 }
 
 
+@pytest.mark.row(9, 10, 11, 12, 13, 15, 20, 21, 23, 24, 25, 26, 27, 28, 29, 34, 35, 37, 39, 41, 44, 45)
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("row", BEFORE)
 async def test_a_backend_that_fails_before_it_says_anything(proxy: Any, row: str, streams: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 from faults import BOTH_LOOPS, BOTH_WAYS, Fault, nothing_left, raw, shown
 from scripted import FIN, GONE, REQUEST, Backend, Wire, answer, chunk, event, fetch, hello, mapping, stream, stream_head
 
-TOOLS = "{text: text, tool_calls: {each: calls, name: n, arguments: a}}"
+TOOLS = "{text: text, tool_calls: 'calls[].{name: n, arguments: a}'}"
 CLOSED = b"HTTP/1.0 200 OK\r\nContent-Type: %s\r\n\r\n"
 
 
