@@ -138,9 +138,7 @@ async def test_the_clients_own_key_is_refused(proxy: Any, streams: bool, status:
 @BOTH_WAYS
 async def test_a_model_that_the_backend_does_not_have(proxy: Any, streams: bool) -> None:
     """Where the mapping says that this is what it means."""
-    rules = (
-        "errors: {rules: [{when: '$status == `404`', status: 404, type: invalid_request_error, code: model_not_found}]}"
-    )
+    rules = "errors: {rules: [{when: status == 404, status: 404, code: model_not_found}]}"
     fault = Fault(said(404), 404, "model_not_found", CALLER, message="backend words", kept=True)
     await shown(proxy, fault, streams=streams, more=rules)
 

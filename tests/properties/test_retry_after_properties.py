@@ -14,13 +14,15 @@ from oaiproxy.middleware import error_response
 
 NOW = 1_700_000_000.0
 VALUES = st.one_of(
-    st.text(max_size=80),
+    st.text("0123456789.,:+-eEnaifsmhdTZ GMT\té", max_size=80),
     st.integers().map(str),
     st.floats().map(str),
     st.integers(0, 10**12).map(lambda number: f"{number}s"),
     st.datetimes().map(lambda at: format_datetime(at.replace(tzinfo=UTC), usegmt=True)),
     st.datetimes().map(lambda at: at.isoformat()),
-    st.from_regex(r"[0-9]{1,400}(\.[0-9]{1,20})?[smhd]?", fullmatch=True),
+    st.tuples(st.integers(1, 400), st.sampled_from(["", "s", "ms", "d", ".5"])).map(
+        lambda pair: "9" * pair[0] + pair[1]
+    ),
 )
 HEADERS = st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms"]), VALUES)
 
