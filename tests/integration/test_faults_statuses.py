@@ -139,7 +139,7 @@ async def test_the_clients_own_key_is_refused(proxy: Any, streams: bool, status:
 async def test_a_model_that_the_backend_does_not_have(proxy: Any, streams: bool) -> None:
     """Where the mapping says that this is what it means."""
     rules = "errors: {rules: [{when: status == 404, status: 404, code: model_not_found}]}"
-    fault = Fault(said(404), 404, "model_not_found", CALLER, message="backend words", kept=True)
+    fault = Fault(said(404), 404, "model_not_found", CALLER, retry="false", message="backend words", kept=True)
     await shown(proxy, fault, streams=streams, more=rules)
 
 
