@@ -7,6 +7,9 @@ follows it. RFC 9112, 9.3 to 9.5: https://www.rfc-editor.org/rfc/rfc9112#section
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import Any
@@ -19,6 +22,8 @@ from oaiproxy.errors import BackendError, OverloadedError
 
 STALE_SECONDS = 1.0
 """How soon a kept connection is found dead that the backend had closed already: its word is under way by then."""
+MAX_READS, READ_BYTES = 16, 64 * 1024
+"""How often, and how much at once, is read of what came before a reset."""
 
 
 class Attempt:
@@ -120,6 +125,29 @@ class _Handler(ResponseHandler):
         self._reading = False
         if self.idle and self.holds_more:
             self.close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The end. A backend that refuses what is too long may answer and reset while we send: its answer counts."""
+        if isinstance(exc, OSError) and not self.idle:
+            for data in self._unread():
+                self.data_received(data)
+        super().connection_lost(exc)
+
+    def _unread(self) -> Iterator[bytes]:
+        """What came before a reset that a write met: asyncio's own loop leaves it in the socket, still open."""
+        transport, loop = self.transport, self._loop
+        if (
+            not isinstance(loop, asyncio.SelectorEventLoop)
+            or transport is None
+            or transport.get_extra_info("ssl_object")
+        ):
+            return
+        with suppress(OSError):
+            for _ in range(MAX_READS):
+                data = os.read(transport.get_extra_info("socket").fileno(), READ_BYTES)
+                if not data:
+                    return
+                yield data
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Take the head of an answer. After one that is not final nothing can be asked any more."""

@@ -125,6 +125,7 @@ BEFORE: dict[str, Fault] = {
 }
 
 
+@pytest.mark.row(9, 10, 11, 12, 13, 15, 20, 21, 23, 24, 25, 26, 27, 28, 29, 34, 35, 37, 39, 41, 44, 45)
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("row", BEFORE)
 async def test_a_backend_that_fails_before_it_says_anything(proxy: Any, row: str, streams: bool) -> None:
@@ -142,6 +143,7 @@ async def test_a_backend_that_fails_before_it_says_anything(proxy: Any, row: str
         assert len(backend.requests) == 1
 
 
+@pytest.mark.row(1)
 @BOTH_LOOPS
 async def test_row_1_nobody_listens(proxy: Any) -> None:
     """Connection refused: 502, and worth another try."""
@@ -155,6 +157,7 @@ async def test_row_1_nobody_listens(proxy: Any) -> None:
     )
 
 
+@pytest.mark.row(8)
 @BOTH_LOOPS
 async def test_row_8_a_kept_connection_that_died(proxy: Any) -> None:
     """Is replaced, and the client sees nothing of it."""
@@ -165,6 +168,7 @@ async def test_row_8_a_kept_connection_that_died(proxy: Any) -> None:
         assert (texts, len(backend.connections)) == (["fine", "fine"], 2)
 
 
+@pytest.mark.row(18)
 async def test_row_18_interim_answers_are_skipped(proxy: Any) -> None:
     """100 and 103 before the 200."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
@@ -172,6 +176,7 @@ async def test_row_18_interim_answers_are_skipped(proxy: Any) -> None:
         assert (await fetch((await proxy(mapping(backend.url))).url, hello())).text == "fine"
 
 
+@pytest.mark.row(32)
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 async def test_row_32_a_web_page_with_status_200(proxy: Any, streams: bool) -> None:
     """Is a failure, and nothing of it reaches the client."""
@@ -181,6 +186,7 @@ async def test_row_32_a_web_page_with_status_200(proxy: Any, streams: bool) -> N
         assert b"canary" not in wire.body
 
 
+@pytest.mark.row(33)
 @pytest.mark.parametrize("content_type", ["text/plain", "", "application/xml", "application/json; charset=utf-8"])
 async def test_row_33_any_content_type_will_do_for_json(proxy: Any, content_type: str) -> None:
     """Backends are careless with it."""
@@ -188,6 +194,7 @@ async def test_row_33_any_content_type_will_do_for_json(proxy: Any, content_type
         assert (await fetch((await proxy(mapping(backend.url))).url, hello())).text == "fine"
 
 
+@pytest.mark.row(40)
 async def test_row_40_a_body_without_end(proxy: Any) -> None:
     """Is not read to its end: 502, and the connection is closed."""
     async with Backend([REQUEST, huge(), GONE]) as backend:
@@ -198,6 +205,7 @@ async def test_row_40_a_body_without_end(proxy: Any) -> None:
         await backend.gone()
 
 
+@pytest.mark.row(40)
 async def test_row_40_a_gzip_bomb(proxy: Any) -> None:
     """Is not inflated to its end."""
     bomb = gzip.compress(b"0" * (200 << 20), 1)
@@ -206,6 +214,7 @@ async def test_row_40_a_gzip_bomb(proxy: Any) -> None:
         assert (wire.status, wire.error["code"]) == (502, "upstream_response_too_large")
 
 
+@pytest.mark.row(47)
 async def test_row_47_headers_of_the_backend_stay_there(proxy: Any) -> None:
     """Not even harmless ones are passed on."""
     headers = {"Set-Cookie": "a=canary", "X-Powered-By": "canary", "Connection": "close", "Server": "canary"}
@@ -214,6 +223,7 @@ async def test_row_47_headers_of_the_backend_stay_there(proxy: Any) -> None:
         assert (wire.text, "canary" in str(wire.headers), "connection" in wire.headers) == ("fine", False, False)
 
 
+@pytest.mark.row(48)
 async def test_row_48_a_body_that_drips(proxy: Any) -> None:
     """Is cut at the total time, however steadily it comes."""
     async with Backend([REQUEST, LENGTH % (1 << 30), _drip(b" "), GONE]) as backend:
@@ -227,6 +237,7 @@ def _drip(data: bytes) -> Iterable[bytes]:
         yield data
 
 
+@pytest.mark.row(50)
 async def test_row_50_a_whole_answer_to_a_request_for_a_stream(proxy: Any) -> None:
     """Is told as a stream."""
     async with Backend([REQUEST, answer({"text": "fine", "p": 1, "c": 2})]) as backend:
@@ -234,6 +245,7 @@ async def test_row_50_a_whole_answer_to_a_request_for_a_stream(proxy: Any) -> No
         assert (wire.text, wire.events[-1], wire.complete) == ("fine", "[DONE]", True)
 
 
+@pytest.mark.row(51)
 async def test_row_51_a_stream_for_an_answer(proxy: Any) -> None:
     """Is told as one answer."""
     async with Backend([REQUEST, stream("fi", "ne")]) as backend:
