@@ -44,9 +44,12 @@ LINGER_SECONDS = 2
 class Connection(web.RequestHandler):
     """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
 
+    write_timeout = 0.0
+    """Seconds for its client to take what is sent."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        bound_sending(transport)
+        bound_sending(transport, self.write_timeout)
         super().connection_made(transport)
 
     def handle_error(
@@ -68,8 +71,12 @@ class Connection(web.RequestHandler):
 class Server(web.Server):
     """A server of such connections."""
 
+    write_timeout = 0.0
+
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        made = Connection(self, loop=self._loop, **self._kwargs)
+        made.write_timeout = self.write_timeout
+        return made
 
 
 class Runner(web.AppRunner):
@@ -140,6 +147,8 @@ async def serve(
             logger=logging.getLogger("oaiproxy.http"),
         )
         await runner.setup()
+        assert isinstance(runner.server, Server)
+        runner.server.write_timeout = config.server.write_timeout
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, config.server.host, config.server.port)
         await site.start()
