@@ -45,9 +45,12 @@ LINGER_SECONDS = 2
 class Connection(Counted):
     """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
 
+    write_timeout = 0.0
+    """Seconds for its client to take what is sent."""
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        bound_sending(transport)
+        bound_sending(transport, self.write_timeout)
         super().connection_made(transport)
 
     def handle_error(
@@ -71,8 +74,12 @@ class Connection(Counted):
 class Server(web.Server):
     """A server of such connections."""
 
+    write_timeout = 0.0
+
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        made = Connection(self, loop=self._loop, **self._kwargs)
+        made.write_timeout = self.write_timeout
+        return made
 
 
 class Runner(web.AppRunner):
@@ -166,7 +173,8 @@ async def serve(
             logger=logging.getLogger("oaiproxy.http"),
         )
         await runner.setup()
-        state.configured.append(lambda config: _keep_alive(runner, config.server.keepalive_timeout))
+        state.configured.append(lambda config: _set_times(runner, config))
+        _set_times(runner, config)
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, config.server.host, config.server.port)
         await site.start()
@@ -189,10 +197,11 @@ async def serve(
             await state.drain(state.server.shutdown_timeout)
 
 
-def _keep_alive(runner: web.AppRunner, seconds: float) -> None:
-    """How long connections that are made from now on may be idle."""
-    if runner.server is not None:
-        runner.server._kwargs["keepalive_timeout"] = seconds
+def _set_times(runner: web.AppRunner, config: Config) -> None:
+    """How long connections that are made from now on may be idle, and may wait for their clients to read."""
+    assert isinstance(runner.server, Server)
+    runner.server._kwargs["keepalive_timeout"] = config.server.keepalive_timeout
+    runner.server.write_timeout = config.server.write_timeout
 
 
 def _reserve(log: Log) -> descriptors.Reserve:

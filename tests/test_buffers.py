@@ -29,7 +29,7 @@ async def test_what_is_kept_for_a_client_is_bounded() -> None:
     sizes: list[int] = []
 
     async def accept(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        bound_sending(writer.transport)
+        bound_sending(writer.transport, 9)
         sizes.append(writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
         writer.close()
 
@@ -46,5 +46,5 @@ def test_a_client_that_has_left_already() -> None:
     gone.close()
     for sock in (gone, None):
         transport: Any = SimpleNamespace(get_extra_info={"socket": sock}.get)
-        bound_sending(transport)
-    bound_sending(None)
+        bound_sending(transport, 9)
+    bound_sending(None, 9)

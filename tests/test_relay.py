@@ -306,6 +306,7 @@ async def test_a_slow_client_gets_all_of_it(proxy: Any) -> None:
         assert (wire.complete, wire.events[-1]) == (True, "[DONE]")
 
 
+@pytest.mark.row(80)
 @BOTH_LOOPS
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 async def test_a_client_that_does_not_read_for_too_long_is_given_up(

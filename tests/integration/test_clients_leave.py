@@ -23,6 +23,7 @@ PHASES: dict[str, tuple[bool, list[Any], bytes]] = {
 WAYS: dict[str, Callable[[Client], None]] = {"FIN": Client.leave, "RST": Client.reset}
 
 
+@pytest.mark.row(74, 75, 76)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("phase", PHASES)
 async def test_the_backend_is_left_when_its_client_leaves(

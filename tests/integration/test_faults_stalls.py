@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
-from scripted import GONE, REQUEST, Backend, Client, chunk, event, fetch, hello, mapping, settled, stream_head
+from scripted import FIN, GONE, REQUEST, RST, Backend, Client, chunk, event, fetch, hello, mapping, settled, stream_head
 from support import serving
 
 BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
@@ -82,6 +84,25 @@ async def test_many_that_stall_are_all_given_up(proxy: Any, capfd: pytest.Captur
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     told = [(line["status"], line["stalled"], line["level"]) for line in lines if line["event"] == "request"]
     assert told == [(499, True, "info")] * MANY
+
+
+@pytest.mark.row(80)
+@BOTH_LOOPS
+@pytest.mark.parametrize("end", [[chunk(event(done=True)), chunk(b""), FIN], [RST]], ids=["end", "fault"])
+@pytest.mark.parametrize("size", [200_000, 300_000, 340_000])
+async def test_what_is_left_for_a_client_when_nobody_writes_any_more(proxy: Any, size: int, end: list[Any]) -> None:
+    """Is not kept for ever: the kernel may take nearly all, and a connection that is closed waits for the rest."""
+    if not hasattr(socket, "TCP_USER_TIMEOUT"):
+        pytest.skip("the kernel has no such time")
+    text = [chunk(event("x" * 10_000)) for _ in range(size // 10_000)]
+    async with Backend([REQUEST, stream_head(), *text, *end]) as backend:
+        running = await proxy(mapping(backend.url), write_timeout=0.5, keepalive_timeout=0.5)
+        before = len(os.listdir("/proc/self/fd"))
+        async with await Client.connect(running.url, receive_buffer=SMALL) as client:
+            await client.send(hello(stream=True))
+            await backend.asked()
+            await settled(lambda: running.state.active == 0)
+            await settled(lambda: len(os.listdir("/proc/self/fd")) <= before + 1)  # that of the client
 
 
 @pytest.mark.row(80)
