@@ -451,6 +451,7 @@ def run(name: str, seconds: float, start: int = 0) -> int:
     work, made = TARGETS[name]
     end = time.monotonic() + seconds
     count = 0
+    failed: list[Any] = []
 
     @settings(
         max_examples=BATCH,
@@ -462,10 +463,15 @@ def run(name: str, seconds: float, start: int = 0) -> int:
     @given(made)
     def batch(case: Any) -> None:
         nonlocal count
+        if time.monotonic() > end and not failed:
+            return
         count += 1
         signal.setitimer(signal.ITIMER_REAL, SECONDS_OF_A_CASE)
         try:
             work(case)
+        except BaseException:
+            failed.append(case)
+            raise
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from base64 import b64encode
 from typing import Any
 
@@ -140,6 +141,26 @@ async def test_no_spelling_leads_to_a_private_address(url: str) -> None:
         port = int(there.url.rpartition(":")[2])
         images = Images((Host("http", "*", port), Host("https", "*", 443)), private=True)
         await refused(images, url.format(port=port))
+        assert there.connections == []
+
+
+@pytest.mark.asyncio(loop_factories=["asyncio"])
+@pytest.mark.parametrize("found", [["127.0.0.1"], ["169.254.169.254"], ["1.1.1.1", "127.0.0.1"], ["::1"]])
+async def test_no_name_leads_to_a_private_address(monkeypatch: pytest.MonkeyPatch, found: list[str]) -> None:
+    """The addresses that are looked at are those that are connected to, so a name cannot change in between."""
+    genuine = socket.getaddrinfo
+
+    def flipping(host: Any, port: Any, *arguments: Any, **named: Any) -> Any:
+        if host != "images.test":
+            return genuine(host, port, *arguments, **named)
+        return [info for address in found for info in genuine(address, port, type=socket.SOCK_STREAM)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", flipping)
+    async with Backend(OK) as there:
+        port = int(there.url.rpartition(":")[2])
+        images = Images((Host("http", "images.test", port),))
+        error = await refused(images, f"http://images.test:{port}/")
+        assert "not public" in error.detail
         assert there.connections == []
 
 
