@@ -22,7 +22,9 @@ from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.entry import guarded
 from oaiproxy.handlers import routes
+from oaiproxy.keyring import Keyring
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
@@ -91,7 +93,8 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     around = [*middlewares, boundary(state.log, cors)]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
-    install(app, routes(state), cors, server.max_body, errors, {messages.error: messages.REQUEST_ID})
+    behind, welcome = guarded(routes(state), state, errors)
+    install(app, behind, cors, server.max_body, errors, {messages.error: messages.REQUEST_ID}, welcome)
     return app
 
 
@@ -122,6 +125,7 @@ async def serve(
         await tokenizer.count([])
         created = int(time.time())
         state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
+        state.keys = Keyring(config.keys) if config.keys else None
         await _discover(ready, state, stack, created)
         runner = Runner(
             create_app(state, middlewares),

@@ -70,6 +70,8 @@ class Run:
     """Whether it is not to be kept."""
     error: ApiError | None = None
     """Why it was broken off, if a client did not cancel it."""
+    owner: str = ""
+    """For whose key it is made."""
 
     @property
     def response(self) -> Item:
@@ -98,6 +100,11 @@ class Background:
         self._store = store
         self._limit = state.server.background_responses if state.server.stored_responses else 0
         state.unattended.append(self._break_off)
+
+    def run(self, name: str, owner: str) -> Run | None:
+        """The run of that response, if it is this owner's."""
+        run = self.runs.get(name)
+        return run if run is not None and run.owner == owner else None
 
     def admit(self) -> None:
         """Raises ApiError when no run can begin."""
@@ -143,7 +150,7 @@ class Background:
         self._state.background.discard(task)
         del self.runs[run.encoder.id]
         if not run.forgotten:
-            self._store.put(response, run.before, run.own, run.log)
+            self._store.put(response, run.before, run.own, run.log, run.owner)
         record["status"] = response["status"]
         record["ms"] = round((time.perf_counter() - record.started) * 1000, 1)
         self._state.log.write(record.level, "background", **record)

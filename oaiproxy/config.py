@@ -16,6 +16,7 @@ from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
+from oaiproxy.perimeter import key_findings, open_findings
 from oaiproxy.reading import file_reader, read_text
 from oaiproxy.sealing import NO_SEAL, Seal
 from oaiproxy.validation import Schema, validate
@@ -156,7 +157,8 @@ def check_config(
         findings = [found for found in findings if not found.code.startswith("E6")]
     if document is None:
         return CheckedConfig(None, (), findings)
-    findings.extend(validate(document, config_schema()))
+    findings.extend(key_findings(document, validate(document, config_schema())))
+    findings.extend(open_findings(document))
     listed = document.data.get("mappings")
     entries = []
     for index, each in enumerate(listed if isinstance(listed, list) else ()):

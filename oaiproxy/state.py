@@ -12,9 +12,10 @@ from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
 from oaiproxy.errors import ClientError
+from oaiproxy.keyring import Holder, Keyring
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Mapping
-from oaiproxy.routes import Routes
+from oaiproxy.routes import Routes, unknown_model
 from oaiproxy.sender import Sender
 from oaiproxy.tokens import Tokenizer
 
@@ -31,6 +32,8 @@ class State:
     server: Server
     discovery: Discovery | None = None
     ready: bool = False
+    keys: Keyring | None = None
+    """Those that let clients in; None where nobody is asked. Replaced whole."""
     active: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""
@@ -41,8 +44,13 @@ class State:
     unattended: list[Callable[[bool], None]] = field(default_factory=list)
     """Each breaks off what outlives its request: that for which nobody waits, or all of it if it is told so."""
 
-    async def resolve(self, model: str) -> Mapping:
-        """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
+    async def resolve(self, model: str, holder: Holder | None = None) -> Mapping:
+        """The mapping of a model, if it is for the holder of a key; None stands for nobody who is asked for one.
+
+        A model that is unknown is looked for in the lists of backends. Raises ClientError.
+        """
+        if holder is not None and not holder.allows(model):
+            raise unknown_model(model)
         try:
             return self.routes.resolve(model)
         except ClientError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from oaiproxy.cli.arguments import add_client_header, add_mapping, header, host, port
+from oaiproxy.cli.arguments import add_client_header, add_mapping, header, host, key_name, port
 from oaiproxy.cli.files import STANDARD
 from oaiproxy.cli.shells import SHELLS
 
@@ -142,6 +142,11 @@ def _mock(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=port, default=8001, help="port to listen on (default: %(default)s)")
 
 
+def _key(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", metavar="NAME", type=key_name, default="app", help="whose key it is")
+    command.add_argument("--stdin", action="store_true", help="take the key from standard input, and make none")
+
+
 def _healthcheck(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="what to ask (default: %(default)s)")
 
@@ -157,5 +162,6 @@ _ADD = {
     "schema": _schema,
     "completion": _completion,
     "mock": _mock,
+    "key": _key,
     "healthcheck": _healthcheck,
 }
