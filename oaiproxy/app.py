@@ -22,8 +22,9 @@ from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
-from oaiproxy.entry import guarded
+from oaiproxy.entry import guarded, knock
 from oaiproxy.handlers import routes
+from oaiproxy.hosts import meant_hosts
 from oaiproxy.keyring import Keyring
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
@@ -90,7 +91,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
     server = state.server
     cors = Cors(**server.cors)
-    around = [*middlewares, boundary(state.log, cors)]
+    around = [*middlewares, boundary(state.log, cors, lambda request: knock(request, state))]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
     behind, welcome = guarded(routes(state), state, errors)
@@ -126,6 +127,8 @@ async def serve(
         created = int(time.time())
         state = State(Routes(ready, created), client, sender, tokenizer, log, config.server)
         state.keys = Keyring(config.keys) if config.keys else None
+        closed = bool(config.keys or config.server.tls or config.server.socket)
+        state.hosts = meant_hosts(config.server.host, config.server.hosts, closed)
         await _discover(ready, state, stack, created)
         runner = Runner(
             create_app(state, middlewares),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from oaiproxy.dispatch import Handle
 from oaiproxy.errors import ClientError
@@ -18,6 +18,27 @@ OPEN = HEALTH | {"/openapi.json"}
 """The paths that want no key."""
 HOLDER: web.RequestKey[Holder] = web.RequestKey("holder")
 """Whose key a request came with."""
+
+
+def knock(request: web.Request, state: State) -> None:
+    """Look at what any request must have, before anything is done for it. Raises ClientError."""
+    if request._version > HttpVersion11:
+        request._version = HttpVersion11  # else the answer says that it speaks the other one, too; `version` is cached
+        raise ClientError("This server speaks HTTP/1.1 and HTTP/1.0 alone.", code="invalid_request")
+    if request.raw_path[:1] != "/" and (request.method, request.raw_path) != ("OPTIONS", "*"):
+        raise ClientError("The target of a request is a path here, not a whole address.", code="invalid_request")
+    host = request.headers.get("Host")
+    if host is None or host in state.hosts.known:  # without it, no browser asks
+        return
+    try:
+        meant = state.hosts.is_meant(host)
+    except ValueError:
+        raise ClientError("The Host header is malformed.", code="invalid_request") from None
+    if not meant and request.path not in HEALTH:
+        message = (
+            "This server does not go by the name in the Host header; its configuration lists names: `server.hosts`."
+        )
+        raise ClientError(message, status=421, code="misdirected_request")
 
 
 def guarded(
@@ -55,6 +76,7 @@ def _guard(handler: Handle, state: State, error: ErrorBody | None) -> Handle:
 
 def _welcome(request: web.Request, state: State) -> bool:
     try:
+        knock(request, state)
         return state.keys is None or bool(state.keys.holder(request.headers))
     except ClientError:
         return False

@@ -116,8 +116,8 @@ def report_bug(log: Log, identity: str, error: Exception) -> ProxyError:
     return ProxyError("The proxy failed to handle the request.", retry=False)
 
 
-def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
-    """The middleware. `cors` knows the pages that may call."""
+def boundary(log: Log, cors: Cors = NO_PAGES, knock: Callable[[web.Request], None] = lambda _: None) -> Middleware:
+    """The middleware. `cors` knows the pages that may call; `knock` raises ApiError for what nobody is to handle."""
 
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -127,7 +127,7 @@ def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
         request[RECORD] = record
         status = 499
         try:
-            response = await _answered(request, handler, identity, log, cors)
+            response = await _answered(request, handler, identity, log, cors, knock)
             status = response.status
             return response
         finally:
@@ -138,11 +138,19 @@ def boundary(log: Log, cors: Cors = NO_PAGES) -> Middleware:
     return handle
 
 
-async def _answered(request: web.Request, handler: Handler, identity: str, log: Log, cors: Cors) -> web.StreamResponse:
+async def _answered(
+    request: web.Request,
+    handler: Handler,
+    identity: str,
+    log: Log,
+    cors: Cors,
+    knock: Callable[[web.Request], None],
+) -> web.StreamResponse:
     """The handler's response, or an error's."""
     record = request[RECORD]
     allow = None
     try:
+        knock(request)
         if request.method not in READING and not cors.allows(request.headers.get("Origin")):
             raise _foreign_page()
         return await handler(request)

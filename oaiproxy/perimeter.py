@@ -24,11 +24,10 @@ def is_local(host: str) -> bool:
         return host.lower().rstrip(".") == "localhost"
 
 
-def is_open(server: Mapping[str, Json], keys: object) -> bool:
-    """Whether others than this machine's users reach the server, and nobody is asked who they are."""
-    tls = server.get("tls")
-    guarded = keys or server.get("socket") or (isinstance(tls, Mapping) and tls.get("client_ca"))
-    return not guarded and not is_local(str(server.get("host") or "127.0.0.1"))
+def is_open(host: str, socket: object, tls: object, keys: object) -> bool:
+    """Whether others than this machine's users reach a server, and nobody is asked who they are; as configured."""
+    asked = keys or (isinstance(tls, Mapping) and tls.get("client_ca"))
+    return not asked and not socket and not is_local(host)
 
 
 def key_findings(document: Document, findings: Sequence[Diagnostic]) -> list[Diagnostic]:
@@ -76,7 +75,7 @@ def open_findings(document: Document) -> Iterator[Diagnostic]:
         or ("server", "host") in document.unresolved
     ):
         return
-    if not is_open(server, document.data.get("keys")):
+    if not is_open(server["host"], server.get("socket"), server.get("tls"), document.data.get("keys")):
         return
     place = ("server", "insecure" if server.get("insecure") is True else "host")
     message = "whoever reaches this address may use the backends, and spend their money: there are no `keys`"

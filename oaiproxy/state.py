@@ -12,6 +12,7 @@ from oaiproxy.clocks import Clock
 from oaiproxy.config import Server
 from oaiproxy.discovery import Discovery
 from oaiproxy.errors import ClientError
+from oaiproxy.hosts import Hosts
 from oaiproxy.keyring import Holder, Keyring
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Mapping
@@ -34,6 +35,8 @@ class State:
     ready: bool = False
     keys: Keyring | None = None
     """Those that let clients in; None where nobody is asked. Replaced whole."""
+    hosts: Hosts = field(default_factory=Hosts)
+    """The names by which clients may call. Replaced whole."""
     active: int = 0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""

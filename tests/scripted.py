@@ -341,7 +341,12 @@ def request(
 ) -> bytes:
     """A request's bytes; data becomes JSON."""
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    lines = {"Host": "proxy", "Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}
+    lines = {
+        "Host": "localhost",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(data)),
+        **(headers or {}),
+    }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
     return f"{method} {path} HTTP/{version}\r\n{head}\r\n".encode() + data
 

@@ -251,3 +251,67 @@ async def test_what_is_kept_belongs_to_its_key(proxy: Any, background: bool) -> 
         assert (await ask(TWO, "POST", "/input_tokens", refer)).json["error"]["code"] == "item_not_found"
         assert (await ask(ONE, "POST", "/input_tokens", refer)).status == 200
         assert (await ask(ONE, "DELETE", f"/{name}")).status == 200
+
+
+def _asks(host: bytes, line: bytes = b"POST /v1/chat/completions HTTP/1.1") -> bytes:
+    asked = hello().replace(b"POST /v1/chat/completions HTTP/1.1", line, 1)
+    return asked.replace(b"Host: localhost", b"Host: " + host, 1)
+
+
+@pytest.mark.row(98)
+@pytest.mark.parametrize("host", [b"evil.com", b"evil.com:8000", b"localhost.evil.com", b"169.254.169.254"])
+async def test_a_page_that_turned_its_name_is_refused(proxy: Any, host: bytes) -> None:
+    """No backend is asked; health is told, since probes ask by any address."""
+    async with Backend([GONE]) as backend:
+        running = await proxy(mapping(backend.url))
+        for asked in (_asks(host), _asks(host, b"GET /v1/models HTTP/1.1"), _asks(host, b"GET /openapi.json HTTP/1.1")):
+            wire = await fetch(running.url, asked)
+            assert (wire.status, wire.error["type"]) == (421, "invalid_request_error")
+            assert wire.error["code"] == "misdirected_request"
+            assert host not in wire.body
+        for path in (b"/livez", b"/readyz"):
+            assert (await fetch(running.url, _asks(host, b"GET %s HTTP/1.1" % path))).status == 200
+        assert not backend.connections
+
+
+@pytest.mark.row(98)
+async def test_a_page_of_another_origin_is_refused(proxy: Any) -> None:
+    """Even by a name that is ours."""
+    async with Backend([GONE]) as backend:
+        running = await proxy(mapping(backend.url))
+        wire = await fetch(running.url, hello(headers={"Origin": "http://evil.com"}))
+        assert (wire.status, wire.error["code"]) == (403, "origin_not_allowed")
+        assert not backend.connections
+
+
+async def test_names_that_are_configured_are_meant(proxy: Any) -> None:
+    """Beside loopback's."""
+    running = await proxy(mapping("http://backend.test"), hosts=["llm.example.com"])
+    for host in (b"llm.example.com", b"127.0.0.1:8000", b"localhost"):
+        assert (await fetch(running.url, _asks(host, b"GET /v1/models HTTP/1.1"))).status == 200
+
+
+@pytest.mark.row(97, 98)
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        (b"a/admin?", b"POST /v1/chat/completions HTTP/1.1"),
+        (b"a#b", b"POST /v1/chat/completions HTTP/1.1"),
+        (b"", b"POST /v1/chat/completions HTTP/1.1"),
+        (b"localhost", b"POST http://canary.com/v1/chat/completions HTTP/1.1"),
+        (b"localhost", b"POST http://localhost/v1/chat/completions HTTP/1.1"),
+        (b"localhost", b"POST /v1/chat/completions HTTP/2.0"),
+        (b"localhost", b"POST /v1/chat/completions HTTP/1.9"),
+        (b"localhost", b"CONNECT canary.com:443 HTTP/1.1"),
+        (b"localhost", b"GET * HTTP/1.1"),
+    ],
+)
+async def test_what_no_honest_client_sends_is_refused(proxy: Any, host: bytes, line: bytes) -> None:
+    """In HTTP that a client understands, and nothing of it is repeated."""
+    async with Backend([GONE]) as backend:
+        running = await proxy(mapping(backend.url))
+        wire = await fetch(running.url, _asks(host, line))
+        assert (wire.status, wire.error["type"]) == (400, "invalid_request_error")
+        assert wire.raw.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
+        assert b"canary" not in wire.body
+        assert not backend.connections

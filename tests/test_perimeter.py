@@ -32,7 +32,7 @@ def test_what_is_local(host: str, local: bool) -> None:
 @pytest.mark.parametrize(
     ("server", "keys", "is_so"),
     [
-        ({}, None, False),
+        ({"host": "127.0.0.1"}, None, False),
         ({"host": "0.0.0.0"}, None, True),
         ({"host": "0.0.0.0", "tls": {"certificate": "c", "key": "k"}}, None, True),
         ({"host": "0.0.0.0", "tls": {"client_ca": "ca"}}, None, False),
@@ -42,7 +42,7 @@ def test_what_is_local(host: str, local: bool) -> None:
 )
 def test_what_is_open_to_all(server: Any, keys: Any, is_so: bool) -> None:
     """Others reach it, and neither a key nor a certificate is asked for."""
-    assert is_open(server, keys) is is_so
+    assert is_open(server["host"], server.get("socket"), server.get("tls"), keys) is is_so
 
 
 def test_the_configurations_of_the_page_are_sound(tmp_path: Path) -> None:
@@ -52,4 +52,4 @@ def test_the_configurations_of_the_page_are_sound(tmp_path: Path) -> None:
     assert texts
     for text in texts:
         (tmp_path / "config.yaml").write_text(text)
-        assert read_config(tmp_path / "config.yaml", {}, host=None, port=None).keys
+        assert read_config(tmp_path / "config.yaml", {}, host=None, port=None).mappings

@@ -29,6 +29,8 @@ def _serve(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--host", type=host, help="address to listen on, over the configuration's")
     command.add_argument("--port", type=port, help="port to listen on, over the configuration's; 0 is any free one")
+    told = "listen although anybody who reaches the address may use the backends, without a key"
+    command.add_argument("--insecure", action="store_true", help=told)
 
 
 def _check(command: argparse.ArgumentParser) -> None:

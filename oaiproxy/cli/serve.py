@@ -23,6 +23,7 @@ from oaiproxy.diagnostics import Severity
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory
 from oaiproxy.mapping import Mapping
+from oaiproxy.perimeter import REMEDY, is_open
 from oaiproxy.reporters import summary
 from oaiproxy.sealing import Seal
 
@@ -38,6 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(loaded, int):
         return loaded
     config, mappings, seal = loaded
+    server = config.server
+    if is_open(server.host, server.socket, server.tls, config.keys):
+        told = f"whoever reaches {server.host} may use the backends, for there are no keys"
+        if not (server.insecure or arguments.insecure):
+            complain(seal.text(f"not started: {told}; {REMEDY}"))
+            return 1
+        complain(seal.text(f"warning: {told}"))
     try:
         factory = loop_factory(config.server.loop)
     except LoopError as error:
@@ -62,7 +70,8 @@ def _load(path: Path, host: str | None, port: int | None) -> tuple[Config, Mappi
     findings = [found for file in (first, *named) for found in file.diagnostics]
     unread = [file for file in named if file.unread]
     broken = any(found.severity is Severity.ERROR for found in findings)
-    report(findings, checkup.loader.sources, sys.stderr)
+    said_again = [found for found in first.diagnostics if found.code == "W105"]  # of what is so in the end
+    report([found for found in findings if found not in said_again], checkup.loader.sources, sys.stderr)
     for file in unread:
         complain(first.seal.text(f"not started: `{file.file}` cannot be read: {file.unread}"))
     if broken:
