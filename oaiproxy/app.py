@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Middleware
 
 from oaiproxy import message_routes
 from oaiproxy.backend import BackendClient
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config
+from oaiproxy.connections import BoundedConnection
 from oaiproxy.cors import Cors
 from oaiproxy.discovery import Discovery
 from oaiproxy.dispatch import install
@@ -42,7 +44,7 @@ LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
 
-class Connection(web.RequestHandler):
+class Connection(BoundedConnection):
     """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
 
     def handle_error(
@@ -54,7 +56,7 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """The library's answer, in our words."""
         refused = super().handle_error(request, status, exc, message)
-        answer = unreadable(status, request.headers)
+        answer = unreadable(431 if isinstance(exc, LineTooLong) else status, request.headers)
         for name in refused.headers.keys() - {"Content-Type", "Content-Length"}:
             answer.headers[name] = refused.headers[name]
         answer.force_close()
@@ -135,6 +137,7 @@ async def serve(
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,
+            header_timeout=config.server.header_timeout,
             lingering_time=LINGER_SECONDS,
             shutdown_timeout=1,
             logger=logging.getLogger("oaiproxy.http"),

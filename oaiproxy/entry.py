@@ -9,7 +9,7 @@ from aiohttp import HttpVersion11, web
 from oaiproxy.dispatch import Handle
 from oaiproxy.errors import ClientError
 from oaiproxy.keyring import Holder
-from oaiproxy.middleware import ERROR_BODY, RECORD, ErrorBody
+from oaiproxy.middleware import ERROR_BODY, RECORD, STRAY, ErrorBody
 from oaiproxy.state import State
 
 HEALTH = frozenset(("/livez", "/readyz", "/", "/health", "/v1/health"))
@@ -24,21 +24,27 @@ def knock(request: web.Request, state: State) -> None:
     """Look at what any request must have, before anything is done for it. Raises ClientError."""
     if request._version > HttpVersion11:
         request._version = HttpVersion11  # else the answer says that it speaks the other one, too; `version` is cached
-        raise ClientError("This server speaks HTTP/1.1 and HTTP/1.0 alone.", code="invalid_request")
+        raise _stray(request, "This server speaks HTTP/1.1 and HTTP/1.0 alone.")
     if request.raw_path[:1] != "/" and (request.method, request.raw_path) != ("OPTIONS", "*"):
-        raise ClientError("The target of a request is a path here, not a whole address.", code="invalid_request")
+        raise _stray(request, "The target of a request is a path here, not a whole address.")
     host = request.headers.get("Host")
     if host is None or host in state.hosts.known:  # without it, no browser asks
         return
     try:
         meant = state.hosts.is_meant(host)
     except ValueError:
-        raise ClientError("The Host header is malformed.", code="invalid_request") from None
+        raise _stray(request, "The Host header is malformed.") from None
     if not meant and request.path not in HEALTH:
         message = (
             "This server does not go by the name in the Host header; its configuration lists names: `server.hosts`."
         )
         raise ClientError(message, status=421, code="misdirected_request")
+
+
+def _stray(request: web.Request, message: str) -> ClientError:
+    """What is told of a request that others may have understood otherwise."""
+    request[STRAY] = True
+    return ClientError(message, code="invalid_request")
 
 
 def guarded(

@@ -40,6 +40,8 @@ class Record(dict[str, object]):
 
 
 RECORD = web.RequestKey("record", Record)
+STRAY = web.RequestKey("stray", bool)
+"""Whether what follows a request on its connection is not to be trusted either."""
 ErrorBody: TypeAlias = Callable[[ApiError, str], Json]
 """The body that tells of an error, given the request's id."""
 ERROR_BODY: web.RequestKey[ErrorBody] = web.RequestKey("error_body")
@@ -167,7 +169,7 @@ async def _answered(
     response = error_response(answer, identity, request.get(ERROR_BODY, _openai_body))
     if allow is not None:
         response.headers["Allow"] = allow
-    if not request.content.is_eof():
+    if not request.content.is_eof() or STRAY in request:
         # What is left of the body would be taken for the next request (RFC 9110, 10.1.1).
         response.force_close()
     return response

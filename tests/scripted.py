@@ -301,6 +301,10 @@ class Client:
         """Close the connection."""
         self._socket.close()
 
+    def half_close(self) -> None:
+        """End our side of the connection alone."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Break the connection off."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -21,7 +21,7 @@ from oaiproxy.cli.output import announce, cannot_listen, complain, report
 from oaiproxy.config import Config, make_config
 from oaiproxy.diagnostics import Severity
 from oaiproxy.loader import Loader
-from oaiproxy.loops import LoopError, loop_factory
+from oaiproxy.loops import LoopError, loop_factory, unfit
 from oaiproxy.mapping import Mapping
 from oaiproxy.perimeter import REMEDY, is_open
 from oaiproxy.reporters import summary
@@ -46,6 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
             complain(seal.text(f"not started: {told}; {REMEDY}"))
             return 1
         complain(seal.text(f"warning: {told}"))
+    if reason := unfit():
+        complain(f"not started: {reason}")
+        return 1
     try:
         factory = loop_factory(config.server.loop)
     except LoopError as error:

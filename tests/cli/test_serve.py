@@ -363,6 +363,7 @@ def test_a_mapping_that_cannot_be_read_is_named(tmp_path: Path, refused: Callabl
     assert refused() == "oaiproxy: not started: `/proc/self/mem` cannot be read: Input/output error\n"
 
 
+@pytest.mark.row(117)
 @pytest.mark.parametrize("loop", ["auto", "asyncio"])
 def test_a_busy_port_is_one_line(loop: str, busy: int, tmp_path: Path, refused: Callable[..., str]) -> None:
     """It names the address, the reason and the way out."""
