@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 from aiohttp.http_exceptions import LineTooLong
@@ -28,6 +30,7 @@ from oaiproxy.entry import guarded, knock
 from oaiproxy.handlers import routes
 from oaiproxy.hosts import meant_hosts
 from oaiproxy.keyring import Keyring
+from oaiproxy.listening import listening
 from oaiproxy.logs import LibraryHandler, Log
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
@@ -87,6 +90,8 @@ class Running:
     state: State
     mocked: frozenset[str]
     """The mappings whose backend is their own examples."""
+    socket: str | None = None
+    """The path of the Unix socket, where it listens on one; `url` then only names the server."""
 
 
 def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Application:
@@ -144,21 +149,23 @@ async def serve(
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, config.server.host, config.server.port)
-        await site.start()
+        site, url = await stack.enter_async_context(listening(runner, config.server, log))
         state.ready = True
-        host, port = runner.addresses[0][:2]
-        shown = f"[{host}]" if ":" in host else host
+        parts = urlsplit(url)
+        where: dict[str, Any] = {"host": parts.hostname, "port": parts.port}
+        if config.server.socket is not None:
+            where = {"socket": config.server.socket}
+        if config.server.tls:
+            where["tls"] = True
         log.write(
             "info",
             "listening",
-            host=host,
-            port=port,
+            **where,
             models=[model["id"] for model in state.routes.models()][:MAX_SHOWN],
         )
         try:
             mocked = frozenset(mapping.name for mapping, _ in mappings if mapping.backend.url == MOCK_URL)
-            yield Running(f"http://{shown}:{port}", state, mocked)
+            yield Running(url, state, mocked, config.server.socket)
         finally:
             state.ready = False
             await site.stop()

@@ -151,6 +151,9 @@ def _key(command: argparse.ArgumentParser) -> None:
 
 def _healthcheck(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="what to ask (default: %(default)s)")
+    command.add_argument("--socket", metavar="PATH", help="the Unix socket on which to ask, as `server.socket`")
+    command.add_argument("--certificate", metavar="FILE", help="what to show where client certificates are asked for")
+    command.add_argument("--key", metavar="FILE", help="its private key")
 
 
 _ADD = {

@@ -20,6 +20,7 @@ from oaiproxy.checkup import Checkup
 from oaiproxy.cli.output import announce, cannot_listen, complain, report
 from oaiproxy.config import Config, make_config
 from oaiproxy.diagnostics import Severity
+from oaiproxy.listening import ListeningError
 from oaiproxy.loader import Loader
 from oaiproxy.loops import LoopError, loop_factory, unfit
 from oaiproxy.mapping import Mapping
@@ -57,7 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(_serve(config, mappings))
+    except ListeningError as error:
+        complain(seal.text(f"not started: {error}"))
+        return 1
     except (OSError, UnicodeError) as error:
+        if config.server.socket is not None:
+            why = getattr(error, "strerror", None) or error
+            complain(seal.text(f"not started: cannot listen on `{config.server.socket}`: {why}"))
+            return 1
         complain(seal.text(cannot_listen(config.server.host, config.server.port, error)))
         return 1
 
@@ -109,7 +117,8 @@ def _greet(running: Running) -> None:
     models = [model["id"] for model in running.state.routes.models()]
     more = f" and {len(models) - MAX_SHOWN} more" if len(models) > MAX_SHOWN else ""
     shown = ", ".join(models[:MAX_SHOWN]) or "no model yet"
-    lines = [f"oaiproxy {__version__} serves {shown}{more} at {running.url}/v1"]
+    on_socket = f" on the socket {running.socket}" if running.socket else ""
+    lines = [f"oaiproxy {__version__} serves {shown}{more} at {running.url}/v1{on_socket}"]
     lines += [
         f"the backend of `{name}` is its own examples; set its address to reach the real one"
         for name in sorted(running.mocked)
@@ -120,5 +129,6 @@ def _greet(running: Running) -> None:
             "messages": [{"role": "user", "content": "What is the capital of France?"}],
         }
     )
-    curl = ["curl", f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
+    over = ["--unix-socket", running.socket] if running.socket else []
+    curl = ["curl", *over, f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
     announce("\n".join([*lines, f"try: {shlex.join(curl)}"]))

@@ -445,3 +445,32 @@ async def test_a_door_that_is_meant_to_be_open_is_warned_of(
     assert lines[0].startswith("oaiproxy: warning: whoever reaches 0.0.0.0 may use the backends") is warned
     assert json.loads(lines[-1])["event"] == "listening"
     assert len(lines) == 1 + warned
+
+
+async def test_the_greeting_tells_of_the_socket(tmp_path: Path) -> None:
+    """Which lies beside the configuration, and the line to try asks there."""
+    config = files(tmp_path, "mappings: [my.yaml]\nserver: {socket: s}\n")
+    async with Service("serve", "--config", config) as service:
+        assert service.greeting.endswith(f" at http://localhost/v1 on the socket {tmp_path}/s")
+        await service.line()
+        assert (await service.line()).startswith(f"try: curl --unix-socket {tmp_path}/s http://localhost/v1/")
+        service.signal(signal.SIGTERM)
+        code, _, err = await service.end()
+    assert code == 0
+    assert json.loads(err.splitlines()[0])["socket"] == f"{tmp_path}/s"
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_socket_that_cannot_be_had_is_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """It does not fit, or is a file of somebody's."""
+    files(tmp_path, "mappings: [my.yaml]\nserver: {socket: my.yaml}\n")
+    assert refused() == "oaiproxy: not started: cannot listen on `my.yaml`: there is a file that is no socket\n"
+    files(tmp_path, f"mappings: [my.yaml]\nserver: {{socket: {'s' * 200}}}\n")
+    assert refused().count("\n") == 1
+
+
+def test_a_certificate_that_cannot_be_used_is_refused_at_its_place(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """Before anything listens."""
+    files(tmp_path, "mappings: [my.yaml]\nserver: {tls: {certificate: c.pem, key: k.pem}}\n")
+    err = refused()
+    assert "error[E602]: the file `c.pem` cannot be read: no such file or directory\n --> config.yaml:2:29" in err
