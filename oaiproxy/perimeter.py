@@ -71,7 +71,7 @@ def open_findings(document: Document) -> Iterator[Diagnostic]:
     server = document.data.get("server")
     if (
         not isinstance(server, dict)
-        or not isinstance(server.get("host"), str)
+        or not (isinstance(server.get("host"), str) and server["host"])
         or ("server", "host") in document.unresolved
     ):
         return
