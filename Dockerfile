@@ -33,5 +33,6 @@ USER 65532:65532
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["oaiproxy", "healthcheck"]
 ENTRYPOINT ["oaiproxy"]
-# All interfaces, since the container is the border here; the sidecar binds to the pod's loopback instead.
-CMD ["serve", "--config", "/etc/oaiproxy/config.yaml", "--host", "0.0.0.0", "--port", "8000"]
+# All interfaces, and without keys if there are none, since the container is the border here: publish the port on loopback,
+# as above, or give clients `keys`. The sidecar binds to the pod's loopback instead.
+CMD ["serve", "--config", "/etc/oaiproxy/config.yaml", "--host", "0.0.0.0", "--port", "8000", "--insecure"]

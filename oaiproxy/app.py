@@ -9,20 +9,26 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.typedefs import Middleware
 
 from oaiproxy import descriptors, message_routes
 from oaiproxy.backend import BackendClient
 from oaiproxy.buffers import bound_sending
 from oaiproxy.config import Config
+from oaiproxy.connections import BoundedConnection
 from oaiproxy.cors import Cors
 from oaiproxy.crowd import CROWD, Counted
 from oaiproxy.dispatch import install
 from oaiproxy.endpoints import messages
 from oaiproxy.endpoints.doors import DOORS
+from oaiproxy.entry import guarded, knock
 from oaiproxy.handlers import routes
+from oaiproxy.listening import listening
 from oaiproxy.logs import LibraryHandler, Log, Throttle
 from oaiproxy.mapping import Mapping
 from oaiproxy.middleware import boundary, unreadable
@@ -42,7 +48,7 @@ LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
 
 
-class Connection(Counted):
+class Connection(Counted, BoundedConnection):
     """A client's connection: what is no HTTP, or cannot be decoded, is refused in the words of any other error."""
 
     write_timeout = 0.0
@@ -64,7 +70,7 @@ class Connection(Counted):
         if isinstance(exc, ConnectionError):
             raise ConnectionResetError("the client left") from exc
         refused = super().handle_error(request, status, exc, message)
-        answer = unreadable(status, request.headers)
+        answer = unreadable(431 if isinstance(exc, LineTooLong) else status, request.headers)
         for name in refused.headers.keys() - {"Content-Type", "Content-Length"}:
             answer.headers[name] = refused.headers[name]
         answer.force_close()
@@ -99,6 +105,8 @@ class Running:
     url: str
     state: State
     succession: Succession
+    socket: str | None = None
+    """The path of the Unix socket, where it listens on one; `url` then only names the server."""
 
     @property
     def mocked(self) -> frozenset[str]:
@@ -115,11 +123,12 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
     server = state.server
     cors = Cors(**server.cors)
-    around = [*middlewares, boundary(state.log, cors, lambda: state.bounds)]
+    around = [*middlewares, boundary(state.log, cors, lambda: state.bounds, lambda request: knock(request, state))]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     app[CROWD] = state.crowd
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
-    install(app, routes(state), cors, errors, {messages.error: messages.REQUEST_ID})
+    behind, welcome = guarded(routes(state), state, errors)
+    install(app, behind, cors, errors, {messages.error: messages.REQUEST_ID}, welcome)
 
     def take(config: Config) -> None:
         cors.configure(**config.server.cors)
@@ -166,6 +175,7 @@ async def serve(
             handler_cancellation=True,
             access_log=None,
             keepalive_timeout=config.server.keepalive_timeout,
+            header_timeout=config.server.header_timeout,
             lingering_time=LINGER_SECONDS,
             max_line_size=min(MAX_LINE, config.limits.headers),
             max_field_size=min(MAX_LINE, config.limits.headers),
@@ -176,20 +186,22 @@ async def serve(
         state.configured.append(lambda config: _set_times(runner, config))
         _set_times(runner, config)
         stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, config.server.host, config.server.port)
-        await site.start()
+        site, url = await stack.enter_async_context(listening(runner, config.server, log))
         state.ready = True
-        host, port = runner.addresses[0][:2]
-        shown = f"[{host}]" if ":" in host else host
+        parts = urlsplit(url)
+        where: dict[str, Any] = {"host": parts.hostname, "port": parts.port}
+        if config.server.socket is not None:
+            where = {"socket": config.server.socket}
+        if config.server.tls:
+            where["tls"] = True
         log.write(
             "info",
             "listening",
-            host=host,
-            port=port,
+            **where,
             models=[model["id"] for model in state.routes.models()][:MAX_SHOWN],
         )
         try:
-            yield Running(f"http://{shown}:{port}", state, succession)
+            yield Running(url, state, succession, config.server.socket)
         finally:
             state.ready = False
             await state.pause(state.server.lame_duck)

@@ -73,6 +73,8 @@ class Run:
     """Whether it is not to be kept."""
     error: ApiError | None = None
     """Why it was broken off, if a client did not cancel it."""
+    owner: str = ""
+    """For whose key it is made."""
 
     @property
     def response(self) -> Item:
@@ -106,6 +108,11 @@ class Background:
         self._state = state
         self._store = store
         state.unattended.append(self._break_off)
+
+    def run(self, name: str, owner: str) -> Run | None:
+        """The run of that response, if it is this owner's."""
+        run = self.runs.get(name)
+        return run if run is not None and run.owner == owner else None
 
     def admit(self) -> None:
         """Raises ApiError when no run can begin."""
@@ -157,7 +164,7 @@ class Background:
         self._state.background.discard(task)
         del self.runs[run.encoder.id]
         if not run.forgotten:
-            self._store.put(response, run.before, run.own, run.log)
+            self._store.put(response, run.before, run.own, run.log, run.owner)
         record["status"] = response["status"]
         record["ms"] = round((time.perf_counter() - record.started) * 1000, 1)
         self._state.log.write(record.level, "background", **record)

@@ -368,8 +368,14 @@ CATALOG: dict[str, Kind] = {
     ),
     "W105": Kind(
         title="A legal key that weakens",
-        fix="give the authority that signed the backend's certificate: `tls: {ca: ca.pem}`",
-        cause="`tls.verify: false` trusts whoever answers. It is for a try on your own machine.",
+        fix=(
+            "give the authority that signed the backend's certificate: `tls: {ca: ca.pem}`; give clients `keys`, or "
+            "listen on 127.0.0.1"
+        ),
+        cause=(
+            "`tls.verify: false` trusts whoever answers. A `server.host` that is not loopback, without `keys`, lets "
+            "in whoever can reach it; `serve` then wants `server.insecure: true`."
+        ),
     ),
     "W106": Kind(
         title="A secret is written in the file",

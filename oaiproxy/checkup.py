@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from os.path import normpath
 from pathlib import Path
 
+from oaiproxy.clientkeys import HEADERS
 from oaiproxy.config import CONFIG_NAMES, CheckedConfig, Entry, check_config, is_config, is_foreign
 from oaiproxy.diagnostics import Diagnostic, Span, did_you_mean
 from oaiproxy.document import position
@@ -97,7 +98,8 @@ class Checkup:
                 self._check(file)
         for file in self.files.values():
             if file.config is not None:
-                conflicts = map(file.seal.finding, self._conflicts(file.config.entries))
+                keys = bool(file.config.data and file.config.data.get("keys"))
+                conflicts = map(file.seal.finding, self._conflicts(file.config.entries, keys))
                 findings = [*file.config.diagnostics, *conflicts]
                 file.diagnostics = sorted(findings, key=lambda found: position(found, file.file))
         self._tell_once()
@@ -122,8 +124,8 @@ class Checkup:
         file.models, file.examples, file.tried = checked.models, checked.examples, checked.tried
         file.seal = checked.seal
 
-    def _conflicts(self, entries: Sequence[Entry]) -> list[Diagnostic]:
-        """What is wrong with the mappings of one configuration together."""
+    def _conflicts(self, entries: Sequence[Entry], keys: bool) -> list[Diagnostic]:
+        """What is wrong with the mappings of one configuration together; `keys` says whether it has some."""
         findings: list[Diagnostic] = []
         names: dict[str, str] = {}
         owners: dict[str, str] = {}
@@ -138,6 +140,13 @@ class Checkup:
                 findings.append(Diagnostic("E604", message, entry.span, "take it out: its models are known"))
                 continue
             names[key] = name
+            passed = set(file.mapping.client_headers) & set(HEADERS) if keys and file.mapping is not None else set()
+            if passed:
+                message = f"`{name}` passes the client's `{min(passed)}` on, which here holds a key of `keys`"
+                help_ = (
+                    "let clients send the backend's key in a header of its own: `auth: {passthrough: x-backend-key}`"
+                )
+                findings.append(Diagnostic("E105", message, entry.span, "the backend would get that key", help_))
             for model in file.models:
                 if model in owners:
                     message = f"the model `{model}` of `{name}` is also one of `{owners[model]}`"

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 AUTHORIZATION = "authorization"
 _OTHERS = ("api-key", "x-api-key")
 """Headers that hold a bare key."""
+HEADERS = (AUTHORIZATION, *_OTHERS)
+"""All in which a key may come."""
 _SCHEME = "bearer "
 
 

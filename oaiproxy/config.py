@@ -17,8 +17,10 @@ from oaiproxy.document import load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
+from oaiproxy.perimeter import key_findings, open_findings
 from oaiproxy.reading import file_reader, note, read_text
 from oaiproxy.sealing import NO_SEAL, Seal
+from oaiproxy.server_tls import located, tls_findings
 from oaiproxy.validation import Schema, validate
 
 
@@ -164,7 +166,10 @@ def check_config(
         findings = [found for found in findings if not found.code.startswith("E6")]
     if document is None:
         return CheckedConfig(None, (), findings)
-    findings.extend(validate(document, config_schema()))
+    findings.extend(key_findings(document, validate(document, config_schema())))
+    findings.extend(open_findings(document))
+    if asked:
+        findings.extend(tls_findings(document, path.parent))
     listed = document.data.get("mappings")
     entries = []
     for index, each in enumerate(listed if isinstance(listed, list) else ()):
@@ -186,7 +191,22 @@ def check_config(
     findings.sort(key=lambda found: position(found, document.file))
     broken = any(found.severity is Severity.ERROR for found in findings)
     seal = Seal(document.outside, (), document.text)
-    return CheckedConfig(None if broken else document.data, entries, [seal.finding(found) for found in findings], seal)
+    return CheckedConfig(
+        None if broken else _located(document.data, path.parent),
+        entries,
+        [seal.finding(found) for found in findings],
+        seal,
+    )
+
+
+def _located(data: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """The data with the server's files found: their names are relative to the configuration's folder."""
+    server = dict(data.get("server") or {})
+    if "tls" in server:
+        server["tls"] = located(server["tls"], folder)
+    if "socket" in server:
+        server["socket"] = str(folder / server["socket"])
+    return {**data, "server": server}
 
 
 def make_config(

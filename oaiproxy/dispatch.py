@@ -25,11 +25,13 @@ def install(
     cors: Cors,
     errors: Mapping[str, ErrorBody] = MappingProxyType({}),
     ids: Mapping[ErrorBody, str] = MappingProxyType({}),
+    welcome: Callable[[web.Request], bool] = lambda _: True,
 ) -> None:
     """Add the routes, and behind them one for all other paths, so that those cost the usual ones nothing.
 
     `errors` tells, by the paths of routes, how a method that they do not serve is refused; `ids`, by how errors are
-    told, the further header in which those clients look for the request's id.
+    told, the further header in which those clients look for the request's id; `welcome`, whether a request's body will
+    be read.
     """
     handlers: dict[str, dict[str, Handle]] = {}
     for route in routes:
@@ -45,7 +47,7 @@ def install(
         if not wanted or request.version < HttpVersion11 or (request.content_length or 0) > request.client_max_size:
             return
         found = table.find(request.rel_url.path_safe)
-        if found is not None and request.method in handlers[found.pattern]:
+        if found is not None and request.method in handlers[found.pattern] and welcome(request):
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
 

@@ -17,6 +17,7 @@ from oaiproxy.dispatch import DEPLOYMENT
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.models import encode_list
+from oaiproxy.entry import HOLDER
 from oaiproxy.errors import ApiError, ClientError
 from oaiproxy.exchange import Exchange
 from oaiproxy.fallbacks import Fallbacks, asked_of, identity_of, is_trusted
@@ -30,6 +31,7 @@ from oaiproxy.parameters import invalid_value
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
 from oaiproxy.responses_handlers import PLACE, Handle, Relayed
+from oaiproxy.routes import unknown_model
 from oaiproxy.state import State
 from oaiproxy.tokens import IDS_ENCODING, Tokenizer, UnknownTokenError
 from oaiproxy.uploads import read_form
@@ -71,10 +73,16 @@ def _endpoints(state: State) -> list[web.RouteDef]:
         return counted(lambda request: generate(request, state, door))
 
     async def list_models(request: web.Request) -> web.Response:
-        return json_response(encode_list(state.routes.models()))
+        holder, models = request.get(HOLDER), state.routes.models()
+        return json_response(
+            encode_list(models if holder is None else [each for each in models if holder.allows(str(each["id"]))])
+        )
 
     async def get_model(request: web.Request) -> web.Response:
         name = request.match_info["model"].rstrip("/")
+        holder = request.get(HOLDER)
+        if holder is not None and not holder.allows(name):
+            raise unknown_model(name)
         return json_response(jsontext.dump(state.routes.model(name)))
 
     async def live(request: web.Request) -> web.Response:
@@ -133,7 +141,7 @@ async def answer(
 async def _relayed(request: web.Request, state: State, door: Door, call: Call, relay: Relayed) -> web.StreamResponse:
     record = request[RECORD]
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
-    mapping = await state.resolve(call.model)
+    mapping = await state.resolve(call.model, request.get(HOLDER))
     place = await take_place(request, state, mapping, call.stream)
     try:
         return await _placed(request, state, door, call, relay, mapping)

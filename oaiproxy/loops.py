@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
+
+from aiohttp.http_parser import HttpRequestParser
 
 LEAST_UVLOOP = (0, 23, 0)
 """Older ones can close another connection's socket when a connect is cancelled (MagicStack/uvloop#645)."""
@@ -11,6 +14,18 @@ LEAST_UVLOOP = (0, 23, 0)
 
 class LoopError(RuntimeError):
     """The loop that was asked for cannot be had."""
+
+
+def unfit() -> str:
+    """Why this interpreter cannot be trusted to serve; "" when it can."""
+    if sys.flags.optimize:
+        return "Python was told to leave out checks on which libraries rely: start it without `-O` and PYTHONOPTIMIZE"
+    if HttpRequestParser.__module__ != "aiohttp._http_parser":
+        return (
+            "aiohttp lacks its parser in C, and the other one takes what may be smuggled: install a wheel of aiohttp, "
+            "and unset AIOHTTP_NO_EXTENSIONS"
+        )
+    return ""
 
 
 def loop_factory(wanted: str) -> Callable[[], asyncio.AbstractEventLoop]:

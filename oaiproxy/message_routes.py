@@ -9,6 +9,7 @@ from aiohttp import web
 
 from oaiproxy import jsontext
 from oaiproxy.endpoints import messages
+from oaiproxy.entry import HOLDER
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, ErrorBody, json_response
 from oaiproxy.state import State
@@ -28,7 +29,7 @@ def routes(state: State, read: Read) -> list[web.RouteDef]:
         request[ERROR_BODY] = messages.error
         call = messages.parse_to_count(await read(request, state))
         request[RECORD]["model"] = call.model[:MAX_SHOWN]
-        await state.resolve(call.model)
+        await state.resolve(call.model, request.get(HOLDER))
         texts, rest = messages.estimated(call)
         counted = {"input_tokens": sum(await state.tokenizer.count(texts)) + rest}
         return json_response(jsontext.dump(counted))

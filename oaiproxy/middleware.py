@@ -43,6 +43,8 @@ class Record(dict[str, object]):
 
 
 RECORD = web.RequestKey("record", Record)
+STRAY = web.RequestKey("stray", bool)
+"""Whether what follows a request on its connection is not to be trusted either."""
 ErrorBody: TypeAlias = Callable[[ApiError, str], Json]
 """The body that tells of an error, given the request's id."""
 ERROR_BODY: web.RequestKey[ErrorBody] = web.RequestKey("error_body")
@@ -126,8 +128,16 @@ def report_bug(log: Log, identity: str, error: Exception) -> ProxyError:
     return ProxyError("The proxy failed to handle the request.", retry=False)
 
 
-def boundary(log: Log, cors: Cors = NO_PAGES, bounds: Callable[[], Bounds] = lambda: BOUNDS) -> Middleware:
-    """The middleware. `cors` knows the pages that may call; `bounds` tells how long a request's headers may be."""
+def boundary(
+    log: Log,
+    cors: Cors = NO_PAGES,
+    bounds: Callable[[], Bounds] = lambda: BOUNDS,
+    knock: Callable[[web.Request], None] = lambda _: None,
+) -> Middleware:
+    """The middleware. `cors` knows the pages that may call; `bounds` tells how long a request's headers may be.
+
+    `knock` raises ApiError for what nobody is to handle.
+    """
 
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -137,7 +147,7 @@ def boundary(log: Log, cors: Cors = NO_PAGES, bounds: Callable[[], Bounds] = lam
         request[RECORD] = record
         status = 499
         try:
-            response = await _answered(request, handler, identity, log, cors, bounds().headers)
+            response = await _answered(request, handler, identity, log, cors, knock, bounds().headers)
             status = response.status
             return response
         finally:
@@ -150,12 +160,19 @@ def boundary(log: Log, cors: Cors = NO_PAGES, bounds: Callable[[], Bounds] = lam
 
 
 async def _answered(
-    request: web.Request, handler: Handler, identity: str, log: Log, cors: Cors, max_headers: int
+    request: web.Request,
+    handler: Handler,
+    identity: str,
+    log: Log,
+    cors: Cors,
+    knock: Callable[[web.Request], None],
+    max_headers: int,
 ) -> web.StreamResponse:
     """The handler's response, or an error's."""
     record = request[RECORD]
     allow = None
     try:
+        knock(request)
         if request.method not in READING and not cors.allows(request.headers.get("Origin")):
             raise _foreign_page()
         if sum(map(len, chain.from_iterable(request.raw_headers))) > max_headers:
@@ -174,7 +191,7 @@ async def _answered(
     response = error_response(answer, identity, request.get(ERROR_BODY, _openai_body))
     if allow is not None:
         response.headers["Allow"] = allow
-    if not request.content.is_eof():
+    if not request.content.is_eof() or STRAY in request:
         # What is left of the body would be taken for the next request (RFC 9110, 10.1.1).
         response.force_close()
     return response

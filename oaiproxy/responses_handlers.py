@@ -22,6 +22,7 @@ from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.responses import PATH, Asked, parse
 from oaiproxy.endpoints.responses_encoding import ResponseEncoder, encoder, usage_object
 from oaiproxy.endpoints.responses_items import Item, listed, pack
+from oaiproxy.entry import HOLDER, owner
 from oaiproxy.errors import ClientError
 from oaiproxy.eventlog import EventLog
 from oaiproxy.events import Usage
@@ -93,7 +94,7 @@ class Responses:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Make a response. It is kept once it has ended as it should, just before its last bytes are written."""
-        asked = self._asked(await self._read(request, self._state))
+        asked = await self._asked(request)
         if asked.background:
             self._background.admit()
         encoders: list[ResponseEncoder] = []
@@ -101,7 +102,8 @@ class Responses:
         def make(call: Call, identity: Identity) -> Encoder:
             def keep(response: Item) -> None:
                 if asked.store and not asked.background:
-                    self.store.put(response, asked.history, listed(asked.items, f"{identity.token}i"))
+                    own = listed(asked.items, f"{identity.token}i")
+                    self.store.put(response, asked.history, own, owner=owner(request))
 
             encoders.append(encoder(replace(asked, call=call), identity, keep, time.time))
             return encoders[-1]
@@ -111,7 +113,7 @@ class Responses:
         ) -> web.StreamResponse:
             own = listed(asked.items, f"{exchange.identity.token}i")
             record: Record = request[RECORD]
-            run = Run(encoders[0], asked.history, own, Record(record))
+            run = Run(encoders[0], asked.history, own, Record(record), owner=owner(request))
             self._background.start(run, exchange, request[PLACE], fallbacks)
             outlet = to_client(request, state.server, exchange)
             return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
@@ -127,8 +129,7 @@ class Responses:
 
     async def retrieve(self, request: web.Request) -> web.StreamResponse:
         """A response that is kept, as it was, or that is being made, as it stands; or its events, if it has some."""
-        name = request.match_info["id"]
-        run = self._background.runs.get(name)
+        run = self._run(request)
         log = self._kept(request).events if run is None else run.log
         if request.query.get("stream", "").lower() == "true":
             return await self._replay(request, log)
@@ -153,7 +154,7 @@ class Responses:
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a response; one that is being made is broken off."""
         name = request.match_info["id"]
-        run = self._background.runs.get(name)
+        run = self._run(request)
         if run is None:
             self._kept(request)
             self.store.delete(name)
@@ -164,7 +165,7 @@ class Responses:
 
     async def input_items(self, request: web.Request) -> web.Response:
         """What a response answered, the latest first, in pages."""
-        run = self._background.runs.get(request.match_info["id"])
+        run = self._run(request)
         items = self._kept(request).input_items() if run is None else [*run.before, *run.own]
         limit, order = request.query.get("limit", "20"), request.query.get("order", "desc")
         if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(MAX_LISTED))) or not (
@@ -187,7 +188,7 @@ class Responses:
 
     async def cancel(self, request: web.Request) -> web.Response:
         """Break off what is made in the background; what has ended stays as it is."""
-        run = self._background.runs.get(request.match_info["id"])
+        run = self._run(request)
         if run is not None:
             await run.cancel()
             return json_response(jsontext.dump(run.response))
@@ -198,16 +199,15 @@ class Responses:
 
     async def count(self, request: web.Request) -> web.Response:
         """How many tokens a request would take."""
-        asked = self._asked(await self._read(request, self._state))
-        await self._state.resolve(asked.call.model)
+        asked = await self._asked(request)
+        await self._state.resolve(asked.call.model, request.get(HOLDER))
         made = {"object": "response.input_tokens", "input_tokens": await self._tokens(asked)}
         return json_response(jsontext.dump(made))
 
     async def compact(self, request: web.Request) -> web.Response:
         """The user's messages as they are, and all else packed into one opaque item, from which it comes back whole."""
-        body = await self._read(request, self._state)
-        asked = self._asked(body)
-        await self._state.resolve(asked.call.model)
+        asked = await self._asked(request)
+        await self._state.resolve(asked.call.model, request.get(HOLDER))
         token = os.urandom(16).hex()
         items = [*asked.history, *listed(asked.items, token)]
         users = [item for item in items if item.get("role") == "user"]
@@ -221,18 +221,19 @@ class Responses:
         }
         return json_response(jsontext.dump(made))
 
-    def _asked(self, body: Json) -> Asked:
-        return parse(body, self._history(body), self.store.item)
+    async def _asked(self, request: web.Request) -> Asked:
+        body, whose = await self._read(request, self._state), owner(request)
+        return parse(body, self._history(body, whose), lambda name: self.store.item(name, whose))
 
-    def _history(self, body: Json) -> Sequence[Item]:
+    def _history(self, body: Json, whose: str) -> Sequence[Item]:
         """What `previous_response_id` stands for."""
         if not isinstance(body, dict):
             raise no_object(body)
         name = body.get("previous_response_id")
         if name is None:
             return ()
-        run = self._background.runs.get(string(name, "previous_response_id"))
-        kept = self.store.get(name)
+        run = self._background.run(string(name, "previous_response_id"), whose)
+        kept = self.store.get(name, whose)
         status = "in_progress" if run is not None else kept.status if kept is not None else ""
         if status in ("in_progress", "failed", "cancelled"):
             raise invalid_value("previous_response_id", f"its status is '{status}'")
@@ -253,9 +254,12 @@ class Responses:
         texts += [jsontext.dump(asked.tools).decode()] if asked.tools else []
         return sum(await self._state.tokenizer.count(texts)) + PER_MESSAGE * (len(asked.call.messages) + 1)
 
+    def _run(self, request: web.Request) -> Run | None:
+        return self._background.run(request.match_info["id"], owner(request))
+
     def _kept(self, request: web.Request) -> Kept:
         name = request.match_info["id"]
-        kept = self.store.get(name)
+        kept = self.store.get(name, owner(request))
         if kept is None:
             raise ClientError(f"Response with id '{name[:80]}' not found.", status=404)
         return kept

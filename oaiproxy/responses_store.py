@@ -26,6 +26,8 @@ class Kept:
     background: bool = False
     events: EventLog | None = field(default=None, repr=False)
     """What was streamed of it, if it is to be streamed again."""
+    owner: str = ""
+    """For whose key it was made."""
 
     @property
     def size(self) -> int:
@@ -70,8 +72,9 @@ class ResponseStore:
         before: Sequence[Json],
         own: Sequence[Json],
         events: EventLog | None = None,
+        owner: str = "",
     ) -> None:
-        """Keep a response that answered items of its `own` after those that were there `before`."""
+        """Keep a response that answered items of its `own` after those that were there `before`, for its `owner`."""
         output = response["output"]
         ids = tuple(item["id"] for item in output)
         kept = Kept(
@@ -83,6 +86,7 @@ class ResponseStore:
             response.get("status", "completed"),
             response.get("background", False),
             events,
+            owner,
         )
         if kept.size > self._size:
             kept = replace(kept, events=None)
@@ -96,12 +100,13 @@ class ResponseStore:
         while len(self._kept) > self._count or self.bytes > self._size:
             self.delete(next(iter(self._kept)))
 
-    def get(self, name: str) -> Kept | None:
-        """The response of that id; None when it is not kept, or no longer."""
+    def get(self, name: str, owner: str = "") -> Kept | None:
+        """The response of that id; None when it is not kept, or no longer, or for somebody else."""
         now = self._clock()
         while self._kept and next(iter(self._kept.values())).expires <= now:
             self.delete(next(iter(self._kept)))
-        return self._kept.get(name)
+        kept = self._kept.get(name)
+        return kept if kept is not None and kept.owner == owner else None
 
     def delete(self, name: str) -> bool:
         """Forget a response. Says whether it was there."""
@@ -114,9 +119,9 @@ class ResponseStore:
                 del self._owners[each]
         return True
 
-    def item(self, name: str) -> dict[str, Json] | None:
+    def item(self, name: str, owner: str = "") -> dict[str, Json] | None:
         """An item that a response made, by the item's id."""
-        kept = self.get(self._owners.get(name, ""))
+        kept = self.get(self._owners.get(name, ""), owner)
         if kept is None:
             return None
         return next((item for item in jsontext.parse(kept.output) if item["id"] == name), None)

@@ -11,6 +11,12 @@ from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
 
 
+def unknown_model(model: str) -> ClientError:
+    """What is told of a model that nobody serves, and of one that is not for this client: nobody tells them apart."""
+    message = f"The model '{model[:200]}' does not exist or you do not have access to it."
+    return ClientError(message, status=404, param="model", code="model_not_found")
+
+
 class Routes:
     """Which mapping serves which model. `created` is what the model list says, in seconds since 1970."""
 
@@ -24,12 +30,7 @@ class Routes:
         try:
             return self._table[model]
         except KeyError:
-            raise ClientError(
-                f"The model '{model[:200]}' does not exist or you do not have access to it.",
-                status=404,
-                param="model",
-                code="model_not_found",
-            ) from None
+            raise unknown_model(model) from None
 
     def names(self) -> frozenset[str]:
         """The names of all models."""

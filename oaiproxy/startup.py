@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Dict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from oaiproxy.checkup import Checkup
@@ -39,8 +39,15 @@ class Startup:
         return sum(found.severity is severity for found in self.findings)
 
 
-def start_up(path: Path, environment: Dict[str, str], host: str | None = None, port: int | None = None) -> Startup:
-    """Check and compile a configuration and its mappings; `host` and `port` go over what it says."""
+def start_up(
+    path: Path,
+    environment: Dict[str, str],
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    insecure: bool = False,
+) -> Startup:
+    """Check and compile a configuration and its mappings; `host`, `port` and `insecure` go over what it says."""
     with noted() as files:
         checkup = Checkup(Loader(environment), thorough=False)
         checkup.add(path, config=True)
@@ -51,5 +58,7 @@ def start_up(path: Path, environment: Dict[str, str], host: str | None = None, p
     checked, config = first.config, None
     if checked is not None and checked.data is not None and not broken:
         config = make_config(checked.data, checked.entries, host=host, port=port)
+        if insecure:
+            config = replace(config, server=replace(config.server, insecure=True))
     mappings = [(file.mapping, file.path) for file in named if file.mapping is not None]
     return Startup(config, mappings, findings, checkup.loader.sources, unread, first.unread, files, first.seal)

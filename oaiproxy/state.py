@@ -20,10 +20,12 @@ from oaiproxy.discovery import Discovery
 from oaiproxy.errors import ClientError, OverloadedError
 from oaiproxy.fallbacks import fallbacks_of, unknown
 from oaiproxy.generation import Generation
+from oaiproxy.hosts import Hosts, meant_hosts
+from oaiproxy.keyring import Holder, Keyring
 from oaiproxy.logs import Log, Throttle
 from oaiproxy.mapping import Mapping
 from oaiproxy.memory import Memory
-from oaiproxy.routes import Routes
+from oaiproxy.routes import Routes, unknown_model
 from oaiproxy.sender import Sender
 from oaiproxy.tokens import Tokenizer
 
@@ -58,6 +60,10 @@ class State:
     """Set when a shutdown shall wait for nothing."""
     under_way: set[asyncio.Task[Any]] = field(default_factory=set)
     """Those that answer requests."""
+    keys: Keyring | None = None
+    """Those that let clients in; None where nobody is asked. Replaced whole."""
+    hosts: Hosts = field(default_factory=Hosts)
+    """The names by which clients may call. Replaced whole."""
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while no request is under way."""
     clocks: set[Clock] = field(default_factory=set)
@@ -130,6 +136,9 @@ class State:
         """
         self.server = config.server
         self.log.configure(config.log_level)
+        self.keys = Keyring(config.keys, self.keys) if config.keys else None
+        asked = bool(config.keys or config.server.tls or config.server.socket)
+        self.hosts = meant_hosts(config.server.host, config.server.hosts, asked)
         settings = {each.file: config.settings[path] for each, path in generation.mappings if path in config.settings}
         self.bound(config.limits, settings, descriptors.provide(descriptors.needed(config.limits)))
         self.circuits.configure(config.breaker, config.limits.retries, [mapping for mapping, _ in generation.mappings])
@@ -158,8 +167,13 @@ class State:
         if not self.under_way:
             self.idle.set()
 
-    async def resolve(self, model: str) -> Mapping:
-        """The mapping of a model; one that is unknown is looked for in the lists of backends. Raises ClientError."""
+    async def resolve(self, model: str, holder: Holder | None = None) -> Mapping:
+        """The mapping of a model, if it is for the holder of a key; None stands for nobody who is asked for one.
+
+        A model that is unknown is looked for in the lists of backends. Raises ClientError.
+        """
+        if holder is not None and not holder.allows(model):
+            raise unknown_model(model)
         try:
             return self.routes.resolve(model)
         except ClientError:

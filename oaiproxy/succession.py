@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from oaiproxy.config import Config, Server
 from oaiproxy.generation import NO_LISTS, Generation
 from oaiproxy.mapping import Mapping
+from oaiproxy.perimeter import is_open
 from oaiproxy.state import State
 
 AT_START = ("host", "port", "socket", "tls", "loop")
@@ -39,14 +41,15 @@ class Succession:
         """Serve these mappings from now on; requests under way keep theirs. Raises OSError, and nothing is changed."""
         async with self._turn:
             state, before = self._state, self._state.generation
+            restart: list[str] = []
+            if before is not None:
+                config, restart = _kept(config, state.server)
+                _stay_closed(config)
             bounded = [(replace(mapping, bounds=config.limits.bounds), path) for mapping, path in mappings]
             following = Generation(bounded, self._created)
             known = before.discovery.lists() if before is not None and before.discovery is not None else NO_LISTS
             await following.open(state.sender, state.log, known)
             names = state.routes.names()
-            restart: list[str] = []
-            if before is not None:
-                config, restart = _kept(config, state.server)
             state.apply(config, following)
             if before is not None:
                 self._retire(before)
@@ -77,6 +80,13 @@ class Succession:
                     await asyncio.wait(late)
         finally:
             await generation.close()
+
+
+def _stay_closed(config: Config) -> None:
+    """Raises PermissionError where the address that is listened on would be open to all with this configuration."""
+    server = config.server
+    if is_open(server.host, server.socket, server.tls, config.keys) and not server.insecure:
+        raise PermissionError(errno.EACCES, f"whoever reaches {server.host} could use the backends without a key")
 
 
 def _kept(config: Config, server: Server) -> tuple[Config, list[str]]:

@@ -308,6 +308,10 @@ class Client:
         """Close the connection."""
         self._socket.close()
 
+    def half_close(self) -> None:
+        """End our side of the connection alone."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         """Break the connection off."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -348,7 +352,12 @@ def request(
 ) -> bytes:
     """A request's bytes; data becomes JSON."""
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-    lines = {"Host": "proxy", "Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}
+    lines = {
+        "Host": "localhost",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(data)),
+        **(headers or {}),
+    }
     head = "".join(f"{name}: {value}\r\n" for name, value in lines.items() if value)
     return f"{method} {path} HTTP/{version}\r\n{head}\r\n".encode() + data
 

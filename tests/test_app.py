@@ -136,6 +136,7 @@ async def test_an_address_of_ip_6_is_shown_in_brackets(proxy: Any) -> None:
     assert (await proxy(mapping("http://backend.test"), host="::1")).url.startswith("http://[::1]:")
 
 
+@pytest.mark.row(117)
 async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing() -> None:
     """Row 117."""
     taken = socket.create_server(("127.0.0.1", 0))

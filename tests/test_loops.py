@@ -7,8 +7,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from commands import execute
 
-from oaiproxy.loops import LoopError, loop_factory
+from oaiproxy.loops import LoopError, loop_factory, unfit
 
 
 def made_by(wanted: str) -> type:
@@ -59,3 +60,28 @@ def test_a_newer_uvloop_is_taken(version: str, monkeypatch: pytest.MonkeyPatch) 
     made = object()
     monkeypatch.setitem(sys.modules, "uvloop", SimpleNamespace(__version__=version, new_event_loop=made))
     assert loop_factory("uvloop") is made
+
+
+def test_this_interpreter_is_fit() -> None:
+    """Else none of these tests would say much."""
+    assert unfit() == ""
+
+
+@pytest.mark.row(117)
+@pytest.mark.parametrize(
+    ("options", "variables", "told"),
+    [
+        (["-O"], {}, "without `-O`"),
+        ([], {"PYTHONOPTIMIZE": "1"}, "PYTHONOPTIMIZE"),
+        ([], {"AIOHTTP_NO_EXTENSIONS": "1"}, "its parser in C"),
+    ],
+)
+def test_an_interpreter_that_is_not_fit_does_not_serve(
+    options: list[str], variables: dict[str, str], told: str
+) -> None:
+    """One line, before anything listens."""
+    done = execute(sys.executable, *options, "-m", "oaiproxy", "serve", "--port", "0", **variables)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("oaiproxy: not started: ")
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1

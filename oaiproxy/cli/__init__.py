@@ -29,6 +29,7 @@ COMMANDS = {
     "schema": "print the JSON Schema of mappings, or of the configuration",
     "completion": "print what completes commands in a shell",
     "mock": "serve a mapping's examples as its backend",
+    "key": "make a key for a client, and the lines of the configuration that let it in",
     "healthcheck": "ask a running proxy whether it is ready",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -55,3 +56,10 @@ def credentials(headers: Iterable[tuple[str, str]], auth: Auth | None) -> Iterat
     for name, value in headers:
         if CREDENTIAL.fullmatch(name) or name.lower() == sent_on:
             yield from (value, value.rpartition(" ")[2])
+
+
+def key_name(text: str) -> str:
+    """A name as the configuration takes it for a key."""
+    if not re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", text):
+        raise argparse.ArgumentTypeError("that is no name for a key (64 letters, digits, `.`, `_`, `@` and `-`)")
+    return text

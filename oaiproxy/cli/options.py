@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from oaiproxy.cli.arguments import add_client_header, add_mapping, header, host, port
+from oaiproxy.cli.arguments import add_client_header, add_mapping, header, host, key_name, port
 from oaiproxy.cli.files import STANDARD
 from oaiproxy.cli.shells import SHELLS
 
@@ -32,6 +32,8 @@ def _serve(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--watch", action="store_true", help="reload when the configuration, a mapping or a file of theirs changes"
     )
+    told = "listen although anybody who reaches the address may use the backends, without a key"
+    command.add_argument("--insecure", action="store_true", help=told)
 
 
 def _check(command: argparse.ArgumentParser) -> None:
@@ -145,8 +147,16 @@ def _mock(command: argparse.ArgumentParser) -> None:
     command.add_argument("--port", type=port, default=8001, help="port to listen on (default: %(default)s)")
 
 
+def _key(command: argparse.ArgumentParser) -> None:
+    command.add_argument("name", nargs="?", metavar="NAME", type=key_name, default="app", help="whose key it is")
+    command.add_argument("--stdin", action="store_true", help="take the key from standard input, and make none")
+
+
 def _healthcheck(command: argparse.ArgumentParser) -> None:
     command.add_argument("--url", default="http://127.0.0.1:8000/readyz", help="what to ask (default: %(default)s)")
+    command.add_argument("--socket", metavar="PATH", help="the Unix socket on which to ask, as `server.socket`")
+    command.add_argument("--certificate", metavar="FILE", help="what to show where client certificates are asked for")
+    command.add_argument("--key", metavar="FILE", help="its private key")
 
 
 _ADD = {
@@ -160,5 +170,6 @@ _ADD = {
     "schema": _schema,
     "completion": _completion,
     "mock": _mock,
+    "key": _key,
     "healthcheck": _healthcheck,
 }

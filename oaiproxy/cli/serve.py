@@ -20,9 +20,11 @@ from oaiproxy.app import Running, serve
 from oaiproxy.cli.output import announce, cannot_listen, complain, complaint, report
 from oaiproxy.config import Config
 from oaiproxy.descriptors import DescriptorsError, needed, provide
-from oaiproxy.diagnostics import Severity
-from oaiproxy.loops import LoopError, loop_factory
+from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.listening import ListeningError
+from oaiproxy.loops import LoopError, loop_factory, unfit
 from oaiproxy.mapping import Mapping
+from oaiproxy.perimeter import REMEDY, is_open
 from oaiproxy.reload import Reloader
 from oaiproxy.reporters import summary
 from oaiproxy.startup import Startup, start_up
@@ -43,17 +45,27 @@ def run(arguments: argparse.Namespace) -> int:
     path = Path(arguments.config)
 
     def load() -> Startup:
-        return start_up(path, os.environ, arguments.host, arguments.port)
+        return start_up(path, os.environ, arguments.host, arguments.port, insecure=arguments.insecure)
 
     loaded = load()
     if loaded.absent:
         complain(f"{_absent(path, loaded)}; name a file with `--config`")
         return 2
-    report(loaded.findings, loaded.sources, sys.stderr)
+    report(_news(loaded), loaded.sources, sys.stderr)
     for line in _refusals(loaded, "not started"):
         complain(line)
     config, seal = loaded.config, loaded.seal
     if config is None:
+        return 1
+    server = config.server
+    if is_open(server.host, server.socket, server.tls, config.keys):
+        told = f"whoever reaches {server.host} may use the backends, for there are no keys"
+        if not server.insecure:
+            complain(seal.text(f"not started: {told}; {REMEDY}"))
+            return 1
+        complain(seal.text(f"warning: {told}"))
+    if reason := unfit():
+        complain(f"not started: {reason}")
         return 1
     try:
         factory = loop_factory(config.server.loop)
@@ -66,7 +78,14 @@ def run(arguments: argparse.Namespace) -> int:
             serving = _serve(config, loaded, _Files(path, load, arguments.watch))
             del loaded  # a reload replaces it, and what nobody holds is freed
             return runner.run(serving)
+    except ListeningError as error:
+        complain(seal.text(f"not started: {error}"))
+        return 1
     except (OSError, UnicodeError) as error:
+        if config.server.socket is not None:
+            why = getattr(error, "strerror", None) or error
+            complain(seal.text(f"not started: cannot listen on `{config.server.socket}`: {why}"))
+            return 1
         complain(seal.text(cannot_listen(config.server.host, config.server.port, error)))
         return 1
 
@@ -130,6 +149,11 @@ def _stop(stop: asyncio.Event, hurries: list[asyncio.Event]) -> None:
         os._exit(1)
 
 
+def _news(loaded: Startup) -> list[Diagnostic]:
+    """The findings, but for the open door, of which is told as it is in the end."""
+    return [found for found in loaded.findings if found.code != "W105"]
+
+
 def _absent(path: Path, loaded: Startup) -> str:
     return f"`{path}` cannot be read: {loaded.absent}"
 
@@ -145,7 +169,7 @@ def _refusals(loaded: Startup, what: str) -> Iterator[str]:
 def _told(path: Path, loaded: Startup) -> str:
     """What is printed of a reload: as at the start."""
     stream = io.StringIO()
-    report(loaded.findings, loaded.sources, stream)
+    report(_news(loaded), loaded.sources, stream)
     what = "not reloaded"
     lines = [f"{what}: {_absent(path, loaded)}"] if loaded.absent else _refusals(loaded, what)
     return stream.getvalue() + "".join(f"{complaint(line)}\n" for line in lines)
@@ -155,7 +179,8 @@ def _greet(running: Running) -> None:
     models = [model["id"] for model in running.state.routes.models()]
     more = f" and {len(models) - MAX_SHOWN} more" if len(models) > MAX_SHOWN else ""
     shown = ", ".join(models[:MAX_SHOWN]) or "no model yet"
-    lines = [f"oaiproxy {__version__} serves {shown}{more} at {running.url}/v1"]
+    on_socket = f" on the socket {running.socket}" if running.socket else ""
+    lines = [f"oaiproxy {__version__} serves {shown}{more} at {running.url}/v1{on_socket}"]
     lines += [
         f"the backend of `{name}` is its own examples; set its address to reach the real one"
         for name in sorted(running.mocked)
@@ -166,5 +191,6 @@ def _greet(running: Running) -> None:
             "messages": [{"role": "user", "content": "What is the capital of France?"}],
         }
     )
-    curl = ["curl", f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
+    over = ["--unix-socket", running.socket] if running.socket else []
+    curl = ["curl", *over, f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
     announce("\n".join([*lines, f"try: {shlex.join(curl)}"]))

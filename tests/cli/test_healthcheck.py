@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from conftest import Proxy
+from keys import Authority
 from scripted import REQUEST, Act, Backend, answer
 from support import example
 
 from oaiproxy.cli import main
 
 
-async def check(url: str) -> int:
+async def check(url: str, *options: str) -> int:
     """Run the command beside what it asks."""
-    return await asyncio.to_thread(main, ["healthcheck", "--url", url])
+    return await asyncio.to_thread(main, ["healthcheck", "--url", url, *options])
 
 
 async def test_a_ready_proxy_is_healthy(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,3 +84,42 @@ def test_what_is_no_address_is_wrong_use(url: str, capsys: pytest.CaptureFixture
     assert main(["healthcheck", "--url", url]) == 2
     shown = url.replace("\n", "\\n")
     assert capsys.readouterr().err == f"oaiproxy: `{shown}` is not an http address\n"
+
+
+async def test_a_proxy_with_tls_is_asked_by_it(proxy: Proxy, tmp_path: Path) -> None:
+    """Whoever its certificate names; where it asks for one, that is shown."""
+    authority = Authority()
+    for name in ("server", "client", "other"):
+        issued = (authority if name != "other" else Authority()).issue(name)
+        (tmp_path / f"{name}.pem").write_text(issued.cert)
+        (tmp_path / f"{name}.key").write_text(issued.key)
+    (tmp_path / "ca.pem").write_text(authority.cert)
+    tls = {"certificate": str(tmp_path / "server.pem"), "key": str(tmp_path / "server.key")}
+    running = await proxy(example(), tls=tls)
+    assert await check(f"{running.url}/readyz") == 0
+    running = await proxy(example(), tls={**tls, "client_ca": str(tmp_path / "ca.pem")})
+    assert await check(f"{running.url}/readyz") == 1
+    for name, code in (("client", 0), ("other", 1)):
+        shown = ["--certificate", str(tmp_path / f"{name}.pem"), "--key", str(tmp_path / f"{name}.key")]
+        assert await check(f"{running.url}/readyz", *shown) == code
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_proxy_on_a_socket_is_asked_there(proxy: Proxy, tmp_path: Path, tls: bool) -> None:
+    """With TLS too; and who is not there is not healthy."""
+    files = {}
+    if tls:
+        issued = Authority().issue("server")
+        for name, text in (("certificate", issued.cert), ("key", issued.key)):
+            (tmp_path / name).write_text(text)
+            files[name] = str(tmp_path / name)
+    path = str(tmp_path / "s")
+    running = await proxy(example(), socket=path, tls=files)
+    assert await check(f"{running.url}/readyz", "--socket", path) == 0
+    assert await check(f"{running.url}/readyz", "--socket", f"{path}x") == 1
+
+
+@pytest.mark.parametrize("given", [["--certificate", "x"], ["--key", "x"], ["--certificate", "x", "--key", "y"]])
+async def test_a_certificate_that_cannot_be_shown_is_wrong_use(given: list[str]) -> None:
+    """Exit code 2."""
+    assert await check("https://127.0.0.1:1/", *given) == 2

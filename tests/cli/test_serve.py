@@ -363,6 +363,7 @@ def test_a_mapping_that_cannot_be_read_is_named(tmp_path: Path, refused: Callabl
     assert refused() == "oaiproxy: not started: `/proc/self/mem` cannot be read: Input/output error\n"
 
 
+@pytest.mark.row(117)
 @pytest.mark.parametrize("loop", ["auto", "asyncio"])
 def test_a_busy_port_is_one_line(loop: str, busy: int, tmp_path: Path, refused: Callable[..., str]) -> None:
     """It names the address, the reason and the way out."""
@@ -377,7 +378,7 @@ def test_a_busy_port_is_one_line(loop: str, busy: int, tmp_path: Path, refused: 
 def test_an_address_that_is_none_of_ours_is_one_line(host: str, tmp_path: Path, refused: Callable[..., str]) -> None:
     """Be it another machine's, or none at all."""
     files(tmp_path)
-    err = refused("--host", host)
+    _, err = refused("--host", host, "--insecure").split("\n", 1)
     assert err.startswith(f"oaiproxy: not started: cannot listen on {host}:0: ")
     assert err.count("\n") == 1
 
@@ -400,3 +401,76 @@ def test_a_loop_that_cannot_be_had_is_one_line(
     monkeypatch.setitem(sys.modules, "uvloop", module)
     files(tmp_path, "mappings: [my.yaml]\nserver: {loop: uvloop}\n")
     assert refused() == f"oaiproxy: not started: {complaint}\n"
+
+
+HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [("server: {host: 0.0.0.0}", ()), ("server: {host: '::'}", ()), ("server: {}", ("--host", "0.0.0.0"))],
+)
+def test_a_door_that_is_open_to_all_is_not_opened(
+    config: str, options: tuple[str, ...], tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    """One line, which says what to do."""
+    files(tmp_path, f"mappings: [my.yaml]\n{config}\n")
+    err = refused(*options)
+    assert err.startswith("oaiproxy: not started: whoever reaches ")
+    assert "`oaiproxy key`" in err
+    assert "`server.insecure: true`" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "warned"),
+    [
+        ("server: {host: 0.0.0.0, insecure: true}", (), True),
+        ("server: {}", ("--host", "0.0.0.0", "--insecure"), True),
+        ("server: {host: 0.0.0.0}", ("--host", "127.0.0.1"), False),
+        (f"server: {{host: 0.0.0.0}}\nkeys: [{{name: app, sha256: {HASH}}}]", (), False),
+        (f"server: {{host: 0.0.0.0}}\nkeys: [{{name: app, sha256: {HASH}}}]", ("--insecure",), False),
+    ],
+)
+async def test_a_door_that_is_meant_to_be_open_is_warned_of(
+    config: str, options: tuple[str, ...], warned: bool, tmp_path: Path
+) -> None:
+    """At every start, in one line before the log; with keys it is not open."""
+    path = files(tmp_path, f"mappings: [my.yaml]\n{config}\n")
+    async with Service("serve", "--port", "0", "--config", path, *options) as service:
+        service.signal(signal.SIGTERM)
+        code, _, err = await service.end()
+    assert code == 0
+    lines = err.splitlines()
+    assert lines[0].startswith("oaiproxy: warning: whoever reaches 0.0.0.0 may use the backends") is warned
+    assert json.loads(lines[-1])["event"] == "listening"
+    assert len(lines) == 1 + warned
+
+
+async def test_the_greeting_tells_of_the_socket(tmp_path: Path) -> None:
+    """Which lies beside the configuration, and the line to try asks there."""
+    config = files(tmp_path, "mappings: [my.yaml]\nserver: {socket: s}\n")
+    async with Service("serve", "--config", config) as service:
+        assert service.greeting.endswith(f" at http://localhost/v1 on the socket {tmp_path}/s")
+        await service.line()
+        assert (await service.line()).startswith(f"try: curl --unix-socket {tmp_path}/s http://localhost/v1/")
+        service.signal(signal.SIGTERM)
+        code, _, err = await service.end()
+    assert code == 0
+    assert json.loads(err.splitlines()[0])["socket"] == f"{tmp_path}/s"
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_socket_that_cannot_be_had_is_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """It does not fit, or is a file of somebody's."""
+    files(tmp_path, "mappings: [my.yaml]\nserver: {socket: my.yaml}\n")
+    assert refused() == "oaiproxy: not started: cannot listen on `my.yaml`: there is a file that is no socket\n"
+    files(tmp_path, f"mappings: [my.yaml]\nserver: {{socket: {'s' * 200}}}\n")
+    assert refused().count("\n") == 1
+
+
+def test_a_certificate_that_cannot_be_used_is_refused_at_its_place(tmp_path: Path, refused: Callable[..., str]) -> None:
+    """Before anything listens."""
+    files(tmp_path, "mappings: [my.yaml]\nserver: {tls: {certificate: c.pem, key: k.pem}}\n")
+    err = refused()
+    assert "error[E602]: the file `c.pem` cannot be read: no such file or directory\n --> config.yaml:2:29" in err

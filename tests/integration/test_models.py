@@ -40,7 +40,7 @@ async def test_the_list(there: There) -> None:
     url, client = there
     assert [model.id async for model in client.models.list()] == [*NAMES, "embed"]
     first, second = [
-        await fetch(url, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        await fetch(url, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         for path in ("/v1/models", "/v1/models?limit=1&after=x")
     ]
     assert first.json == second.json
