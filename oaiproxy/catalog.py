@@ -398,8 +398,11 @@ CATALOG: dict[str, Kind] = {
     ),
     "W108": Kind(
         title="A value that nothing reads",
-        fix="read it in a template, or leave it out",
-        cause="A name of `vars`, or a header of `client_headers`, is in no template. It is often a misspelled one.",
+        fix="read it in a template, or leave it out; correct the model's name",
+        cause=(
+            "A name of `vars`, or a header of `client_headers`, is in no template; or a key of the configuration may "
+            "use a model that none of its mappings has. It is often a misspelled one."
+        ),
     ),
     "W201": Kind(
         title="Blanks make text of a value",

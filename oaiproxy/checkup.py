@@ -9,7 +9,7 @@ from pathlib import Path
 
 from oaiproxy.clientkeys import HEADERS
 from oaiproxy.config import CONFIG_NAMES, CheckedConfig, Entry, check_config, is_config, is_foreign
-from oaiproxy.diagnostics import Diagnostic, Span, did_you_mean
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, did_you_mean
 from oaiproxy.document import position
 from oaiproxy.fallbacks import is_trusted
 from oaiproxy.loader import Loader
@@ -100,7 +100,7 @@ class Checkup:
             if file.config is not None:
                 keys = bool(file.config.data and file.config.data.get("keys"))
                 conflicts = map(file.seal.finding, self._conflicts(file.config.entries, keys))
-                findings = [*file.config.diagnostics, *conflicts]
+                findings = [*file.config.diagnostics, *conflicts, *map(file.seal.finding, self._idle(file.config))]
                 file.diagnostics = sorted(findings, key=lambda found: position(found, file.file))
         self._tell_once()
         return list(self.files.values())
@@ -156,6 +156,18 @@ class Checkup:
         for entry in entries:
             findings += map(self.files[file_key(entry.path)].seal.finding, self._fallbacks(entry, entries))
         return findings
+
+    def _idle(self, config: CheckedConfig) -> Iterator[Diagnostic]:
+        """The models that keys may use, and that nobody has. Lists of backends may have any."""
+        files = [self.files[file_key(entry.path)] for entry in config.entries]
+        known = {model for each in files for model in each.models}
+        if any(not each.models or (each.mapping and each.mapping.model_list) for each in files):
+            return
+        for model, span in config.allowed:
+            if model not in known:
+                help_ = did_you_mean(model, known) or f"known models: {', '.join(sorted(known)[:SHOWN])}"
+                message = f"no mapping here has the model `{model}`"
+                yield Diagnostic("W108", message, span, "", help_, Severity.WARNING)
 
     def _fallbacks(self, entry: Entry, entries: Sequence[Entry]) -> Iterator[Diagnostic]:
         """What is wrong with the models that answer in place of one mapping's. Lists of backends may have any."""

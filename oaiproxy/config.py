@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,11 +13,11 @@ from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.bundled import bundled, is_file, mapping_path, meant
 from oaiproxy.composer import compose
 from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
-from oaiproxy.document import load_document, position
+from oaiproxy.document import Document, load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
-from oaiproxy.perimeter import key_findings, open_findings
+from oaiproxy.perimeter import idle_findings, key_findings, open_findings
 from oaiproxy.reading import file_reader, note, read_text
 from oaiproxy.sealing import NO_SEAL, Seal
 from oaiproxy.server_tls import located, tls_findings
@@ -141,6 +141,8 @@ class CheckedConfig:
     entries: Sequence[Entry]
     diagnostics: Sequence[Diagnostic]
     seal: Seal = NO_SEAL
+    allowed: Sequence[tuple[str, Span]] = ()
+    """The models that `keys` name, without those that stand for several."""
 
 
 def read_config(path: Path, environment: Mapping[str, str], *, host: str | None, port: int | None) -> Config:
@@ -167,6 +169,7 @@ def check_config(
     if document is None:
         return CheckedConfig(None, (), findings)
     findings.extend(key_findings(document, validate(document, config_schema())))
+    findings.extend(idle_findings(document))
     findings.extend(open_findings(document))
     if asked:
         findings.extend(tls_findings(document, path.parent))
@@ -196,7 +199,15 @@ def check_config(
         entries,
         [seal.finding(found) for found in findings],
         seal,
+        [] if broken else list(_allowed(document)),
     )
+
+
+def _allowed(document: Document) -> Iterator[tuple[str, Span]]:
+    for index, key in enumerate(document.data.get("keys") or ()):
+        for number, model in enumerate(key.get("models") or ()):
+            if "*" not in model:
+                yield model, document.span(("keys", index, "models", number))
 
 
 def _located(data: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:

@@ -33,11 +33,20 @@ def is_open(host: str, socket: object, tls: object, keys: object) -> bool:
 def key_findings(document: Document, findings: Sequence[Diagnostic]) -> list[Diagnostic]:
     """The findings, those about `keys` in words of their own: what stands for a hash may be a key, and is not told."""
     listed = document.data.get("keys")
-    blocks = [each if isinstance(each, dict) else {} for each in listed] if isinstance(listed, list) else []
+    alone = isinstance(listed, str)
+    listed = [listed] if alone else listed if isinstance(listed, list) else []
+    blocks = [each if isinstance(each, dict) else {} for each in listed]
     own: list[Diagnostic] = []
     hashes: dict[str, str] = {}
     names: set[str] = set()
     places: set[Span] = set()
+    for index, given in enumerate(listed):
+        whole = ("keys",) if alone else ("keys", index)
+        if isinstance(given, str) and given and whole not in document.unresolved:
+            span = document.span(whole)
+            places.add(span)
+            message = "a key is told by its `name` and its `sha256`"
+            own.append(Diagnostic("E103", message, span, "give the hash, not the key", _AS_HASH, conceal=True))
     for index, block in enumerate(blocks):
         for key, value in block.items():
             place = ("keys", index, str(key))
@@ -64,6 +73,17 @@ def _hash(value: Json, span: Span, name: str, known: dict[str, str]) -> Iterator
         yield Diagnostic("E105", message, span, "give each a key of its own", _AS_HASH)
     else:
         known[value] = name
+
+
+def idle_findings(document: Document) -> Iterator[Diagnostic]:
+    """The address that nobody listens on, beside a socket."""
+    server = document.data.get("server")
+    if isinstance(server, dict) and "socket" in server:
+        for key in ("host", "port"):
+            if key in server:
+                message = f"`server.{key}` says nothing beside `server.socket`: that alone is listened on"
+                span = document.span(("server", key), key=True)
+                yield Diagnostic("E105", message, span, "take one of the two out")
 
 
 def open_findings(document: Document) -> Iterator[Diagnostic]:

@@ -344,6 +344,7 @@ def test_the_configuration_on_its_page_is_one() -> None:
     blocks = re.findall(r"<!-- yaml: config.yaml -->\n```yaml\n(.*?)```", page, re.DOTALL)
     assert blocks
     for text in blocks:
-        checked = check_config(text, ROOT / "config.yaml", {})
-        assert (checked.diagnostics, len(checked.entries)) == ([], 1)
+        checked = check_config(text, ROOT / "config.yaml", {}, asked=False)
+        assert {found.code for found in checked.diagnostics} <= {"W105"}
+        assert (checked.data is not None, len(checked.entries)) == (True, 1)
         assert checked.data is not None

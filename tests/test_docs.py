@@ -504,7 +504,7 @@ def test_the_configuration_is_documented():
     for name, part in CONFIGURATION["properties"].items():
         inner = part.get("properties")
         keys |= {f"{name}.{key}": value for key, value in inner.items()} if inner else {name: part}
-    known = {name: str(part.get("default", "")) for name, part in keys.items()}
+    known = {name: jsontext.dump(part.get("default", "")).decode().strip('"') for name, part in keys.items()}
     everything, most = (
         {spans(row[0])[0]: row[1].strip("`") for row in table(page, "config")}
         for page in (PAGES["docs/configuration.md"], README)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ROOT
 
-from oaiproxy.config import read_config
 from oaiproxy.perimeter import is_local, is_open
 
 
@@ -43,13 +39,3 @@ def test_what_is_local(host: str, local: bool) -> None:
 def test_what_is_open_to_all(server: Any, keys: Any, is_so: bool) -> None:
     """Others reach it, and neither a key nor a certificate is asked for."""
     assert is_open(server["host"], server.get("socket"), server.get("tls"), keys) is is_so
-
-
-def test_the_configurations_of_the_page_are_sound(tmp_path: Path) -> None:
-    """As they stand there."""
-    page = (ROOT / "docs/configuration.md").read_text("utf-8")
-    texts = re.findall(r"<!-- yaml: config.yaml -->\n```yaml\n(.*?)```", page, re.DOTALL)
-    assert texts
-    for text in texts:
-        (tmp_path / "config.yaml").write_text(text)
-        assert read_config(tmp_path / "config.yaml", {}, host=None, port=None).mappings

@@ -8,6 +8,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 
 from oaiproxy.cli.output import complain
+from oaiproxy.yamltext import scalar
 
 PREFIX = "sk-oaiproxy-"
 RANDOM_BYTES = 32
@@ -16,15 +17,15 @@ SHORTEST = 16
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print them; 2 when the key on standard input is none."""
+    """Print the lines, and the key where no file gets it; 2 when the key on standard input is none."""
     key = PREFIX + token_urlsafe(RANDOM_BYTES)
     if arguments.stdin:
         key = sys.stdin.buffer.read().decode("utf-8", "surrogateescape").strip()
         if len(key) < SHORTEST or not key.isprintable() or " " in key:
             complain(f"standard input holds no key: one line without blanks, of {SHORTEST} characters or more")
             return 2
-    lines = ["keys:", f"  - name: {arguments.name}", f'    sha256: "{sha256(key.encode()).hexdigest()}"']
     if not arguments.stdin:
-        lines = [f"# the key, which is shown this once: {key}", *lines]
+        print(f"the key, which is shown this once: {key}", file=sys.stderr, flush=True)
+    lines = ["keys:", f"  - name: {scalar(arguments.name)}", f'    sha256: "{sha256(key.encode()).hexdigest()}"']
     print("\n".join(lines))
     return 0

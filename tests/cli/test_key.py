@@ -18,13 +18,23 @@ from oaiproxy.config import read_config
 def test_the_lines_let_the_key_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As they are printed, below any configuration."""
     assert main(["key", "my-app"]) == 0
-    printed = capsys.readouterr().out
-    shown = printed.splitlines()[0].split()[-1]
+    printed, told = capsys.readouterr()
+    shown = told.split()[-1]
+    assert shown not in printed
     assert shown.startswith("sk-oaiproxy-")
     assert len(shown) == len("sk-oaiproxy-") + 43
     (tmp_path / "config.yaml").write_text(f"mappings: [example]\n{printed}")
     (key,) = read_config(tmp_path / "config.yaml", {}, host=None, port=None).keys
     assert (key.name, key.sha256) == ("my-app", sha256(shown.encode()).hexdigest())
+
+
+@pytest.mark.parametrize("name", ["123", "true", "No", "null", "1e5", "0x1f", "@bob", ".inf", "2026-11-23", "a.b@c-d"])
+def test_any_name_is_one_in_the_configuration(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Though YAML would read it otherwise."""
+    assert main(["key", name]) == 0
+    (tmp_path / "config.yaml").write_text(f"mappings: [example]\n{capsys.readouterr().out}")
+    (key,) = read_config(tmp_path / "config.yaml", {}, host=None, port=None).keys
+    assert key.name == name
 
 
 def test_each_key_is_another(capsys: pytest.CaptureFixture[str]) -> None:
