@@ -56,13 +56,20 @@ def bases_in(folder: Path) -> Bases:
     return Bases(open_, sorted(path.stem for path in folder.glob("*.yaml")))
 
 
+@cache
+def mapping_schema() -> dict[str, Any]:
+    """The schema of mappings; one for all, for it is compiled for each object that it is."""
+    schema: dict[str, Any] = json.loads((ROOT / "schemas/mapping.schema.json").read_text())
+    return schema
+
+
 def findings_of(text: str, environment: dict[str, str] | None = None) -> tuple[Mapping | None, list[Diagnostic]]:
     """The mapping that a text compiles to, if any, and the findings of all stages up to there."""
     document, findings = load_document(
         text, file="test.yaml", environment=environment or ENVIRONMENT, read_file=lambda name: ""
     )
     assert document is not None, findings
-    findings = [*findings, *validate(document, json.loads((ROOT / "schemas/mapping.schema.json").read_text()))]
+    findings = [*findings, *validate(document, mapping_schema())]
     if findings:
         return None, findings
     return compile_mapping(Source(document, (), document.data), "test")

@@ -74,6 +74,9 @@ FAULTS: dict[str, Fault] = {
         "upstream_truncated", encoded(zlib.compress(JSON)[:-4], "deflate"), retry=None, kept=True
     ),
     "39 gzip that is none": wrong("upstream_invalid_encoding", encoded(JSON, "gzip"), retry=None, kept=True),
+    "40 a length that is too much": wrong(
+        "upstream_response_too_large", LENGTH % (33 << 20), itertools.repeat(b" " * 65536)
+    ),
     "41 br": wrong("upstream_unsupported_encoding", encoded(b"canary", "br"), kept=True),
     "41 banana": wrong("upstream_unsupported_encoding", encoded(b"canary", "banana"), kept=True),
     "41 gzip twice": wrong(
@@ -81,6 +84,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "42 no UTF-8": wrong("upstream_invalid_utf8", *raw(b'{"text": "canary \xff"}'), kept=True),
     "42 UTF-16": wrong("upstream_invalid_utf8", *raw('{"text": "canary"}'.encode("utf-16")), kept=True),
+    "44 another key": wrong("upstream_mapping_mismatch", *raw(b'{"canary": 1}'), kept=True),
     "44 null": wrong("upstream_mapping_mismatch", *raw(b'{"text": null}'), kept=True),
     "44 a number": wrong("upstream_mapping_mismatch", *raw(b'{"text": {"canary": 1}}'), kept=True),
     "44 a list": wrong("upstream_mapping_mismatch", *raw(b'["canary"]'), kept=True),
@@ -121,7 +125,7 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-@pytest.mark.row(32, 34, 35, 36, 37, 38, 39, 41, 42, 44, 45, 48)
+@pytest.mark.row(32, 34, 35, 36, 37, 38, 39, 40, 41, 42, 44, 45, 48)
 @BOTH_LOOPS
 @BOTH_WAYS
 @pytest.mark.parametrize("row", FAULTS)

@@ -41,7 +41,15 @@ def fine(wire: Wire, text: str, *, streams: bool) -> None:
 @BOTH_WAYS
 @pytest.mark.parametrize(
     "types",
-    [[], ["text/plain"], ["text/html"], ["text/event-stream; canary"], ["canary"], ["text/html", "application/json"]],
+    [
+        [],
+        ["text/plain"],
+        ["text/html"],
+        ["application/xml"],
+        ["text/event-stream; canary"],
+        ["canary"],
+        ["text/html", "application/json"],
+    ],
     ids=str,
 )
 async def test_any_content_type_will_do(proxy: Any, streams: bool, types: list[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
+import support
 from faults import BOTH_LOOPS, BOTH_WAYS, LENGTH, Fault, nothing_left, said, shown
 from scripted import FIN, REQUEST, Backend, Step, answer, fetch, hello, mapping
 
@@ -150,3 +152,16 @@ async def test_a_failure_with_a_body_without_end(proxy: Any, streams: bool) -> N
     """Is told by its status; the rest is not waited for."""
     head = LENGTH.replace(b"200 OK", b"500 No") % (1 << 30)
     await shown(proxy, Fault([head, (b"a" * 65536 for _ in range(1 << 14))], 502, "upstream_error"), streams=streams)
+
+
+@pytest.mark.row(29)
+async def test_a_failure_tells_no_secret(proxy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend that echoes our key in its error does not tell it to the client."""
+    monkeypatch.setitem(support.ENVIRONMENT, "KEY", "sk-canary-key")
+    script = [REQUEST, *said(500, "bad header Authorization: Bearer sk-canary-key")]
+    async with Backend(script) as backend:
+        running = await proxy(mapping(backend.url, backend="auth: {bearer: '${KEY}'}"))
+        wire = await fetch(running.url, hello())
+        assert backend.requests[0].header("authorization") == "Bearer sk-canary-key"
+        assert b"canary" not in wire.raw
+        assert "bad header" in json.dumps(wire.json)

@@ -30,6 +30,7 @@ from scripted import (
 from support import chat as chat_mapping
 from support import load
 
+from oaiproxy import app
 from oaiproxy.app import Running, serve
 from oaiproxy.config import Config, Limits, Server
 from oaiproxy.mapping import Mapping
@@ -79,8 +80,11 @@ HALF = {
 
 @pytest.mark.row(82)
 @pytest.mark.parametrize("stalled", HALF)
-async def test_a_body_that_stalls_is_not_waited_for(limited: Start, stalled: str) -> None:
+async def test_a_body_that_stalls_is_not_waited_for(
+    limited: Start, stalled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever it does: 408, and the connection is closed."""
+    monkeypatch.setattr(app, "LINGER_SECONDS", 0.1)
     running = await limited(mapping(NOWHERE), server={"body_timeout": 0.05})
     async with await Client.connect(running.url) as client:
         await client.send(HALF[stalled])
