@@ -131,7 +131,7 @@ class BackendClient:
         if request.websocket:
             return await self._open(request, connect_timeout, security or _USUAL)
         for last in (False, True):
-            tried = Attempt()
+            tried = Attempt(large=request.body is not None and len(request.body) > LARGE)
             attempt.set(tried)
             try:
                 return await self._send(request, connect_timeout, security or _USUAL)

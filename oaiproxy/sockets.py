@@ -27,6 +27,8 @@ CLOSE_SECONDS = 1.0
 _NORMAL = (None, 1000, 1001, 1005)
 """Codes of a close that ends an answer (RFC 6455, 7.4.1)."""
 _PROTOCOL, _BROKEN, _NO_TEXT, _TOO_LARGE = 1002, 1006, 1007, 1009
+LARGE = 1024 * 1024
+"""Bytes of a first message that a backend may leave unread."""
 DNS_SECONDS = 30
 """How long the addresses of a name are kept."""
 
@@ -120,7 +122,7 @@ class Sockets:
         server_name: str | None = None,
     ) -> SocketReply:
         """Open a socket and send the body. Raises RefusedError, BackendError, and what aiohttp raises."""
-        tried = Attempt(connect_timeout)
+        tried = Attempt(connect_timeout, large=request.body is not None and len(request.body) > LARGE)
         attempt.set(tried)
         try:
             async with asyncio.timeout(connect_timeout) as tried.limit:

@@ -163,7 +163,7 @@ class Hasty:
 
     async def cut_off(self) -> None:
         """Wait until the proxy broke all connections off, of which nobody reads anything meanwhile."""
-        await settled(lambda: all(_is_closed(sock) for sock in self._taken))
+        await settled(lambda: all(is_closed(sock) for sock in self._taken))
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -181,6 +181,6 @@ class Hasty:
                 sock.shutdown(socket.SHUT_WR)
 
 
-def _is_closed(sock: socket.socket) -> bool:
+def is_closed(sock: socket.socket) -> bool:
     """Whether the kernel has given a connection up: the first byte of what it tells is the state, 7 is closed."""
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x07"
