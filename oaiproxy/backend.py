@@ -97,7 +97,7 @@ class BackendClient:
 
     def __init__(self, connections: int) -> None:
         self._urls: dict[str, URL] = {}
-        self._sockets = Sockets()
+        self._sockets = Sockets(connections)
         self._connector = Connector(
             limit=0,
             limit_per_host=connections,
@@ -131,7 +131,7 @@ class BackendClient:
         if request.websocket:
             return await self._open(request, connect_timeout, security or _USUAL)
         for last in (False, True):
-            tried = Attempt()
+            tried = Attempt(large=request.body is not None and len(request.body) > LARGE)
             attempt.set(tried)
             try:
                 return await self._send(request, connect_timeout, security or _USUAL)
@@ -143,6 +143,7 @@ class BackendClient:
     def configure(self, connections: int, patience: float) -> None:
         """Bound the connections to one host and port, and the seconds that a request waits for one."""
         self._connector.configure(connections, patience)
+        self._sockets.configure(connections, patience)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -153,12 +154,8 @@ class BackendClient:
         self, request: BackendRequest, connect_timeout: float, security: Security
     ) -> BackendReply | SocketReply:
         """A socket; or the reply to a handshake that failed, which is read as any other one."""
-        tried = Attempt()
-        attempt.set(tried)
         try:
-            opened = await self._sockets.open(request, connect_timeout, security.context, security.server_name)
-            tried.asked = True
-            return opened
+            return await self._sockets.open(request, connect_timeout, security.context, security.server_name)
         except RefusedError as refused:
             if not 200 <= refused.response.status < 300:
                 return BackendReply(refused.response)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from contextvars import ContextVar
@@ -29,11 +31,16 @@ MAX_READS, READ_BYTES = 16, 64 * 1024
 class Attempt:
     """One try to send: the connection that was kept, if it goes over one, and whether it or an earlier one was sent."""
 
-    __slots__ = ("asked", "kept", "started")
+    __slots__ = ("asked", "kept", "large", "limit", "seconds", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = 0.0, *, large: bool = False) -> None:
         self.asked = was_asked()
         self.kept: _Handler | None = None
+        self.limit: asyncio.Timeout | None = None
+        """What ends it, if anything does, after so many `seconds`; a wait for a free connection does not count."""
+        self.seconds = seconds
+        self.large = large
+        """Whether so much is sent that an answer may come before the end of it was taken."""
         self.started = asyncio.get_running_loop().time()
 
     def replaceable(self) -> bool:
@@ -73,16 +80,24 @@ class Connector(TCPConnector):
         self._limit_per_host, self._patience = connections, patience
 
     async def _wait_for_available_connection(self, *arguments: Any) -> None:
+        tried = attempt.get()
+        if tried.limit is not None:
+            tried.limit.reschedule(None)
         try:
             async with asyncio.timeout(self._patience):
                 await super()._wait_for_available_connection(*arguments)
         except TimeoutError:
             raise overloaded("all connections to the backend are in use") from None
+        if tried.limit is not None:
+            tried.limit.reschedule(asyncio.get_running_loop().time() + tried.seconds)
 
     async def connect(self, *arguments: Any, **named: Any) -> Any:
         """A connection; from now on it may be written to."""
         connection = await super().connect(*arguments, **named)
-        attempt.get().asked = True
+        tried = attempt.get()
+        tried.asked = True
+        assert isinstance(connection.protocol, _Handler)
+        connection.protocol.large = tried.large
         return connection
 
     async def _get(self, *arguments: Any) -> Any:
@@ -96,7 +111,10 @@ class Connector(TCPConnector):
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         assert isinstance(protocol, _Handler)
         protocol.idle = True
-        super()._release(key, protocol, should_close=should_close or protocol.holds_more)
+        should_close = should_close or protocol.holds_more
+        if should_close and protocol.holds_back:
+            protocol.break_off()
+        super()._release(key, protocol, should_close=should_close)
 
 
 class _Handler(ResponseHandler):
@@ -106,6 +124,8 @@ class _Handler(ResponseHandler):
     """Whether no answer is awaited."""
     heard = False
     """Whether anything came since it was last taken."""
+    large = False
+    """Whether the request is a large one."""
     _reading = False
 
     def data_received(self, data: bytes) -> None:
@@ -150,10 +170,31 @@ class _Handler(ResponseHandler):
                 yield data
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        """Take the head of an answer. After one that is not final nothing can be asked any more."""
-        if data[0].code < 100 or data[0].code == 101:
+        """Take the head of an answer. After one that is not final nothing can be asked any more.
+
+        Nor after one that refuses what may not have been read to its end, if it ever will.
+        """
+        if data[0].code < 100 or data[0].code == 101 or (self.large and data[0].code >= 400):
             self.force_close()
         super().feed_data(data, size)
+
+    def break_off(self) -> None:
+        """Close it at once, where closing would wait until the backend takes what nobody wants to be sent any more."""
+        sock = self.transport.get_extra_info("socket") if self.transport is not None else None
+        if sock is not None:
+            with suppress(OSError):  # left to itself, the kernel goes on for minutes with what it has
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether a part of the request was not sent yet; with TLS, which does not tell, whether that may be."""
+        transport = self.transport
+        if transport is None:
+            return False
+        return transport.get_write_buffer_size() > 0 or (
+            self.large and transport.get_extra_info("ssl_object") is not None
+        )
 
     @property
     def holds_more(self) -> bool:

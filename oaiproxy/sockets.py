@@ -12,20 +12,25 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 import aiohttp
-from aiohttp import ClientSession, TCPConnector, WSMsgType
+from aiohttp import ClientSession, WSMsgType
 from yarl import URL
 
 from oaiproxy.buffers import to_backend
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.framing import EMPTY, too_large
+from oaiproxy.pool import Attempt, Connector, attempt
 from oaiproxy.stages import encode_length
 
 CLOSE_SECONDS = 1.0
 """How long a backend may take to answer that we close."""
 _NORMAL = (None, 1000, 1001, 1005)
 """Codes of a close that ends an answer (RFC 6455, 7.4.1)."""
-_BROKEN, _TOO_LARGE = 1006, 1009
+_PROTOCOL, _BROKEN, _NO_TEXT, _TOO_LARGE = 1002, 1006, 1007, 1009
+LARGE = 1024 * 1024
+"""Bytes of a first message that a backend may leave unread."""
+DNS_SECONDS = 30
+"""How long the addresses of a name are kept."""
 
 
 class RefusedError(Exception):
@@ -60,6 +65,13 @@ class SocketReply:
         code = self._socket.close_code
         if message.type is WSMsgType.ERROR and code == _TOO_LARGE:
             raise too_large(self._max_message)
+        if message.type is WSMsgType.ERROR and code == _NO_TEXT:
+            raise BackendError("the backend's message is not valid UTF-8", code="upstream_invalid_utf8", retry=False)
+        if message.type is WSMsgType.ERROR and code == _PROTOCOL:
+            detail = str(message.data)[:300]
+            raise BackendError(
+                "the backend's socket breaks the protocol", code="upstream_protocol_error", detail=detail, retry=False
+            )
         if message.type is WSMsgType.ERROR or code == _BROKEN:
             detail = type(message.data).__name__ if message.data is not None else "no close came"
             raise BackendError("the connection to the backend broke", code="upstream_reset", detail=detail)
@@ -87,9 +99,20 @@ class SocketReply:
 class Sockets:
     """Opens sockets to any backend."""
 
-    def __init__(self) -> None:
+    def __init__(self, connections: int) -> None:
         self._closing: set[asyncio.Task[None]] = set()
-        self._session: ClientSession | None = None
+        self._connector = Connector(
+            limit=0,
+            limit_per_host=connections,
+            force_close=True,
+            ttl_dns_cache=DNS_SECONDS,
+            socket_factory=to_backend,
+        )
+        self._session = _session(self._connector)
+
+    def configure(self, connections: int, patience: float) -> None:
+        """Bound the sockets to one host and port, and the seconds that a request waits for one."""
+        self._connector.configure(connections, patience)
 
     async def open(
         self,
@@ -99,10 +122,10 @@ class Sockets:
         server_name: str | None = None,
     ) -> SocketReply:
         """Open a socket and send the body. Raises RefusedError, BackendError, and what aiohttp raises."""
-        if self._session is None:
-            self._session = _session()
+        tried = Attempt(connect_timeout, large=request.body is not None and len(request.body) > LARGE)
+        attempt.set(tried)
         try:
-            async with asyncio.timeout(connect_timeout):
+            async with asyncio.timeout(connect_timeout) as tried.limit:
                 socket = await self._session.ws_connect(
                     URL(request.url, encoded=True),
                     headers=request.headers,
@@ -126,13 +149,12 @@ class Sockets:
     async def close(self) -> None:
         """Close all that is left."""
         await asyncio.gather(*self._closing)
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
 
 
-def _session() -> ClientSession:
+def _session(connector: Connector) -> ClientSession:
     return ClientSession(
-        connector=TCPConnector(limit=0, ttl_dns_cache=30, socket_factory=to_backend),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         trust_env=False,

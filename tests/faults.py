@@ -161,6 +161,10 @@ class Hasty:
                     while await loop.sock_recv(sock, 1 << 20):
                         pass
 
+    async def cut_off(self) -> None:
+        """Wait until the proxy broke all connections off, of which nobody reads anything meanwhile."""
+        await settled(lambda: all(is_closed(sock) for sock in self._taken))
+
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
@@ -175,3 +179,8 @@ class Hasty:
                 sock.close()
             elif self._end is FIN:
                 sock.shutdown(socket.SHUT_WR)
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Whether the kernel has given a connection up: the first byte of what it tells is the state, 7 is closed."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x07"

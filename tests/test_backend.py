@@ -183,7 +183,7 @@ async def test_a_request_is_not_sent_again_when_a_kept_connection_dies_later(
     client: BackendClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Then the backend had it, and may have worked on it until it broke down."""
-    monkeypatch.setattr("oaiproxy.backend.STALE_SECONDS", 0)
+    monkeypatch.setattr("oaiproxy.pool.STALE_SECONDS", 0)
     first = [REQUEST, answer(b"one"), REQUEST, RST]
     async with Backend(first, [REQUEST, answer(b"two")]) as backend:
         await read(await client.send(to(backend), 5))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import json
+import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -344,3 +348,120 @@ chat:
         await settled(lambda: not running.state.background and not running.state.active)
     assert asked == ["POST /login", "POST /sessions", "GET /live/7", "POST /end/7"]
     assert tokens == [None, "Bearer t1", "Bearer t1", "Bearer t1"]
+
+
+def patient(url: str) -> Mapping:
+    """A mapping that waits long."""
+    return mapping(url, ", timeouts: {connect: 1h, first_byte: 1h, idle: 1h}")
+
+
+async def test_no_socket_to_the_backend_is_free(proxy: Any) -> None:
+    """As over HTTP: it is waited for, then refused; the backend never hears of it, and the next one is served."""
+    go = asyncio.Event()
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await go.wait()
+        await say({"t": "a", "d": True}, socket=socket)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(patient(seen.url))
+        running.state.client.configure(1, 0.05)
+        async with await Client.connect(running.url) as first:
+            await first.send(hello())
+            await settled(lambda: len(seen.messages) == 1)
+            wire = await fetch(running.url, hello())
+            assert (wire.status, wire.error["code"], wire.headers["retry-after"]) == (503, "proxy_overloaded", "1")
+            assert len(seen.paths) == 1
+            running.state.client.configure(1, 3600)
+            async with await Client.connect(running.url) as second:
+                await second.send(hello())
+                await settled(lambda: running.state.active == 2)
+                go.set()
+                assert [(await client.answer()).text for client in (first, second)] == ["a", "a"]
+
+
+async def test_a_wait_for_a_socket_is_no_part_of_connecting(proxy: Any) -> None:
+    """Which may be allowed far less time."""
+    go = asyncio.Event()
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await go.wait()
+        await say({"t": "a", "d": True}, socket=socket)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url, ", timeouts: {connect: 300ms}"))
+        running.state.client.configure(1, 3600)
+        connector = running.state.client._sockets._connector
+        async with await Client.connect(running.url) as first, await Client.connect(running.url) as second:
+            await first.send(hello())
+            await settled(lambda: len(seen.messages) == 1)
+            await second.send(hello())
+            await settled(lambda: bool(connector._waiters))
+            await asyncio.sleep(0.4)
+            go.set()
+            assert [(await client.answer()).text for client in (first, second)] == ["a", "a"]
+
+
+async def test_a_first_message_that_nobody_reads(proxy: Any) -> None:
+    """Is given up at the deadline for the first byte, and its connection broken off: nothing of it is kept."""
+    key = re.compile(rb"Sec-WebSocket-Key: (\S+)", re.IGNORECASE)
+    taken: list[socket.socket] = []
+    loop = asyncio.get_running_loop()
+
+    async def serve(listening: socket.socket) -> None:
+        sock, _ = await loop.sock_accept(listening)
+        taken.append(sock)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await loop.sock_recv(sock, 1024)
+        found = key.search(head)
+        assert found is not None
+        guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+        accept = base64.b64encode(hashlib.sha1(found[1] + guid).digest())
+        lines = [b"HTTP/1.1 101 Go", b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: " + accept]
+        await loop.sock_sendall(sock, b"\r\n".join([*lines, b"", b""]))
+
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        listening.setblocking(False)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        serving = loop.create_task(serve(listening))
+        running = await proxy(
+            mapping(f"ws://127.0.0.1:{listening.getsockname()[1]}", ", timeouts: {first_byte: 300ms}")
+        )
+        long = [{"role": "user", "content": "long " * (4 << 20)}]
+        wire = await fetch(running.url, hello(messages=long))
+        assert (wire.status, wire.error["code"]) == (504, "upstream_timeout")
+        await serving
+        with taken[0]:
+            await settled(lambda: taken[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x07")
+        await settled(lambda: not running.state.client._sockets._closing)
+
+
+FRAMES: dict[str, tuple[bytes, str]] = {
+    "text that is not UTF-8": (b"\x81\x01\xff", "upstream_invalid_utf8"),
+    "a kind that nobody knows": (b"\x83\x01a", "upstream_protocol_error"),
+    "the rest of nothing": (b"\x80\x01a", "upstream_protocol_error"),
+}
+
+
+@pytest.mark.parametrize(("frame", "code"), FRAMES.values(), ids=FRAMES)
+async def test_frames_that_break_the_protocol(proxy: Any, frame: bytes, code: str) -> None:
+    """What came before them stands, and the error names them."""
+
+    async def talk(socket: web.WebSocketResponse, _seen: Server) -> None:
+        await say({"t": "a"}, socket=socket)
+        request = socket._req
+        assert request is not None
+        assert request.transport is not None
+        request.transport.write(frame)
+        await socket.receive()
+
+    async with backend(talk) as seen:
+        running = await proxy(mapping(seen.url))
+        wire = await fetch(running.url, hello(stream=True))
+        assert (wire.error["code"], wire.text) == (code, "a")
+        await settled(lambda: running.state.active == 0)

@@ -162,6 +162,8 @@ async def test_an_answer_before_the_request_was_read(proxy: Any, fault: Fault, e
         long = [{"role": "user", "content": "long " * (4 << 18)}]
         for _ in range(5):
             fault.told(await fetch(running.url, hello(stream=streams, messages=long)))
+        if end is None:
+            await backend.cut_off()
         await nothing_left(running)
 
 
@@ -175,5 +177,6 @@ async def test_a_backend_that_never_reads(proxy: Any, streams: bool) -> None:
         long = [{"role": "user", "content": "long " * (4 << 20)}]
         wire = await fetch(running.url, hello(stream=streams, messages=long))
         Fault([], 504, "upstream_timeout", retry="false").told(wire)
+        await backend.cut_off()
         await nothing_left(running)
         await backend.left()
