@@ -8,6 +8,7 @@ from hashlib import sha256
 from secrets import token_urlsafe
 
 from oaiproxy.cli.output import complain
+from oaiproxy.yamltext import inline
 
 PREFIX = "sk-oaiproxy-"
 RANDOM_BYTES = 32
@@ -23,7 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
         if len(key) < SHORTEST or not key.isprintable() or " " in key:
             complain(f"standard input holds no key: one line without blanks, of {SHORTEST} characters or more")
             return 2
-    lines = ["keys:", f"  - name: {arguments.name}", f'    sha256: "{sha256(key.encode()).hexdigest()}"']
+    lines = [
+        "keys:",
+        f"  - name: {inline(arguments.name, strict=True)}",
+        f'    sha256: "{sha256(key.encode()).hexdigest()}"',
+    ]
     if not arguments.stdin:
         lines = [f"# the key, which is shown this once: {key}", *lines]
     print("\n".join(lines))

@@ -27,6 +27,15 @@ def test_the_lines_let_the_key_in(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (key.name, key.sha256) == ("my-app", sha256(shown.encode()).hexdigest())
 
 
+@pytest.mark.parametrize("name", ["123", "1e3", "null", "on", "2026-01-01", "-", "--", ".", "0x1F", "@home", "y"])
+def test_any_name_is_a_text_in_the_lines(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also one that YAML would take for a number, or for a list."""
+    assert main(["key", "--", name]) == 0
+    (tmp_path / "config.yaml").write_text(f"mappings: [example]\n{capsys.readouterr().out}")
+    (key,) = read_config(tmp_path / "config.yaml", {}, host=None, port=None).keys
+    assert key.name == name
+
+
 def test_each_key_is_another(capsys: pytest.CaptureFixture[str]) -> None:
     """And its name is one that the configuration takes."""
     for _ in range(20):
