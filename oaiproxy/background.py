@@ -19,6 +19,7 @@ from oaiproxy.errors import ApiError, ClientError, ProxyError
 from oaiproxy.eventlog import EventLog
 from oaiproxy.exchange import Exchange
 from oaiproxy.fallbacks import Fallbacks
+from oaiproxy.keyring import Holder
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.relay import Relay
 from oaiproxy.responses_store import ResponseStore
@@ -114,8 +115,8 @@ class Background:
         run = self.runs.get(name)
         return run if run is not None and run.owner == owner else None
 
-    def admit(self) -> None:
-        """Raises ApiError when no run can begin."""
+    def admit(self, holder: Holder | None) -> None:
+        """Raises ApiError when no run can begin: there are too many, or their key has as many as requests at once."""
         server = self._state.server
         limit = server.background_responses if server.stored_responses else 0
         if not limit:
@@ -127,10 +128,19 @@ class Background:
             message = "Too many responses are made in the background now. Try again later."
             code, kind = "server_is_overloaded", "service_unavailable_error"
             raise ProxyError(message, status=503, type=kind, code=code, retry_after=RETRY_SECONDS, retry=True)
+        if holder is not None:
+            holder.admit(sum(run.owner == holder.name for run in self.runs.values()))
 
-    def start(self, run: Run, exchange: Exchange, place: Place, fallbacks: Fallbacks | None = None) -> None:
+    def start(
+        self,
+        run: Run,
+        exchange: Exchange,
+        place: Place,
+        fallbacks: Fallbacks | None = None,
+        holder: Holder | None = None,
+    ) -> None:
         """Begin a run, which holds the place of its request to its end. Raises ApiError when none can begin."""
-        self.admit()
+        self.admit(holder)
         encoder = run.encoder
         if encoder.streams:
             run.log = EventLog()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from oaiproxy.dispatch import Handle
 from oaiproxy.errors import ClientError
@@ -22,7 +22,7 @@ HOLDER: web.RequestKey[Holder] = web.RequestKey("holder")
 
 def knock(request: web.Request, state: State) -> None:
     """Look at what any request must have, before anything is done for it. Raises ClientError."""
-    if request._version > HttpVersion11:
+    if request._version != HttpVersion11 and request._version != HttpVersion10:
         request._version = HttpVersion11  # else the answer says that it speaks the other one, too; `version` is cached
         raise _stray(request, "This server speaks HTTP/1.1 and HTTP/1.0 alone.")
     if request.raw_path[:1] != "/" and (request.method, request.raw_path) != ("OPTIONS", "*"):

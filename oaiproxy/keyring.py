@@ -45,8 +45,14 @@ class Holder:
 
     def __enter__(self) -> Self:
         """Begin a request. Raises ClientError (429) when there are as many under way as may be."""
+        self.admit(self.usage.requests)
+        self.usage.requests += 1
+        return self
+
+    def admit(self, under_way: int) -> None:
+        """Raises ClientError (429) when that is all that they may have under way."""
         most = self.key.requests
-        if most is not None and self.usage.requests >= most:
+        if most is not None and under_way >= most:
             raise ClientError(
                 f"This key has {most} requests under way, which is all that it may have at once.",
                 status=429,
@@ -55,8 +61,6 @@ class Holder:
                 retry_after=RETRY_SECONDS,
                 retry=True,
             )
-        self.usage.requests += 1
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.usage.requests -= 1

@@ -96,7 +96,7 @@ class Responses:
         """Make a response. It is kept once it has ended as it should, just before its last bytes are written."""
         asked = await self._asked(request)
         if asked.background:
-            self._background.admit()
+            self._background.admit(request.get(HOLDER))
         encoders: list[ResponseEncoder] = []
 
         def make(call: Call, identity: Identity) -> Encoder:
@@ -114,7 +114,7 @@ class Responses:
             own = listed(asked.items, f"{exchange.identity.token}i")
             record: Record = request[RECORD]
             run = Run(encoders[0], asked.history, own, Record(record), owner=owner(request))
-            self._background.start(run, exchange, request[PLACE], fallbacks)
+            self._background.start(run, exchange, request[PLACE], fallbacks, request.get(HOLDER))
             outlet = to_client(request, state.server, exchange)
             return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
 

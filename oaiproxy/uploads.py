@@ -14,7 +14,21 @@ from oaiproxy.jsontext import Json
 from oaiproxy.middleware import too_large
 
 MAX_PARTS = 100
+MAX_PREAMBLE = 10
+"""Lines before the first part. A form has none; to skip them costs a step for each."""
 CHUNK = 64 * 1024
+
+
+class Form(MultipartReader):
+    """The library's reader, which would skip as many lines before the first part as a client sends."""
+
+    async def _read_until_first_boundary(self) -> None:
+        for _ in range(MAX_PREAMBLE):
+            line = (await self._readline()).rstrip()
+            if line in (self._boundary, self._boundary + b"--"):
+                self._at_eof = line != self._boundary
+                return
+        raise ValueError("the form does not begin")
 
 
 async def read_form(request: web.Request, server: Server) -> dict[str, Json]:
@@ -30,7 +44,7 @@ async def read_form(request: web.Request, server: Server) -> dict[str, Json]:
         raise ClientError("The request's Content-Encoding is not supported.", status=415, code="unsupported_encoding")
     try:
         async with asyncio.timeout(server.body_timeout):
-            return await _fields(await request.multipart(), request.content, server.max_body)
+            return await _fields(Form(request.headers, request.content), request.content, server.max_body)
     except TimeoutError:
         raise ClientError("The request body did not arrive in time.", status=408, code="request_timeout") from None
     except (web.RequestPayloadError, HttpProcessingError, ValueError, AssertionError, RuntimeError) as error:

@@ -315,3 +315,32 @@ async def test_what_no_honest_client_sends_is_refused(proxy: Any, host: bytes, l
         assert wire.raw.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400"))
         assert b"canary" not in wire.body
         assert not backend.connections
+
+
+@pytest.mark.row(97)
+async def test_what_is_no_request_with_a_version_is_refused(proxy: Any) -> None:
+    """A line of HTTP/0.9 has no `Host`, and an answer to it no head."""
+    running = await proxy(mapping("http://backend.test"))
+    wire = await fetch(running.url, b"GET /v1/models\r\n\r\n")
+    assert (wire.status, wire.error["code"]) == (400, "invalid_request")
+
+
+async def test_a_key_has_only_so_much_under_way_in_the_background(proxy: Any) -> None:
+    """As much as otherwise; what is made there can be asked for and cancelled, and other keys are not held up."""
+    async with Backend([REQUEST, GONE]) as backend:
+        running = await proxy(mapping(backend.url, timeouts="{first_byte: 1h}"))
+        running.state.keys = ring(requests=1)
+        asked = {"model": "m", "input": "hi", "background": True}
+
+        async def ask(key: str, path: str = "", method: str = "POST", body: Any = None) -> Any:
+            return await fetch(running.url, request(body, f"/v1/responses{path}", method=method, headers=bearer(key)))
+
+        made = await ask(TWO, body=asked)
+        assert made.json["status"] in ("queued", "in_progress")
+        wire = await ask(TWO, body=asked)
+        assert (wire.status, wire.error["code"]) == (429, "rate_limit_exceeded")
+        assert (wire.headers["retry-after"], wire.headers["x-should-retry"]) == ("1", "true")
+        assert (await ask(ONE, body=asked)).status == 200
+        assert (await ask(TWO, f"/{made.json['id']}", "GET")).status == 200
+        assert (await ask(TWO, f"/{made.json['id']}/cancel")).json["status"] == "cancelled"
+        assert (await ask(TWO, body=asked)).status == 200

@@ -127,3 +127,17 @@ async def test_a_form_that_does_not_come(proxy: Proxy) -> None:
         async with asyncio.timeout(10):
             wire = await client.answer()
     assert (wire.status, wire.error["code"]) == (408, "request_timeout")
+
+
+async def test_lines_before_the_first_part_are_not_read_for_long(proxy: Proxy) -> None:
+    """A form has none: it is refused while more of them come, and a blank one or two do no harm."""
+    async with Backend([REQUEST, answer({"t": "hi"}), GONE]) as backend:
+        running = await proxy(mapping(backend.url))
+        assert (await fetch(running.url, form(b"\r\n", MODEL, FILE))).json == {"text": "hi"}
+        async with await Client.connect(running.url) as client:
+            head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n".encode()
+            head += f"Content-Type: {FORM['Content-Type']}\r\n\r\n".encode()
+            lines = b"\n" * 100
+            await client.send(head + b"%x\r\n%s\r\n" % (len(lines), lines))
+            wire = await client.answer()
+            assert (wire.status, wire.error["code"]) == (400, "invalid_body")

@@ -28,10 +28,30 @@ def test_the_lines_let_the_key_in(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (key.name, key.sha256) == ("my-app", sha256(shown.encode()).hexdigest())
 
 
-@pytest.mark.parametrize("name", ["123", "true", "No", "null", "1e5", "0x1f", "@bob", ".inf", "2026-11-23", "a.b@c-d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "123",
+            "true",
+            "No",
+            "null",
+            "1e5",
+            "1e3",
+            "0x1f",
+            "0x1F",
+            "@bob",
+            "@home",
+            ".inf",
+            "2026-11-23",
+            "2026-01-01",
+        ),
+        *("a.b@c-d", "on", "y", "-", "--", "."),
+    ],
+)
 def test_any_name_is_one_in_the_configuration(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Though YAML would read it otherwise."""
-    assert main(["key", name]) == 0
+    """Though YAML would read it otherwise, as a number or a list."""
+    assert main(["key", "--", name]) == 0
     (tmp_path / "config.yaml").write_text(f"mappings: [example]\n{capsys.readouterr().out}")
     (key,) = read_config(tmp_path / "config.yaml", {}, host=None, port=None).keys
     assert key.name == name
