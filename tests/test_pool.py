@@ -37,7 +37,8 @@ async def test_a_connection_is_used_again_and_the_attempt_knows(session: ClientS
         for said in (b"one", b"two"):
             attempt.set(tried := Attempt())
             assert await ask(session, backend) == said
-            reused.append(tried.reused)
+            reused.append(tried.kept is not None)
+            assert tried.asked
         assert (reused, len(backend.connections)) == ([False, True], 1)
 
 

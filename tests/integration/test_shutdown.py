@@ -305,15 +305,19 @@ async def test_a_log_that_nobody_takes_stops_nothing(tmp_path: Path, where: str)
 
 
 async def test_what_a_client_says_stays_in_its_line(tmp_path: Path) -> None:
-    """A model, a path and an id that look like a log line, or hold what a terminal obeys."""
-    forged = '\n{"time":"x","level":"fatal"}\x1b[2J\r\u2028'
+    """A model, a path, a field and an id that look like a log line, or hold what a terminal obeys."""
+    forged = '\n{"time":"x","level":"fatal"}\x1b[2J\r\u2028\x7f\x9b2J\u202e'
     async with Backend([REQUEST, answer({"text": "fine"})]) as backend, serving(tmp_path, backend.url) as service:
         headers = {"User-Agent": '{"level":"fatal"}', "x-request-id": '{"level":"fatal"}'}
         assert (await fetch(service.url, hello(model=forged, headers=headers))).status == 404
-        path = "/%0a%7b%22level%22:%22fatal%22%7d"
+        assert (await fetch(service.url, hello(stop=[{forged: 1}], headers=headers))).status == 400
+        path = "/%0a%7b%22level%22:%22fatal%22%7d%c2%9b2J%7f%e2%80%ae"
         assert (await fetch(service.url, request(method="GET", path=path))).status == 404
+        odd = request(method="GET", path=path).replace(b"GET", forged.encode())
+        assert (await fetch(service.url, odd)).status == 400
         service.signal(signal.SIGTERM)
         assert await service.exit() == 0
     assert service.printed == []
+    assert all(line.isprintable() for line in service.lines)
     assert {each["level"] for each in service.events} <= {"info", "warning", "debug"}
     assert [each["model"] for each in service.events if "model" in each] == [forged]
