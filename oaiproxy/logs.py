@@ -20,7 +20,7 @@ BATCH_SECONDS = 0.05
 MAX_LIBRARY_LINES = 10
 """Lines of libraries in a second; more are left out and counted."""
 _UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What JSON lets through, though a terminal obeys it: DEL, the controls of C1, and what turns the order of text round."""
+"""What JSON lets through though a terminal obeys it: DEL, the controls of C1, and what turns text round."""
 
 
 class Log:
