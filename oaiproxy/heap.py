@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 
 MOST = 10
-"""Configurations that may follow each other without a whole search: what each leaves behind is a few objects in cycles."""
+"""Configurations that may follow each other without a whole search: each leaves few objects that need one."""
 
 
 class Heap:
