@@ -21,10 +21,15 @@ def shutting_down() -> ProxyError:
         SHUTDOWN_MESSAGE,
         status=503,
         type="service_unavailable_error",
-        code="server_shutdown",
+        code=SHUTDOWN,
         retry_after=AGAIN_SECONDS,
         retry=True,
     )
+
+
+def broken_off() -> BackendError:
+    """What is told of a request that a backend has seen, and that may be billed."""
+    return BackendError(SHUTDOWN_MESSAGE, code=SHUTDOWN, retry=False)
 
 
 class Clock:
@@ -77,5 +82,5 @@ class Clock:
     def error(self) -> BackendError:
         """What the client is told when the time is over."""
         if self.interrupted:
-            return BackendError(SHUTDOWN_MESSAGE, code="server_shutdown", retry=False)
+            return broken_off()
         return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)

@@ -12,7 +12,7 @@ from oaiproxy import jsontext, message_routes, openapi, responses_handlers
 from oaiproxy.admission import Place
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
-from oaiproxy.clocks import shutting_down
+from oaiproxy.clocks import broken_off, shutting_down
 from oaiproxy.dispatch import DEPLOYMENT
 from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
@@ -28,6 +28,7 @@ from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, json_response, to
 from oaiproxy.offloop import off_loop
 from oaiproxy.outlets import to_client
 from oaiproxy.parameters import invalid_value
+from oaiproxy.pool import was_asked
 from oaiproxy.promptlists import place_of_ids, token_ids, with_texts
 from oaiproxy.relay import Relay
 from oaiproxy.responses_handlers import PLACE, Handle, Relayed
@@ -63,7 +64,7 @@ def _endpoints(state: State) -> list[web.RouteDef]:
                 if not state.closed or request.writer.output_size:
                     raise
                 task.uncancel()
-                raise shutting_down() from None
+                raise (broken_off() if was_asked() else shutting_down()) from None
             finally:
                 state.leave(task)
 

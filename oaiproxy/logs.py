@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import select
 import threading
 import time
@@ -18,6 +19,8 @@ MAX_LINES = 10_000
 BATCH_SECONDS = 0.05
 MAX_LIBRARY_LINES = 10
 """Lines of libraries in a second; more are left out and counted."""
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What JSON lets through though a terminal obeys it: DEL, the controls of C1, and what turns text round."""
 
 
 class Log:
@@ -108,7 +111,10 @@ class Log:
 
 def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    return jsontext.dump({"time": stamp, "level": level, "event": event, **fields}) + b"\n"
+    data = jsontext.dump({"time": stamp, "level": level, "event": event, **fields}) + b"\n"
+    if not data.isascii() or b"\x7f" in data:
+        data = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
+    return data
 
 
 class Throttle:

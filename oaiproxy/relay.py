@@ -9,7 +9,7 @@ from typing import Generic
 
 from oaiproxy.calls import Calls
 from oaiproxy.circuits import Passage
-from oaiproxy.clocks import Clock, shutting_down
+from oaiproxy.clocks import SHUTDOWN, Clock, broken_off, shutting_down
 from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
@@ -19,11 +19,9 @@ from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.offloop import LARGE, off_loop
 from oaiproxy.outlets import Made, Outlet
-from oaiproxy.pool import was_asked
+from oaiproxy.pool import Attempt, attempt, was_asked
 from oaiproxy.sender import Incoming
 from oaiproxy.state import State
-
-SHUTDOWN = "server_shutdown"
 
 
 class Relay(Generic[Made]):
@@ -96,14 +94,18 @@ class Relay(Generic[Made]):
         """Relay the parts, some at a time: one, where the backend is only tried. The first that fails ends all."""
         end = asyncio.get_running_loop().time() + self._exchange.mapping.backend.timeouts.total
         parts = iter(enumerate(fan.parts))
+        attempt.set(any_ := Attempt())
 
         async def work() -> None:
-            for number, part in parts:
-                reply, out = await self._ask(part, end, prompt=fan.counts_prompt(number))
-                if out:
-                    await self._write_in_turn(out, None)
-                if reply.fault is not None:
-                    raise reply.fault
+            try:
+                for number, part in parts:
+                    reply, out = await self._ask(part, end, prompt=fan.counts_prompt(number))
+                    if out:
+                        await self._write_in_turn(out, None)
+                    if reply.fault is not None:
+                        raise reply.fault
+            finally:
+                any_.asked = any_.asked or was_asked()
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -111,7 +113,9 @@ class Relay(Generic[Made]):
                 for _ in range(min(AT_ONCE, len(fan.parts)) if closed else 1):
                     group.create_task(work())
         except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+            first = failed.exceptions[0]
+            late = isinstance(first, ApiError) and first.code == SHUTDOWN and any_.asked
+            raise (broken_off() if late else first) from None
         out = fan.finish()
         return await (self._outlet.end(out) if fan.encoder.streams else self._outlet.whole(out))
 

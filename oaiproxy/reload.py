@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -64,9 +65,15 @@ class Reloader:
         last: Mapping[Path, Print] = self._files
         while True:
             await asyncio.sleep(every)
-            now: Mapping[Path, Print] = await asyncio.to_thread(_look, tuple(self._files))
+            try:
+                now: Mapping[Path, Print] = await apart(partial(_look, tuple(self._files)))
+            except RuntimeError:  # no thread can be had now
+                continue
             if now == last and now != self._files:
+                before = self._files
                 await self.reload()
+                if self._files is before:  # it failed before it knew them: the next change is the next try
+                    self._files = now
                 now = self._files
             last = now
 

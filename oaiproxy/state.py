@@ -132,18 +132,21 @@ class State:
         """Take over a checked configuration, with what serves its mappings: at the start, and at each reload.
 
         Everything that depends on the configuration is replaced here, between two turns of the event loop, so that
-        nobody sees a half of it; a request under way keeps what it took before.
+        nobody sees a half of it; a request under way keeps what it took before. What raises changes nothing.
         """
-        self.server = config.server
-        self.log.configure(config.log_level)
-        self.keys = Keyring(config.keys, self.keys) if config.keys else None
-        asked = bool(config.keys or config.server.tls or config.server.socket)
-        self.hosts = meant_hosts(config.server.host, config.server.hosts, asked)
+        server = config.server
+        mappings = [mapping for mapping, _ in generation.mappings]
         settings = {each.file: config.settings[path] for each, path in generation.mappings if path in config.settings}
-        self.bound(config.limits, settings, descriptors.provide(descriptors.needed(config.limits)))
-        self.circuits.configure(config.breaker, config.limits.retries, [mapping for mapping, _ in generation.mappings])
-        self.fallbacks = fallbacks_of(config, generation.mappings)
-        self.sender.keep(mapping.backend for mapping, _ in generation.mappings)
+        keys = Keyring(config.keys, self.keys) if config.keys else None
+        hosts = meant_hosts(server.host, server.hosts, bool(config.keys or server.tls or server.socket))
+        fallbacks = fallbacks_of(config, generation.mappings)
+        files = descriptors.provide(descriptors.needed(config.limits))
+        # What may raise is done: from here on nothing may, for half of a configuration would be served.
+        self.server, self.keys, self.hosts, self.fallbacks = server, keys, hosts, fallbacks
+        self.log.configure(config.log_level)
+        self.bound(config.limits, settings, files)
+        self.circuits.configure(config.breaker, config.limits.retries, mappings)
+        self.sender.keep(mapping.backend for mapping in mappings)
         for take in self.configured:
             take(config)
         self.generation, self.discovery = generation, generation.discovery

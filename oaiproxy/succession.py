@@ -38,7 +38,7 @@ class Succession:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def take(self, config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Changes:
-        """Serve these mappings from now on; requests under way keep theirs. Raises OSError, and nothing is changed."""
+        """Serve these from now on; requests under way keep theirs. What raises, as OSError does, changes nothing."""
         async with self._turn:
             state, before = self._state, self._state.generation
             restart: list[str] = []
@@ -50,7 +50,11 @@ class Succession:
             known = before.discovery.lists() if before is not None and before.discovery is not None else NO_LISTS
             await following.open(state.sender, state.log, known)
             names = state.routes.names()
-            state.apply(config, following)
+            try:
+                state.apply(config, following)
+            except BaseException:
+                await following.close()
+                raise
             if before is not None:
                 self._retire(before)
             now = state.routes.names()

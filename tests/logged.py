@@ -11,9 +11,10 @@ from scripted import PATIENCE
 
 
 class Logged(Service):
-    """A service. `events` are the lines of its log so far, and `printed` is what else came on standard error."""
+    """A service. `events` are the `lines` of its log so far, and `printed` is what else came on standard error."""
 
     async def __aenter__(self) -> Self:
+        self.lines: list[str] = []
         self.events: list[dict[str, Any]] = []
         self.printed: list[str] = []
         self._came = asyncio.Condition()
@@ -52,6 +53,7 @@ class Logged(Service):
         async for line in self._process.stderr:
             async with self._came:
                 if line.startswith(b'{"time":'):
+                    self.lines.append(line.decode().removesuffix("\n"))
                     self.events.append(json.loads(line))
                 else:
                     self.printed.append(line.decode().rstrip("\n"))

@@ -38,6 +38,7 @@ async def test_a_connection_is_used_again_and_the_attempt_knows(session: ClientS
             attempt.set(tried := Attempt())
             assert await ask(session, backend) == said
             reused.append(tried.kept is not None)
+            assert tried.asked
         assert (reused, len(backend.connections)) == ([False, True], 1)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import shutil
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,112 @@ async def test_what_does_not_change_is_not_read_again(folder: Folder) -> None:
         await asyncio.sleep(0)
         await asyncio.to_thread(lambda: None)
     assert folder.loads == loads
+
+
+async def test_what_nobody_expected_is_tried_again_with_the_next_change(folder: Folder) -> None:
+    """Not again and again; and no failure ends the watching."""
+    await folder.reloader.reload()
+    load, loads = folder.reloader._load, 0
+
+    def buggy() -> Startup:
+        nonlocal loads
+        loads += 1
+        raise MemoryError
+
+    folder.reloader._load = buggy
+    start(folder.reloader.watch(0))
+    folder.write("n")
+    await settled(lambda: loads == 1)
+    for _ in range(100):
+        await asyncio.sleep(0)
+        await asyncio.to_thread(lambda: None)
+    assert (loads, folder.models) == (1, ["m"])
+    folder.reloader._load = load
+    folder.write("o")
+    await settled(lambda: folder.models == ["o"])
+
+
+async def test_a_look_without_a_thread_comes_later(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be one again soon."""
+    await folder.reloader.reload()
+    tried = 0
+
+    def none_left(_: threading.Thread) -> None:
+        nonlocal tried
+        tried += 1
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        start(folder.reloader.watch(0))
+        await settled(lambda: tried > 1)
+    folder.write("n")
+    await settled(lambda: folder.models == ["n"])
+
+
+async def test_a_config_map_is_watched(tmp_path: Path, folder: Folder) -> None:
+    """Its files are links through a link to a folder, which alone is turned, and the folder before is taken away."""
+    mount, number = tmp_path / "mount", 0
+    mount.mkdir()
+
+    def turn(models: str, config: str = "mappings: [my.yaml]\n") -> None:
+        nonlocal number
+        number += 1
+        new, link = mount / f"..{number}", mount / "..data"
+        new.mkdir()
+        (new / "my.yaml").write_text(MAPPING % (models, "http://backend.test"))
+        (new / "config.yaml").write_text(config)
+        (mount / "..new").symlink_to(new.name)
+        before = link.resolve()
+        (mount / "..new").rename(link)
+        if number > 1:
+            shutil.rmtree(before)
+
+    turn("a")
+    for name in ("my.yaml", "config.yaml"):
+        (mount / name).symlink_to(f"..data/{name}")
+    folder.config = mount / "config.yaml"
+    await folder.reloader.reload()
+    assert folder.models == ["a"]
+    start(folder.reloader.watch(0.01))
+    turn("b")
+    await settled(lambda: folder.models == ["b"])
+    loads = folder.loads
+    turn("c", "mappings: [none.yaml]\n")
+    await settled(lambda: folder.loads > loads)
+    assert folder.models == ["b"]
+    turn("d")
+    await settled(lambda: folder.models == ["d"])
+
+
+@pytest.mark.parametrize("which", ["config", "mapping"])
+async def test_what_cannot_be_read_for_a_while_is_read_then(folder: Folder, which: str) -> None:
+    """It is taken away, is a folder, is a link to itself; and it comes back."""
+    await folder.reloader.reload()
+    start(folder.reloader.watch(0.01))
+    path: Path = getattr(folder, which)
+    away = path.with_suffix(".away")
+
+    async def seen(change: Callable[[], object]) -> None:
+        loads = folder.loads
+        change()
+        await settled(lambda: folder.loads > loads)
+        assert folder.models == ["m"]
+
+    def turn_round() -> None:
+        path.rmdir()
+        path.symlink_to(path.name)
+
+    def come_back() -> None:
+        path.unlink()
+        away.rename(path)
+        folder.write("n")
+
+    await seen(lambda: path.rename(away))
+    await seen(path.mkdir)
+    await seen(turn_round)
+    come_back()
+    await settled(lambda: folder.models == ["n"])
 
 
 async def test_watched_changes_under_load_lose_nothing(folder: Folder) -> None:

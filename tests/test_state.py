@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted import GONE, REQUEST, Backend, Client, hello, mapping, settled
+from scripted import GONE, REQUEST, Backend, Client, answer, hello, mapping, settled
 from support import example
 
+from oaiproxy.app import serve
+from oaiproxy.config import Config, Limits, Server
 from oaiproxy.errors import ClientError
+from oaiproxy.tokens import Tokenizer
 
 
 async def test_a_model_is_found_by_its_name(proxy: Any) -> None:
@@ -49,3 +54,29 @@ async def test_a_reply_that_takes_too_long_is_broken_off(proxy: Any) -> None:
             await running.state.drain(0.01)
             assert (await client.answer()).error["code"] == "server_shutdown"
         assert (running.state.active, running.state.clocks) == (0, set())
+
+
+@pytest.mark.row(105)
+async def test_an_answer_that_came_is_paid_for() -> None:
+    """Its tokens are being counted when the end comes: the request must not be sent again."""
+    counting = asyncio.Event()
+
+    class Slow(Tokenizer):
+        async def count(self, texts: Sequence[str]) -> list[int]:
+            if texts:
+                counting.set()
+                await asyncio.sleep(3600)
+            return []
+
+    slow = Slow()
+    async with Backend([REQUEST, answer({"text": "fine"})]) as backend:
+        made = mapping(backend.url)
+        config = Config([], Server(port=0, shutdown_timeout=0.01), Limits())
+        async with serve(config, [(made, Path(made.file))], slow) as running:
+            client = await Client.connect(running.url)
+            await client.send(hello())
+            await counting.wait()
+        wire = await client.answer()
+        client.leave()
+    slow.close()
+    assert (wire.status, wire.error["code"], wire.headers["x-should-retry"]) == (502, "server_shutdown", "false")

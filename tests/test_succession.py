@@ -12,7 +12,8 @@ from conftest import Proxy
 from scripted import GONE, REQUEST, Backend, Client, answer, fetch, hello, mapping, request, settled
 from support import ROOT
 
-from oaiproxy.config import Config, Limits, Server
+from oaiproxy.config import Config, Key, Limits, Server
+from oaiproxy.descriptors import DescriptorsError
 from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping
 from oaiproxy.succession import Changes
@@ -104,6 +105,30 @@ async def test_what_cannot_be_started_changes_nothing(proxy: Proxy, monkeypatch:
             await running.reload(Config([], Server(write_timeout=7)), [mocked()])
     assert (running.state.routes, running.state.server) == (routes, server)
     assert (await running.reload(Config([], server), [mocked()])).added == ["your-model"]
+
+
+async def test_what_cannot_be_applied_changes_nothing(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a single setting; and what was started for it is ended."""
+    running = await proxy(mapping("http://backend.test"))
+    state, started = running.state, []
+    kept = ("routes", "server", "keys", "hosts", "fallbacks", "bounds", "generation")
+    before = [getattr(state, name) for name in kept]
+    least, limit, tasks = state.log._least, state.crowd.limit, asyncio.all_tasks()
+
+    def fail(needed: int) -> int:
+        started.extend(asyncio.all_tasks() - tasks)
+        raise DescriptorsError("too few")
+
+    config = Config([], Server(write_timeout=7), Limits(clients=7), "error", keys=[Key("k", "0" * 64)])
+    with monkeypatch.context() as patched:
+        patched.setattr("oaiproxy.descriptors.provide", fail)
+        with pytest.raises(DescriptorsError):
+            await running.reload(config, [mocked()])
+    now = [getattr(state, name) for name in kept]
+    assert all(one is other for one, other in zip(before, now, strict=True))
+    assert (state.log._least, state.crowd.limit, running.mocked) == (least, limit, frozenset())
+    assert all(task.done() for task in started)
+    assert (await running.reload(config, [mocked()])).added == ["your-model"]
 
 
 async def test_many_at_once_come_one_after_the_other(proxy: Proxy) -> None:

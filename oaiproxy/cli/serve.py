@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from oaiproxy.cli.output import announce, cannot_listen, complain, complaint, re
 from oaiproxy.config import Config
 from oaiproxy.descriptors import DescriptorsError, needed, provide
 from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.heap import Heap
 from oaiproxy.listening import ListeningError
 from oaiproxy.loops import LoopError, loop_factory, unfit
 from oaiproxy.mapping import Mapping
@@ -110,11 +110,12 @@ async def _serve(config: Config, loaded: Startup, files: _Files) -> int:
     async with serve(config, mappings) as running:
         del mappings
         hurries.append(running.state.hurry)
-        _tidy()
+        heap = Heap()
 
         async def take(config: Config, mappings: Sequence[tuple[Mapping, Path]]) -> Changes:
             changes = await running.reload(config, mappings)
-            loop.call_soon(_tidy)
+            state = running.state
+            loop.call_soon(lambda: heap.tidy(calm=not (state.active or state.background)))
             return changes
 
         reloader = Reloader(files.load, take, lambda found: _told(files.path, found), running.state.log, known)
@@ -129,13 +130,6 @@ async def _serve(config: Config, loaded: Startup, files: _Files) -> int:
             task.cancel()
         await asyncio.wait(tasks)
     return 1 if running.state.hurry.is_set() else 0
-
-
-def _tidy() -> None:
-    """Free what a configuration before left, and look no more at what lives as long as this one, again and again."""
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
 
 
 def _stop(stop: asyncio.Event, hurries: list[asyncio.Event]) -> None:

@@ -30,7 +30,8 @@ READY = request(method="GET", path="/readyz")
 MAPPING = """
 oaiproxy: 1
 models: [m]
-backend: {url: "%s", timeouts: {idle: 1h, first_byte: 1h}, retry: {backoff: 5m, max: 1}}
+emulate: [n]
+backend: {url: "%s", timeouts: {idle: 1h, first_byte: 1h}, retry: {on: [503], backoff: 5m, max: 1}}
 chat:
   request: {path: /whole, body: {prompt: "{{ prompt }}"}}
   response: {text: text}
@@ -42,10 +43,19 @@ SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids
 needs_full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this machine has no /dev/full")
 
 
-def serving(folder: Path, url: str, server: str = "", *, timeout: float = 3600) -> Logged:
-    """A process that serves one mapping."""
+def serving(
+    folder: Path,
+    url: str,
+    server: str = "",
+    *,
+    timeout: float = 3600,
+    more: str = "",
+    mappings: str = "my.yaml",
+) -> Logged:
+    """A process that serves one mapping, or some."""
     (folder / "my.yaml").write_text(MAPPING % url)
-    (folder / "config.yaml").write_text(f"mappings: [my.yaml]\nserver: {{shutdown_timeout: {timeout}, {server}}}\n")
+    text = f"mappings: [{mappings}]\nserver: {{shutdown_timeout: {timeout}, {server}}}\n{more}\n"
+    (folder / "config.yaml").write_text(text)
     return Logged("serve", "--config", folder / "config.yaml", "--port", "0")
 
 
@@ -168,6 +178,77 @@ async def test_what_the_backend_has_seen_may_not(tmp_path: Path, streams: bool) 
             assert (wire.error["code"], wire.headers["x-should-retry"]) == ("server_shutdown", "false")
             assert "retry-after" not in wire.headers
         await backend.gone()
+        assert await service.exit() == 0
+
+
+@pytest.mark.row(105)
+async def test_who_waits_for_a_place_may_come_again(tmp_path: Path) -> None:
+    """A stream has the only one; it is told, and who waits, and who comes over a connection that was kept."""
+    limits = "limits: {requests: 1, queue_timeout: 3600}"
+    async with (
+        Backend(STALLED) as backend,
+        serving(tmp_path, backend.url, timeout=0.1, more=limits) as service,
+        await Client.connect(service.url) as one,
+        await Client.connect(service.url) as two,
+    ):
+        await one.send(hello(stream=True))
+        await one.until(b'"The "')
+        await two.send(hello())
+        assert (await fetch(service.url, READY)).status == 200
+        service.signal(signal.SIGTERM)
+        wire = await two.answer()
+        assert (wire.status, wire.error["code"]) == (503, "server_shutdown")
+        assert (wire.headers["retry-after"], wire.headers["x-should-retry"]) == ("1", "true")
+        assert (await one.answer()).error["code"] == "server_shutdown"
+        assert len(backend.requests) == 1
+        await backend.gone()
+        assert await service.exit() == 0
+        assert service.printed == []
+
+
+@pytest.mark.row(105)
+@pytest.mark.parametrize("other", [False, True], ids=["pause", "fallback"])
+async def test_who_was_seen_before_may_not(tmp_path: Path, other: bool) -> None:
+    """The backend failed, and a pause goes on before it is asked again; or another one, which cannot be reached."""
+    failed = [REQUEST, answer({"error": "no"}, 503)]
+    async with Backend([]) as backend:
+        closed = backend.url
+    (tmp_path / "other.yaml").write_text((MAPPING % closed).replace("[m]", "[other]"))
+    mappings = "{file: my.yaml, fallback: [other]}, other.yaml" if other else "my.yaml"
+    async with (
+        Backend(failed) as backend,
+        serving(tmp_path, backend.url, timeout=0.1, mappings=mappings) as service,
+        await Client.connect(service.url) as client,
+    ):
+        await client.send(hello())
+        await backend.asked()
+        assert (await fetch(service.url, READY)).status == 200
+        service.signal(signal.SIGTERM)
+        wire = await client.answer()
+        assert (wire.status, wire.error["code"]) == (502, "server_shutdown")
+        assert wire.headers["x-should-retry"] == "false"
+        assert await service.exit() == 0
+
+
+@pytest.mark.row(105)
+async def test_of_many_calls_one_that_was_seen_is_enough(tmp_path: Path) -> None:
+    """A request that is several calls, of which one was answered, and the others find nobody any more."""
+    limits = "limits: {connections: 1, queue_timeout: 3600}"
+    shut = asyncio.Event()
+    async with (
+        Backend([REQUEST, shut, answer({"text": "one"}, headers={"Connection": "close"})]) as backend,
+        serving(tmp_path, backend.url, timeout=0.1, more=limits) as service,
+        await Client.connect(service.url) as client,
+    ):
+        await client.send(hello(n=8))
+        await backend.asked()
+        backend._server.close()
+        shut.set()
+        await backend.gone()
+        service.signal(signal.SIGTERM)
+        wire = await client.answer()
+        assert (wire.status, wire.error["code"]) == (502, "server_shutdown")
+        assert wire.headers["x-should-retry"] == "false"
         assert await service.exit() == 0
 
 
@@ -305,15 +386,19 @@ async def test_a_log_that_nobody_takes_stops_nothing(tmp_path: Path, where: str)
 
 
 async def test_what_a_client_says_stays_in_its_line(tmp_path: Path) -> None:
-    """A model, a path and an id that look like a log line, or hold what a terminal obeys."""
-    forged = '\n{"time":"x","level":"fatal"}\x1b[2J\r\u2028'
+    """A model, a path, a field and an id that look like a log line, or hold what a terminal obeys."""
+    forged = '\n{"time":"x","level":"fatal"}\x1b[2J\r\u2028\x7f\x9b2J\u202e'
     async with Backend([REQUEST, answer({"text": "fine"})]) as backend, serving(tmp_path, backend.url) as service:
         headers = {"User-Agent": '{"level":"fatal"}', "x-request-id": '{"level":"fatal"}'}
         assert (await fetch(service.url, hello(model=forged, headers=headers))).status == 404
-        path = "/%0a%7b%22level%22:%22fatal%22%7d"
+        assert (await fetch(service.url, hello(stop=[{forged: 1}], headers=headers))).status == 400
+        path = "/%0a%7b%22level%22:%22fatal%22%7d%c2%9b2J%7f%e2%80%ae"
         assert (await fetch(service.url, request(method="GET", path=path))).status == 404
+        odd = request(method="GET", path=path).replace(b"GET", forged.encode())
+        assert (await fetch(service.url, odd)).status == 400
         service.signal(signal.SIGTERM)
         assert await service.exit() == 0
     assert service.printed == []
+    assert all(line.isprintable() for line in service.lines)
     assert {each["level"] for each in service.events} <= {"info", "warning", "debug"}
     assert [each["model"] for each in service.events if "model" in each] == [forged]
