@@ -1,0 +1,162 @@
+"""Promises where places, keys, breakers, fallbacks and reloads meet: none of them is a way around another."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guarding import FINE, circuits, failed, logged
+from scripted import GONE, REQUEST, Backend, Client, Wire, fetch, hello, mapping, request, settled
+
+from oaiproxy.app import Running, serve
+from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings
+from oaiproxy.fallbacks import FALLBACK
+from oaiproxy.mapping import Mapping
+from oaiproxy.tokens import Tokenizer
+
+LONG = {"timeouts": "{first_byte: 1h, idle: 1h, total: 2h}"}
+BOTH_WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+Start = Callable[..., Awaitable[Running]]
+
+
+def config(said: dict[str, Settings] | None = None, keys: tuple[Key, ...] = (), **more: Any) -> Config:
+    """A configuration; what is not one of its parts is one of the limits."""
+    parts = {name: more.pop(name) for name in ("server", "breaker", "log_level") if name in more}
+    made = {"server": Server(port=0, shutdown_timeout=1), "log_level": "debug", **parts}
+    settings = {Path(name): each for name, each in (said or {}).items()}
+    return Config([], limits=Limits(**more), keys=keys, settings=settings, **made)
+
+
+@pytest.fixture
+async def start(tokenizer: Tokenizer) -> AsyncIterator[Start]:
+    """Starts the real `serve` with these mappings."""
+    async with AsyncExitStack() as stack:
+
+        async def run(*mappings: Mapping, **more: Any) -> Running:
+            named = [(each, Path(each.file)) for each in mappings]
+            return await stack.enter_async_context(serve(config(**more), named, tokenizer))
+
+        yield run
+
+
+async def reload(running: Running, *mappings: Mapping, **more: Any) -> None:
+    """Serve these from now on."""
+    await running.reload(config(**more), [(each, Path(each.file)) for each in mappings])
+
+
+def named(name: str, backend: Backend, **more: Any) -> Mapping:
+    """A mapping in a file of this name, for a model of this name."""
+    return replace(mapping(backend.url, models=f"[{name}]", **LONG, **more), file=name, name=name)
+
+
+def key(name: str, **more: Any) -> Key:
+    """A key that is its own name."""
+    return Key(name, sha256(name.encode()).hexdigest(), **more)
+
+
+def by(name: str) -> dict[str, str]:
+    """The headers of who has that key."""
+    return {"Authorization": f"Bearer {name}"}
+
+
+async def idle(running: Running) -> None:
+    """Nothing is under way, and no place is taken, of any bound."""
+    state = running.state
+    await settled(lambda: (state.active, len(state.background), state.gate.waiting) == (0, 0, 0))
+    assert state.gate.taken == 0
+    assert not any(bound.taken or bound.waiting for bound in state.gate._mappings.values())
+    if state.keys is not None:
+        assert not any(holder.usage.requests for holder in state.keys.holders.values())
+
+
+def taken(running: Running) -> dict[str, int]:
+    """The places that are taken, by mapping."""
+    return {name: bound.taken for name, bound in running.state.gate._mappings.items() if bound.taken}
+
+
+@BOTH_WAYS
+async def test_a_fallback_takes_a_place_of_its_own_mapping(start: Start, streams: bool) -> None:
+    """And gives that of the first one back to whoever waits for it."""
+    async with Backend([REQUEST, failed()]) as down, Backend([REQUEST, GONE]) as well:
+        said = {"m": Settings(requests=1, queue=1, fallback=["b"]), "b": Settings(requests=1, queue=0)}
+        running = await start(named("m", down), named("b", well), said=said)
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(stream=streams))
+            await well.asked()
+            assert (taken(running), running.state.gate.taken) == ({"b": 1}, 1)
+            wire = await fetch(running.url, hello(model="b", stream=streams))
+            assert (wire.status, wire.error["code"]) == (503, "proxy_overloaded")
+            wire = await fetch(running.url, hello(stream=streams))
+            assert (wire.status, wire.error["code"]) == (502, "upstream_error")
+            assert (len(down.requests), len(well.requests)) == (2, 1)
+        await well.gone()
+        await idle(running)
+
+
+async def test_a_fallback_that_is_full_is_passed_over(start: Start, capfd: Any) -> None:
+    """The next one answers; nobody waits with a place in hand, so that two which stand in for each other go on."""
+    async with Backend([REQUEST, failed()]) as down, Backend([REQUEST, GONE]) as full, Backend([REQUEST, FINE]) as well:
+        said = {"m": Settings(fallback=["b", "c"]), "b": Settings(requests=1, fallback=["m"])}
+        running = await start(named("m", down), named("b", full), named("c", well), said=said)
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(model="b"))
+            await full.asked()
+            wire = await fetch(running.url, hello())
+            assert (wire.text, wire.headers[FALLBACK]) == ("fine", "c")
+            (line,) = await logged(capfd, "request", bool)
+            assert line["failed"] == {"m": "upstream_error", "b": "proxy_overloaded"}
+        await idle(running)
+
+
+async def test_models_of_one_mapping_share_its_places(start: Start) -> None:
+    """One place is enough for a fallback to another of them."""
+    async with Backend([REQUEST, failed()], [REQUEST, FINE]) as backend:
+        one = replace(mapping(backend.url, models="[m, b]", **LONG), file="m")
+        running = await start(one, said={"m": Settings(requests=1, queue=0, fallback=["b"])})
+        assert (await fetch(running.url, hello())).headers[FALLBACK] == "b"
+        await idle(running)
+
+
+@BOTH_WAYS
+async def test_a_response_in_the_background_moves_too(start: Start, streams: bool) -> None:
+    """Its place is that of who makes it, after its request has ended."""
+    async with Backend([REQUEST, failed()]) as down, Backend([REQUEST, GONE]) as well:
+        said = {"m": Settings(requests=1, fallback=["b"])}
+        running = await start(named("m", down), named("b", well), said=said)
+        body = {"model": "m", "input": "hi", "background": True, "stream": streams}
+        async with await Client.connect(running.url) as client:
+            await client.send(request(body, "/v1/responses"))
+            await well.asked()
+        await settled(lambda: running.state.active == 0)
+        assert taken(running) == {"b": 1}
+        (name,) = await background(running)
+        assert (await fetch(running.url, request(path=f"/v1/responses/{name}/cancel"))).json["status"] == "cancelled"
+        await idle(running)
+
+
+async def background(running: Running) -> list[str]:
+    """The responses that are made in the background."""
+    [break_off] = running.state.unattended
+    return list(break_off.__self__.runs)  # type: ignore[attr-defined]
+
+
+async def test_a_fallback_is_for_whom_its_model_is(start: Start, capfd: Any) -> None:
+    """A key gets no model by it that it may not use; neither its name nor that it exists is told."""
+    async with Backend([REQUEST, failed()]) as down, Backend([REQUEST, FINE]) as well:
+        keys = (key("all"), key("some", models=["m"]))
+        said = {"m": Settings(fallback=["b"])}
+        running = await start(named("m", down), named("b", well), said=said, keys=keys)
+        wire = await fetch(running.url, hello(headers=by("some")))
+        assert (wire.status, wire.error["code"], FALLBACK in wire.headers) == (502, "upstream_error", False)
+        assert not well.requests
+        assert (await fetch(running.url, hello(headers=by("all")))).headers[FALLBACK] == "b"
+        first, _ = await logged(capfd, "request", lambda lines: len(lines) == 2)
+        assert first["failed"] == {"m": "upstream_error", "b": "model_not_found"}
+        await idle(running)
