@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -12,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding import FINE, circuits, failed, logged
+from guarding import FINE, failed, logged
 from scripted import GONE, REQUEST, Backend, Client, Wire, fetch, hello, mapping, request, settled
 
 from oaiproxy.app import Running, serve
-from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings
+from oaiproxy.config import Config, Key, Limits, Server, Settings
 from oaiproxy.fallbacks import FALLBACK
 from oaiproxy.mapping import Mapping
 from oaiproxy.tokens import Tokenizer
@@ -160,3 +158,37 @@ async def test_a_fallback_is_for_whom_its_model_is(start: Start, capfd: Any) -> 
         first, _ = await logged(capfd, "request", lambda lines: len(lines) == 2)
         assert first["failed"] == {"m": "upstream_error", "b": "model_not_found"}
         await idle(running)
+
+
+@BOTH_WAYS
+async def test_a_response_in_the_background_is_one_request_of_its_key(start: Start, streams: bool) -> None:
+    """From its beginning to its end, whether or not a client follows it; it can be read and cancelled meanwhile."""
+    async with Backend([REQUEST, GONE]) as backend:
+        keys = (key("k", requests=1), key("other"))
+        running = await start(named("m", backend), keys=keys)
+        body = {"model": "m", "input": "hi", "background": True, "stream": streams}
+        again = request(body, "/v1/responses", headers=by("k"))
+        async with await Client.connect(running.url) as client:
+            await client.send(again)
+            await backend.asked()
+            refused(await fetch(running.url, again))
+        await settled(lambda: running.state.active == 0)
+        refused(await fetch(running.url, hello(headers=by("k"))))
+        (name,) = await background(running)
+        path = f"/v1/responses/{name}"
+        for way in ("", "/input_items"):
+            assert (await fetch(running.url, request(path=path + way, method="GET", headers=by("k")))).status == 200
+        if streams:
+            async with await Client.connect(running.url) as client:
+                await client.send(request(path=f"{path}?stream=true", method="GET", headers=by("k")))
+                await client.until(b"response.in_progress")
+        wire = await fetch(running.url, request(path=f"{path}/cancel", headers=by("k")))
+        assert wire.json["status"] == "cancelled"
+        await backend.gone()
+        await idle(running)
+
+
+def refused(wire: Wire) -> None:
+    """The key has enough under way."""
+    assert (wire.status, wire.error["code"]) == (429, "rate_limit_exceeded")
+    assert (wire.headers["retry-after"], wire.headers["x-should-retry"]) == ("1", "true")
