@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding import FINE, failed, logged
+from guarding import FINE, circuits, failed, logged
 from scripted import GONE, REQUEST, Backend, Client, Wire, fetch, hello, mapping, request, settled
 
 from oaiproxy.app import Running, serve
-from oaiproxy.config import Config, Key, Limits, Server, Settings
+from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings
 from oaiproxy.fallbacks import FALLBACK
 from oaiproxy.mapping import Mapping
 from oaiproxy.tokens import Tokenizer
@@ -49,9 +49,9 @@ async def reload(running: Running, *mappings: Mapping, **more: Any) -> None:
     await running.reload(config(**more), [(each, Path(each.file)) for each in mappings])
 
 
-def named(name: str, backend: Backend, **more: Any) -> Mapping:
+def named(name: str, server: Backend, **more: Any) -> Mapping:
     """A mapping in a file of this name, for a model of this name."""
-    return replace(mapping(backend.url, models=f"[{name}]", **LONG, **more), file=name, name=name)
+    return replace(mapping(server.url, models=f"[{name}]", **LONG, **more), file=name, name=name)
 
 
 def key(name: str, **more: Any) -> Key:
@@ -185,6 +185,59 @@ async def test_a_response_in_the_background_is_one_request_of_its_key(start: Sta
         wire = await fetch(running.url, request(path=f"{path}/cancel", headers=by("k")))
         assert wire.json["status"] == "cancelled"
         await backend.gone()
+        await idle(running)
+
+
+@pytest.mark.parametrize("how", ["answer", "connection"])
+async def test_a_request_that_the_budget_does_not_let_try_again_is_one_failure(start: Start, how: str) -> None:
+    """Of a backend, as any other one."""
+    async with Backend([REQUEST, failed(503)]) as backend:
+        more = {"backend": "retry: {max: 2, on: [503], backoff: 1ms}"}
+        running = await start(named("m", backend, **more), retries=0, breaker=Breaker(4, 30))
+        if how == "connection":
+            await backend.__aexit__()
+        for number in range(1, 4):
+            assert (await fetch(running.url, hello())).error["code"] != "upstream_unavailable"
+            assert [circuit._failed for circuit in circuits(running)] == [number]
+        await fetch(running.url, hello())
+        assert (await fetch(running.url, hello())).error["code"] == "upstream_unavailable"
+        await idle(running)
+
+
+async def test_too_few_connections_are_no_failure_of_the_backend(start: Start) -> None:
+    """Nor is the one of a fallback: that may answer, and the breaker stays as it is."""
+    async with Backend([REQUEST, GONE]) as busy, Backend([REQUEST, FINE]) as well:
+        said = {"m": Settings(fallback=["b"])}
+        more: dict[str, Any] = {"connections": 1, "queue_timeout": 0.02, "breaker": Breaker(1, 30)}
+        running = await start(named("m", busy), named("b", well), said=said, **more)
+        async with await Client.connect(running.url) as client:
+            await client.send(hello())
+            await busy.asked()
+            for _ in range(3):
+                assert (await fetch(running.url, hello())).headers[FALLBACK] == "b"
+            await reload(running, named("m", busy), named("b", well), **more)
+            wire = await fetch(running.url, hello())
+            assert (wire.status, wire.error["code"]) == (503, "proxy_overloaded")
+            assert (wire.headers["retry-after"], wire.headers["x-should-retry"]) == ("1", "true")
+            assert {circuit.state.value for circuit in circuits(running)} == {"closed"}
+            assert (len(busy.connections), len(busy.requests)) == (1, 1)
+        await idle(running)
+
+
+async def test_more_connections_are_there_for_those_who_wait(start: Start) -> None:
+    """At once, when a reload brings them."""
+    async with Backend([REQUEST, GONE]) as backend:
+        running = await start(named("m", backend), connections=1, queue_timeout=3600)
+        clients = [await Client.connect(running.url) for _ in range(4)]
+        for client in clients:
+            await client.send(hello())
+        await settled(lambda: running.state.active == 4)
+        await backend.asked()
+        await reload(running, named("m", backend), connections=3)
+        await backend.asked(3)
+        assert len(backend.connections) == 3
+        for client in clients:
+            client.leave()
         await idle(running)
 
 
