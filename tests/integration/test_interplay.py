@@ -245,3 +245,79 @@ def refused(wire: Wire) -> None:
     """The key has enough under way."""
     assert (wire.status, wire.error["code"]) == (429, "rate_limit_exceeded")
     assert (wire.headers["retry-after"], wire.headers["x-should-retry"]) == ("1", "true")
+
+
+async def test_all_settings_count_after_a_reload(start: Start, capfd: Any) -> None:
+    """None is held anywhere as it was at the start; each is seen on the wire."""
+    async with Backend([REQUEST, FINE]) as backend:
+        one = named("m", backend)
+        running = await start(one)
+        assert (await fetch(running.url, hello())).status == 200
+
+        async def now(**server: Any) -> None:
+            """A reload that changes these settings of the server alone."""
+            await reload(running, one, server=Server(port=0, shutdown_timeout=1, **server))
+
+        async def code(data: bytes) -> tuple[int, str]:
+            wire = await fetch(running.url, data)
+            return wire.status, wire.json["error"]["code"] if wire.status >= 400 else ""
+
+        await now(hosts=["proxy.test"])
+        assert await code(hello(headers={"Host": "proxy.test"})) == (200, "")
+        await now()
+        assert await code(hello(headers={"Host": "proxy.test"})) == (421, "misdirected_request")
+
+        await now(cors={"origins": ["https://page.test"]})
+        assert await code(hello(headers={"Origin": "https://page.test"})) == (200, "")
+        await now()
+        assert await code(hello(headers={"Origin": "https://page.test"})) == (403, "origin_not_allowed")
+
+        await now(max_body=100)
+        assert await code(hello(user="x" * 100)) == (413, "request_too_large")
+        await now()
+        assert await code(hello(user="x" * 100)) == (200, "")
+
+        await now(header_timeout=0.05)
+        async with await Client.connect(running.url) as client:
+            await client.send(b"GET /livez HTTP/1.1\r\n")
+            assert await client.rest() == b""
+        await now(body_timeout=0.05)
+        async with await Client.connect(running.url) as client:
+            await client.send(hello()[:-1])
+            assert (await client.answer()).error["code"] == "request_timeout"
+
+        await now(background_responses=0)
+        body = {"model": "m", "input": "hi", "background": True}
+        assert await code(request(body, "/v1/responses")) == (400, "unsupported_parameter")
+        await now()
+        assert await code(request(body, "/v1/responses")) == (200, "")
+
+        for most in (300, 9000, 300):
+            await reload(running, one, headers=most)
+            for length, wanted in ((1000, most > 1000), (200, True)):
+                assert (await code(hello(headers={"X": "x" * length})))[0] == (200 if wanted else 431)
+        await reload(running, one, depth=3)
+        assert (await code(hello(metadata={"a": {"b": {"c": 1}}})))[0] == 400
+        await reload(running, one, answer=5)
+        assert await code(hello()) == (502, "upstream_response_too_large")
+        await reload(running, one, clients=1)
+        async with await Client.connect(running.url) as client:
+            await client.send(request(path="/livez", method="GET"))
+            await client.answer()
+            assert await code(hello()) == (503, "proxy_overloaded")
+
+        await reload(running, one, keys=(key("k"),))
+        assert await code(hello()) == (401, "missing_api_key")
+        assert await code(hello(headers=by("k"))) == (200, "")
+        await reload(running, one, keys=(key("l"),))
+        assert await code(hello(headers=by("k"))) == (401, "invalid_api_key")
+        await reload(running, one)
+        assert await code(hello()) == (200, "")
+
+        await reload(running, one, log_level="error")
+        await fetch(running.url, hello(headers={"x-request-id": "quiet"}))
+        await reload(running, one, log_level="debug")
+        await fetch(running.url, hello(headers={"x-request-id": "loud"}))
+        lines = await logged(capfd, "request", lambda lines: bool(lines) and lines[-1]["request_id"] == "loud")
+        assert "quiet" not in {line["request_id"] for line in lines}
+        await idle(running)
