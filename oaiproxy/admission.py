@@ -80,6 +80,17 @@ class Place:
         """Be one more who holds it, and leaves it later."""
         self._holders += 1
 
+    def move(self, lane: Lane) -> bool:
+        """Take the place of another mapping for that of this one, if there is one now. Nobody waits with a place."""
+        if lane is not self._lane:
+            before, now = self._lane.bounds[-1], lane.bounds[-1]
+            if now is not before and not now.free:
+                return False
+            now.taken += 1
+            self._lane = lane
+            self._gate.give_back(before)
+        return True
+
     def leave(self) -> None:
         """Give it back, if nobody else holds it."""
         self._holders -= 1
@@ -169,7 +180,11 @@ class Gate:
 
     def leave(self, lane: Lane) -> None:
         """Give a place back; who waited longest of those it is good for gets it."""
-        for bound in lane.bounds:
+        self.give_back(*lane.bounds)
+
+    def give_back(self, *bounds: Bound) -> None:
+        """Leave some bounds alone."""
+        for bound in bounds:
             bound.taken -= 1
         if self._queued:
             self._serve()

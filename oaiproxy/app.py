@@ -174,17 +174,13 @@ async def serve(
             create_app(state, middlewares),
             handler_cancellation=True,
             access_log=None,
-            keepalive_timeout=config.server.keepalive_timeout,
-            header_timeout=config.server.header_timeout,
             lingering_time=LINGER_SECONDS,
-            max_line_size=min(MAX_LINE, config.limits.headers),
-            max_field_size=min(MAX_LINE, config.limits.headers),
             shutdown_timeout=STUCK_SECONDS,
             logger=logging.getLogger("oaiproxy.http"),
         )
         await runner.setup()
-        state.configured.append(lambda config: _set_times(runner, config))
-        _set_times(runner, config)
+        state.configured.append(lambda config: _bound(runner, config))
+        _bound(runner, config)
         stack.push_async_callback(runner.cleanup)
         site, url = await stack.enter_async_context(listening(runner, config.server, log))
         state.ready = True
@@ -209,10 +205,16 @@ async def serve(
             await state.drain(state.server.shutdown_timeout)
 
 
-def _set_times(runner: web.AppRunner, config: Config) -> None:
-    """How long connections that are made from now on may be idle, and may wait for their clients to read."""
+def _bound(runner: web.AppRunner, config: Config) -> None:
+    """Set the times and the lengths of connections that are made from now on."""
     assert isinstance(runner.server, Server)
-    runner.server._kwargs["keepalive_timeout"] = config.server.keepalive_timeout
+    line = min(MAX_LINE, config.limits.headers)
+    runner.server._kwargs.update(
+        keepalive_timeout=config.server.keepalive_timeout,
+        header_timeout=config.server.header_timeout,
+        max_line_size=line,
+        max_field_size=line,
+    )
     runner.server.write_timeout = config.server.write_timeout
 
 

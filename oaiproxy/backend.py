@@ -17,6 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from oaiproxy.buffers import to_backend
+from oaiproxy.descriptors import none_left
 from oaiproxy.errors import BackendError
 from oaiproxy.exchange import BackendRequest
 from oaiproxy.pool import Attempt, Connector, attempt, overloaded
@@ -236,6 +237,8 @@ def _translated(error: BaseException) -> BackendError:
             return _failed(error, message, "upstream_protocol_error", retry=False)
         case aiohttp.ClientConnectorError(errno=errno.EMFILE | errno.ENFILE):
             return overloaded("the process has no file left for a connection to the backend")
+        case aiohttp.ClientConnectorDNSError() if none_left():  # the system's resolver tells only that it found nothing
+            return overloaded("the process has no file left to resolve the backend's name")
         case aiohttp.ClientConnectorDNSError():
             return _failed(error, "the backend's name could not be resolved", "upstream_dns_error")
         case aiohttp.ClientConnectorError():

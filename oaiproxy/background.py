@@ -19,7 +19,7 @@ from oaiproxy.errors import ApiError, ClientError, ProxyError
 from oaiproxy.eventlog import EventLog
 from oaiproxy.exchange import Exchange
 from oaiproxy.fallbacks import Fallbacks
-from oaiproxy.keyring import Holder
+from oaiproxy.keyring import Turn
 from oaiproxy.middleware import Record, report_bug
 from oaiproxy.relay import Relay
 from oaiproxy.responses_store import ResponseStore
@@ -115,8 +115,8 @@ class Background:
         run = self.runs.get(name)
         return run if run is not None and run.owner == owner else None
 
-    def admit(self, holder: Holder | None) -> None:
-        """Raises ApiError when no run can begin: there are too many, or their key has as many as requests at once."""
+    def admit(self) -> None:
+        """Raises ApiError when no run can begin."""
         server = self._state.server
         limit = server.background_responses if server.stored_responses else 0
         if not limit:
@@ -128,19 +128,12 @@ class Background:
             message = "Too many responses are made in the background now. Try again later."
             code, kind = "server_is_overloaded", "service_unavailable_error"
             raise ProxyError(message, status=503, type=kind, code=code, retry_after=RETRY_SECONDS, retry=True)
-        if holder is not None:
-            holder.admit(sum(run.owner == holder.name for run in self.runs.values()))
 
     def start(
-        self,
-        run: Run,
-        exchange: Exchange,
-        place: Place,
-        fallbacks: Fallbacks | None = None,
-        holder: Holder | None = None,
+        self, run: Run, exchange: Exchange, held: Sequence[Place | Turn], fallbacks: Fallbacks | None = None
     ) -> None:
-        """Begin a run, which holds the place of its request to its end. Raises ApiError when none can begin."""
-        self.admit(holder)
+        """Begin a run, which holds to its end what its request was given. Raises ApiError when none can begin."""
+        self.admit()
         encoder = run.encoder
         if encoder.streams:
             run.log = EventLog()
@@ -153,8 +146,9 @@ class Background:
         self.runs[encoder.id] = run
         self._state.background.add(run.task)
         run.task.add_done_callback(lambda task: self._finish(run, task))
-        place.hold()
-        run.task.add_done_callback(lambda task: place.leave())
+        for each in held:
+            each.hold()
+        run.task.add_done_callback(lambda task: [each.leave() for each in held])
 
     def _finish(self, run: Run, task: asyncio.Task[None]) -> None:
         """Keep what became of a run, however it ended."""

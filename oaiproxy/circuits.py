@@ -78,17 +78,15 @@ class Passage:
     def again(self, *, failed: bool) -> bool:
         """Whether it may be sent once more, after a failure of the backend or a refusal."""
         line = self._line
-        if line is None:
+        if line is None or not failed or self._ended:
             return self._take()
-        circuit = line.circuit
-        if failed and not self._ended:
-            before = circuit.state
-            circuit.fail(self._turn, _now())
-            line.tell(before)
-            if circuit.state is not before or before is not State.CLOSED:
-                self._ended = True
-                return False
-        return self._take()
+        before = line.circuit.state
+        line.circuit.fail(self._turn, _now())
+        line.tell(before)
+        still_closed = before is State.CLOSED and line.circuit.state is before
+        may = still_closed and self._take()
+        self._ended = not may  # then what the failure says was told
+        return may
 
     def answered(self) -> None:
         """The backend answers as it should."""

@@ -66,6 +66,14 @@ def clients_for(limits: Limits, available: int | None) -> int:
     return max(1, min(limits.clients, max(spare - limits.requests, spare // 2)))
 
 
+def none_left() -> bool:
+    """Whether no file can be opened now."""
+    found = _open()
+    if found is not None:
+        os.close(found)
+    return found is None
+
+
 class Reserve:
     """Keeps one file open, in whose place a connection is accepted, and closed, when there is no other one left.
 

@@ -8,7 +8,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from oaiproxy.dispatch import Handle
 from oaiproxy.errors import ClientError
-from oaiproxy.keyring import Holder
+from oaiproxy.keyring import Holder, Turn
 from oaiproxy.middleware import ERROR_BODY, RECORD, STRAY, ErrorBody
 from oaiproxy.state import State
 
@@ -18,6 +18,8 @@ OPEN = HEALTH | {"/openapi.json"}
 """The paths that want no key."""
 HOLDER: web.RequestKey[Holder] = web.RequestKey("holder")
 """Whose key a request came with."""
+TURN: web.RequestKey[Turn] = web.RequestKey("turn")
+"""That request, as it counts for its key; what asks no backend does not."""
 
 
 def knock(request: web.Request, state: State) -> None:
@@ -58,13 +60,16 @@ def guarded(
     made = [
         route
         if route.path in OPEN
-        else web.RouteDef(route.method, route.path, _guard(route.handler, state, errors.get(route.path)), route.kwargs)
+        else web.RouteDef(route.method, route.path, _guard(route, state, errors.get(route.path)), route.kwargs)
         for route in routes
     ]
     return made, lambda request: _welcome(request, state)
 
 
-def _guard(handler: Handle, state: State, error: ErrorBody | None) -> Handle:
+def _guard(route: web.RouteDef, state: State, error: ErrorBody | None) -> Handle:
+    handler: Handle = route.handler
+    counts = route.method == "POST" and not route.path.endswith("/cancel")
+
     async def handle(request: web.Request) -> web.StreamResponse:
         keys = state.keys
         if keys is None:
@@ -74,8 +79,13 @@ def _guard(handler: Handle, state: State, error: ErrorBody | None) -> Handle:
         holder = keys.holder(request.headers)
         request[RECORD]["key"] = holder.name
         request[HOLDER] = holder
-        with holder:
+        if not counts:
             return await handler(request)
+        turn = request[TURN] = holder.begin()
+        try:
+            return await handler(request)
+        finally:
+            turn.leave()
 
     return handle
 

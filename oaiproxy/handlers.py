@@ -18,7 +18,7 @@ from oaiproxy.downloads import with_images
 from oaiproxy.endpoints.doors import DOORS, Door
 from oaiproxy.endpoints.models import encode_list
 from oaiproxy.entry import HOLDER
-from oaiproxy.errors import ApiError, ClientError
+from oaiproxy.errors import ApiError, ClientError, OverloadedError
 from oaiproxy.exchange import Exchange
 from oaiproxy.fallbacks import Fallbacks, asked_of, identity_of, is_trusted
 from oaiproxy.jsonbodies import parse_body
@@ -178,9 +178,11 @@ async def _placed(
         return await relay(request, state, exchange, None)
 
     async def build(model: str, tries: int) -> Exchange:
-        other = await state.resolve(model)
+        other = await state.resolve(model, request.get(HOLDER))
         if not is_trusted(other, mapping):
             raise ClientError("The key is for another server.", code="permission_denied")
+        if not request[PLACE].move(state.gate.lane(other.file, call.stream)):
+            raise OverloadedError(detail="no place is free")
         return await _exchange(request, state, door, asked_of(call, model), other, identity, tries)
 
     return await relay(request, state, exchange, Fallbacks(exchange, names, build))

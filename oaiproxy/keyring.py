@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Self
 
 from multidict import MultiMapping
 
@@ -25,9 +24,29 @@ class Usage:
     requests: int = 0
 
 
+class Turn:
+    """One request of a key's holder, for as long as anybody holds it."""
+
+    __slots__ = ("_holders", "_usage")
+
+    def __init__(self, usage: Usage) -> None:
+        self._usage = usage
+        self._holders = 1
+        usage.requests += 1
+
+    def hold(self) -> None:
+        """Be one more who holds it, and leaves it later."""
+        self._holders += 1
+
+    def leave(self) -> None:
+        """End it, if nobody else holds it."""
+        self._holders -= 1
+        self._usage.requests -= not self._holders
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Whose key it is, and what it opens. As a context, one request of theirs."""
+    """Whose key it is, and what it opens."""
 
     key: Key
     usage: Usage = field(default_factory=Usage)
@@ -43,16 +62,10 @@ class Holder:
         """Whether they may use a model."""
         return self.pattern is None or self.pattern.fullmatch(model) is not None
 
-    def __enter__(self) -> Self:
+    def begin(self) -> Turn:
         """Begin a request. Raises ClientError (429) when there are as many under way as may be."""
-        self.admit(self.usage.requests)
-        self.usage.requests += 1
-        return self
-
-    def admit(self, under_way: int) -> None:
-        """Raises ClientError (429) when that is all that they may have under way."""
         most = self.key.requests
-        if most is not None and under_way >= most:
+        if most is not None and self.usage.requests >= most:
             raise ClientError(
                 f"This key has {most} requests under way, which is all that it may have at once.",
                 status=429,
@@ -61,9 +74,7 @@ class Holder:
                 retry_after=RETRY_SECONDS,
                 retry=True,
             )
-
-    def __exit__(self, *_: object) -> None:
-        self.usage.requests -= 1
+        return Turn(self.usage)
 
 
 class Keyring:
@@ -74,9 +85,12 @@ class Keyring:
     """
 
     def __init__(self, keys: Iterable[Key], before: Keyring | None = None) -> None:
-        usage = {} if before is None else {holder.name: holder.usage for holder in before.holders.values()}
+        counted = before.usage.items() if before is not None else ()
+        self.usage: dict[str, Usage] = {name: each for name, each in counted if each.requests}
+        """What is under way, by names; also of those that are gone, for they may come back before it ends."""
         self.holders: dict[bytes, Holder] = {
-            bytes.fromhex(key.sha256): Holder(key, usage.get(key.name) or Usage(), _pattern(key.models)) for key in keys
+            bytes.fromhex(key.sha256): Holder(key, self.usage.setdefault(key.name, Usage()), _pattern(key.models))
+            for key in keys
         }
         """By the hashes of their keys."""
 

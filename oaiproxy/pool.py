@@ -77,7 +77,12 @@ class Connector(TCPConnector):
 
     def configure(self, connections: int, patience: float) -> None:
         """Set the bound to one host and port, also anew: what is open stays so. `patience` is in seconds."""
+        more = connections - self._limit_per_host
         self._limit_per_host, self._patience = connections, patience
+        for waiting in self._waiters.values():
+            for called in list(waiting)[: max(more, 0)]:
+                if not called.done():
+                    called.set_result(None)
 
     async def _wait_for_available_connection(self, *arguments: Any) -> None:
         tried = attempt.get()
@@ -86,7 +91,10 @@ class Connector(TCPConnector):
         try:
             async with asyncio.timeout(self._patience):
                 await super()._wait_for_available_connection(*arguments)
-        except TimeoutError:
+        except BaseException as error:
+            self._release_waiter()  # this one may have been called when it gave up, and the library calls no other one
+            if not isinstance(error, TimeoutError):
+                raise
             raise overloaded("all connections to the backend are in use") from None
         if tried.limit is not None:
             tried.limit.reschedule(asyncio.get_running_loop().time() + tried.seconds)

@@ -22,13 +22,14 @@ from oaiproxy.endpoints.encoding import Encoder
 from oaiproxy.endpoints.responses import PATH, Asked, parse
 from oaiproxy.endpoints.responses_encoding import ResponseEncoder, encoder, usage_object
 from oaiproxy.endpoints.responses_items import Item, listed, pack
-from oaiproxy.entry import HOLDER, owner
+from oaiproxy.entry import HOLDER, TURN, owner
 from oaiproxy.errors import ClientError
 from oaiproxy.eventlog import EventLog
 from oaiproxy.events import Usage
 from oaiproxy.exchange import Exchange
 from oaiproxy.fallbacks import Fallbacks
 from oaiproxy.jsontext import Json
+from oaiproxy.keyring import Turn
 from oaiproxy.middleware import RECORD, Record, json_response
 from oaiproxy.outlets import ClientOutlet, stream_headers, to_client
 from oaiproxy.parameters import invalid_value, no_object, string
@@ -96,7 +97,7 @@ class Responses:
         """Make a response. It is kept once it has ended as it should, just before its last bytes are written."""
         asked = await self._asked(request)
         if asked.background:
-            self._background.admit(request.get(HOLDER))
+            self._background.admit()
         encoders: list[ResponseEncoder] = []
 
         def make(call: Call, identity: Identity) -> Encoder:
@@ -114,7 +115,8 @@ class Responses:
             own = listed(asked.items, f"{exchange.identity.token}i")
             record: Record = request[RECORD]
             run = Run(encoders[0], asked.history, own, Record(record), owner=owner(request))
-            self._background.start(run, exchange, request[PLACE], fallbacks, request.get(HOLDER))
+            held: list[Place | Turn] = [request[PLACE], *([request[TURN]] if TURN in request else [])]
+            self._background.start(run, exchange, held, fallbacks)
             outlet = to_client(request, state.server, exchange)
             return await (outlet.whole(jsontext.dump(run.response)) if run.log is None else run.log.follow(0, outlet))
 

@@ -127,6 +127,20 @@ class Admission(RuleBasedStateMachine):
             self.gate.quit(asker.ticket)
         self.follow()
 
+    @precondition(lambda self: any(each.place is not None for each in self.inside))
+    @rule(data=st.data(), name=st.sampled_from(NAMES))
+    def move(self, data: st.DataObject, name: str) -> None:
+        """A request goes on with another mapping, if that has a place; nobody waits for it."""
+        asker = data.draw(st.sampled_from([each for each in self.inside if each.place is not None]))
+        number = 2 + NAMES.index(name)
+        free = name == asker.name or self.taken(number) < self.limit(number)
+        lane = self.gate.lane(name, asker.streams)
+        assert asker.place is not None
+        if free:
+            asker.name, asker.lane = name, lane
+        assert asker.place.move(lane) == free
+        self.follow()
+
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def give_up(self, data: st.DataObject) -> None:

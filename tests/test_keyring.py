@@ -83,25 +83,53 @@ def test_only_the_star_is_a_pattern(pattern: str) -> None:
 def test_a_key_has_only_so_much_under_way() -> None:
     """And again as much when that has ended, however it ended."""
     (holder,) = Keyring([key("k", "s", requests=1)]).holders.values()
-    with holder, pytest.raises(ClientError) as caught:
-        holder.__enter__()
+    turn = holder.begin()
+    with pytest.raises(ClientError) as caught:
+        holder.begin()
     assert (caught.value.status, caught.value.type, caught.value.code) == (
         429,
         "rate_limit_error",
         "rate_limit_exceeded",
     )
     assert (caught.value.retry_after, caught.value.retry) == (1, True)
-    with holder:
-        pass
+    turn.leave()
+    holder.begin().leave()
+
+
+def test_a_request_ends_when_all_have_left_it() -> None:
+    """A response that is made in the background is part of the request that began it."""
+    (holder,) = Keyring([key("k", "s", requests=1)]).holders.values()
+    turn = holder.begin()
+    turn.hold()
+    turn.leave()
+    assert holder.usage.requests == 1
+    turn.leave()
+    assert holder.usage.requests == 0
 
 
 def test_what_is_under_way_counts_in_the_next_configuration_too() -> None:
     """By the name, also where the key itself is a new one."""
     before = Keyring([key("k", "s", requests=2)])
     (old,) = before.holders.values()
-    with old:
-        (new,) = Keyring([key("k", "t", requests=1)], before).holders.values()
-        with pytest.raises(ClientError), new:
-            pass
-    with new:
-        assert old.usage.requests == 1
+    turn = old.begin()
+    (new,) = Keyring([key("k", "t", requests=1)], before).holders.values()
+    with pytest.raises(ClientError):
+        new.begin()
+    turn.leave()
+    new.begin()
+    assert old.usage.requests == 1
+
+
+def test_to_take_a_key_out_and_back_gives_it_no_more() -> None:
+    """What is under way still counts; what is not is forgotten."""
+    first = Keyring([key("k", "s", requests=1), key("other", "o")])
+    (old, _) = first.holders.values()
+    turn = old.begin()
+    without = Keyring([key("new", "n")], first)
+    assert without.usage.keys() == {"k", "new"}
+    (again,) = Keyring([key("k", "s", requests=1)], without).holders.values()
+    with pytest.raises(ClientError):
+        again.begin()
+    turn.leave()
+    assert Keyring([key("new", "n")], without).usage.keys() == {"new"}
+    again.begin()

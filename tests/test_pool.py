@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession, TCPConnector
 from aiohttp.client_proto import ResponseHandler
-from scripted import GONE, REQUEST, Backend, answer
+from scripted import GONE, PATIENCE, REQUEST, Backend, answer, settled
 
 from oaiproxy.pool import Attempt, Connector, attempt
 
@@ -66,3 +66,25 @@ async def test_the_library_is_as_it_is_known() -> None:
     assert list(inspect.signature(TCPConnector._release).parameters) == ["self", "key", "protocol", "should_close"]
     assert list(inspect.signature(TCPConnector._get).parameters) == ["self", "key", "traces"]
     assert "_payload" in vars(ResponseHandler(asyncio.get_running_loop()))
+
+
+async def test_who_gives_up_when_called_passes_the_call_on() -> None:
+    """The library would call nobody else, who would then wait beside a free connection."""
+    connector = Connector(limit=0, limit_per_host=1)
+    connector.configure(1, 3600)
+    async with (
+        Backend([REQUEST, GONE], [REQUEST, answer(b"x")]) as backend,
+        ClientSession(connector=connector) as session,
+    ):
+        attempt.set(Attempt())
+        asking = [asyncio.create_task(ask(session, backend))]
+        await backend.asked()
+        for number in (1, 2):
+            asking.append(asyncio.create_task(ask(session, backend)))
+            await settled(lambda number=number: [len(each) for each in connector._waiters.values()] == [number])
+        connector.configure(2, 3600)
+        asking[1].cancel()
+        async with asyncio.timeout(PATIENCE):
+            assert await asking[2] == b"x"
+        asking[0].cancel()
+        await asyncio.wait(asking)

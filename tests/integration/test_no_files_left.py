@@ -95,13 +95,17 @@ async def again(url: str, data: bytes) -> int:
 
 @pytest.mark.row(111)
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-async def test_no_file_is_left(tmp_path: Path, loop: str) -> None:
-    """New connections are closed, what needs one to a backend is refused, what needs none goes on, and all recovers."""
-    config = written(tmp_path, f"mappings: [m.yaml]\nserver: {{loop: {loop}}}\n")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_no_file_is_left(tmp_path: Path, host: str, loop: str) -> None:
+    """New connections are closed, what needs one to a backend is refused, what needs none goes on, and all recovers.
+
+    Also where the backend's name cannot be resolved without a file; and its breaker has counted nothing.
+    """
+    config = written(tmp_path, f"mappings: [m.yaml]\nserver: {{loop: {loop}}}\nbreaker: {{failures: 1, pause: 60}}\n")
     async with (
         AsyncExitStack() as stack,
         Backend([REQUEST, FINE]) as backend,
-        serving(config, BACKEND=backend.url) as (process, url),
+        serving(config, BACKEND=backend.url.replace("127.0.0.1", host)) as (process, url),
     ):
         kept = await stack.enter_async_context(await Client.connect(url))
         assert await alive(kept)
