@@ -53,7 +53,7 @@ _RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl", re.IGNORECASE)
 _OVERLOAD = re.compile(r"overload|unavailable", re.IGNORECASE)
 _PAGE = re.compile(
     r"<(!doctype|html|head|body|title|script|style|div|center|h1|p)\b|"
-    r"Traceback \(most recent call last\)|\n\s+at \S+\(",
+    r"Traceback \(most recent call last\)|\n\s+at (?:\S+\(|(?:[\w.<>\[\] ]{1,80} )?\(?\S{1,200}:[0-9])",
     re.IGNORECASE,
 )
 """What tells a web page or a stack trace from a message."""
