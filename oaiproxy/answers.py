@@ -13,7 +13,7 @@ from oaiproxy.canonical import Call
 from oaiproxy.decoding import decoder
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Audio, Event, Fault, Head, Result, Usage
-from oaiproxy.failures import not_a_page
+from oaiproxy.failures import not_a_page, sealed
 from oaiproxy.formats import WHOLE
 from oaiproxy.framing import EMPTY, Frame
 from oaiproxy.inputs import CARRIES
@@ -245,7 +245,7 @@ class Answer:
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
-        self.fault = self._error() if self._failed else error
+        self.fault = self._error() if self._failed else sealed(error, self._asked.mapping.secrets)
         if self.fault.param == "messages":
             self.fault.param = CARRIES[self.endpoint][-1]  # what is too long has another name here
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -52,7 +53,7 @@ _RATE = re.compile(r"rate.?limit|too.?many.?requests|throttl", re.IGNORECASE)
 _OVERLOAD = re.compile(r"overload|unavailable", re.IGNORECASE)
 _PAGE = re.compile(
     r"<(!doctype|html|head|body|title|script|style|div|center|h1|p)\b|"
-    r"Traceback \(most recent call last\)|\n\s+at \S+\(",
+    r"Traceback \(most recent call last\)|\n\s+at (?:\S+\(|(?:[\w.<>\[\] ]{1,80} )?\(?\S{1,200}:[0-9])",
     re.IGNORECASE,
 )
 """What tells a web page or a stack trace from a message."""
@@ -61,6 +62,7 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?\s*(?:ms|[smhd])\s*)+")
 _STEP = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|[smhd])")
 _STATUS = re.compile(r"(?<![0-9.])([45][0-9][0-9])(?![0-9.])")
+_PERCENT = re.compile("%[0-9A-F]{2}")
 _QUALIFIED = re.compile(r"(?:[\w.]+#)?(\w+)(?::https?:.*)?")
 """An error's type as some services tell it: behind a namespace, before an address."""
 
@@ -157,11 +159,30 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     """The text without any secret's value, plain, percent-encoded, escaped as in JSON, or in base64."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= 4:
-            encoded = base64.b64encode(secret.encode()).decode()
-            escaped = jsontext.dump(secret).decode()[1:-1]
-            for form in (secret, quote(secret, safe=""), quote_plus(secret), escaped, encoded, encoded.rstrip("=")):
+            for form in _forms(secret):
                 text = text.replace(form, "***")
     return text
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """How somebody else may spell a secret: what holds another form comes before it."""
+    yield secret
+    for quoted in (quote(secret, safe=""), quote_plus(secret), quote(secret)):
+        yield quoted
+        yield _PERCENT.sub(lambda at: at[0].lower(), quoted)
+    for escaped in (jsontext.dump(secret).decode()[1:-1], json.dumps(secret)[1:-1]):
+        yield escaped
+        yield escaped.replace("/", "\\/")
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        encoded = encode(secret.encode()).decode()
+        yield encoded
+        yield encoded.rstrip("=")
+
+
+def sealed(error: BackendError, secrets: Collection[str]) -> BackendError:
+    """The error, which tells no secret that the backend put into it."""
+    error.message, error.detail = redact(error.message, secrets), redact(error.detail, secrets)
+    return error
 
 
 def redact_cut(text: str, secrets: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -187,7 +188,7 @@ async def _answered(
         raise
     except Exception as error:
         answer = report_bug(log, identity, error)
-    record["code"], record["detail"] = answer.code, answer.detail or answer.message
+    _note(answer, record)
     response = error_response(answer, identity, request.get(ERROR_BODY, _openai_body))
     if allow is not None:
         response.headers["Allow"] = allow
@@ -195,6 +196,15 @@ async def _answered(
         # What is left of the body would be taken for the next request (RFC 9110, 10.1.1).
         response.force_close()
     return response
+
+
+def _note(answer: ApiError, record: Record) -> None:
+    """What the log says of an error: of a client's mistake in a field the field alone, for messages quote its value."""
+    record["code"] = answer.code
+    if isinstance(answer, ClientError) and answer.param:
+        record["param"] = re.split(r"[.\[]", answer.param, maxsplit=1)[0]
+    if answer.detail or "param" not in record:
+        record["detail"] = answer.detail or answer.message
 
 
 def _where(error: BaseException) -> str:

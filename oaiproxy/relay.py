@@ -13,7 +13,7 @@ from oaiproxy.clocks import SHUTDOWN, Clock, broken_off, shutting_down
 from oaiproxy.drafts import draft_of
 from oaiproxy.errors import ApiError, BackendError
 from oaiproxy.exchange import AnyReply, Exchange
-from oaiproxy.failures import redact
+from oaiproxy.failures import redact, sealed
 from oaiproxy.fallbacks import Fallbacks, may_be_mended
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
@@ -199,7 +199,7 @@ class Relay(Generic[Made]):
         except BackendError as error:
             if calls is not None and error.code == "upstream_timeout":
                 calls.cancel(reply)
-            error.detail = redact(error.detail, exchange.mapping.secrets)
+            sealed(error, exchange.mapping.secrets)
             if reply is None:
                 raise
             reply.cut(error)
@@ -262,7 +262,7 @@ class Relay(Generic[Made]):
         """Keep for the log what was odd in a reply."""
         for name in ("unknown_finish_reasons", "unknown_events", "left_out"):
             if found := getattr(reply, name):
-                self._odd.setdefault(name, set()).update(found)
+                self._odd.setdefault(name, set()).update(redact(each, self._exchange.mapping.secrets) for each in found)
                 self._record[name] = sorted(self._odd[name])
 
     async def _closing(self, reply: AnyReply, *, prompt: bool = True) -> bytes:

@@ -18,7 +18,7 @@ from oaiproxy.error_rules import error_of, failure
 from oaiproxy.errors import BackendError
 from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
 from oaiproxy.extraction import Extraction
-from oaiproxy.failures import not_a_page, told_by
+from oaiproxy.failures import not_a_page, sealed, told_by
 from oaiproxy.formats import FORMATS, WHOLE
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -346,7 +346,7 @@ class Reply:
 
     def _fail(self, error: BackendError) -> None:
         """The reply ends here. A status of failure says more than a body that is too long, broken off or unreadable."""
-        self.fault = self._error() if self._failed else error
+        self.fault = self._error() if self._failed else sealed(error, self._asked.mapping.secrets)
 
     def _reader(self, plan: Plan) -> Extraction:
         return self._asked.extraction(plan, self._envelope, self._new_id, self._asked.terms(plan))

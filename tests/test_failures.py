@@ -61,6 +61,14 @@ def test_secrets_are_redacted_in_their_encoded_forms() -> None:
     assert told == "?k=***&k=*** Basic ***"
 
 
+@pytest.mark.parametrize(
+    "form", [r"a\/b\u00e9+=", "a%2fb%c3%a9%2b%3d", "YS9iw6krPQ", "a%2Fb%C3%A9%2B%3D", "a/b%C3%A9%2B%3D"]
+)
+def test_secrets_are_redacted_as_others_spell_them(form: str) -> None:
+    """In lower case, in ASCII, with slashes escaped."""
+    assert redact(f"key={form}.", ["a/bé+="]) == "key=***."
+
+
 def test_a_secret_that_is_broken_over_lines_is_redacted() -> None:
     """As it was sent, and as it reads on one line."""
     assert tell("a  long  key and a long key", ["a  long  key", "a long key"]) == "*** and ***"

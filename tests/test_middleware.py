@@ -156,6 +156,20 @@ async def test_a_line_break_of_a_client_stays_within_its_line(proxy: Any, capfd:
     assert [line["event"] for line in lines] == ["listening", "request", "request"]
 
 
+async def test_what_a_client_wrote_into_a_field_is_not_logged(proxy: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """The field is; the client alone is told what it holds."""
+    running = await proxy(mapping("http://backend.test"))
+    role = await fetch(running.url, hello(messages=[{"role": "canary", "content": "canary"}]))
+    name = await fetch(running.url, hello(metadata={"canary": 5}))
+    assert "canary" in role.error["message"]
+    lines = [line for line in await _lines(running, capfd) if line["event"] == "request"]
+    assert [(line["code"], line["param"]) for line in lines] == [
+        ("invalid_value", "messages"),
+        (name.error["code"], "metadata"),
+    ]
+    assert "canary" not in str(lines)
+
+
 @pytest.mark.parametrize(
     ("status", "level", "code"), [(500, "warning", "upstream_error"), (400, "info", "invalid_value")]
 )

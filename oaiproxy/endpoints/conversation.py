@@ -50,6 +50,8 @@ def _check_message(message: Json, place: str) -> None:
         required(message, "tool_call_id", place, string)
     elif role == "function":
         required(message, "name", place, string)
+    for key in ("name", "refusal"):
+        optional(message, key, place, string)
 
 
 def _check_parts(content: Json, place: str) -> None:

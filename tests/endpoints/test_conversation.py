@@ -103,7 +103,7 @@ FINE: list[dict[str, Any]] = [
     called(function={"name": "f", "arguments": None}),
     {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "a"}]},
     called(type="custom", function=None, custom={"name": "f", "input": "x"}),
-    user("a") | {"tool_calls": 5, "name": 5, "anything": {}},
+    user("a") | {"tool_calls": 5, "anything": {}},
 ]
 
 
