@@ -131,6 +131,8 @@ def check_document(
             more = [found for found in more if not _ABSENCE.search(found.message)]
         if any(found.severity is Severity.ERROR for found in invalid):
             more = [found for found in more if not _UNDEFINED.search(found.message)]
+        if any(found.code == "E101" and _STEPS in found.label for found in invalid):
+            more = [found for found in more if not (found.code == "E203" and "unknown name" in found.message)]
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if "backend" in root.value:
             findings.extend(disclosures(root))
@@ -230,6 +232,8 @@ _ABSENCE = re.compile("no template reads|nothing reads|reads no text")
 """What is said of something that is nowhere: where a part could not be understood, it may be in that."""
 _UNDEFINED = re.compile("unknown attribute `[^`]*` of `vars`")
 """The same of a constant: what defines it may be in what the schema refused."""
+_STEPS = "did you mean `before`?"
+"""What is said where the names of steps are lost."""
 _REFERENCE = re.compile(r"\$\{[^}]*\}?")
 _QUOTED = re.compile(r"`([^`]*)`")
 

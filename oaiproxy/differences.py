@@ -17,21 +17,28 @@ class Difference:
     text: str
 
 
-def difference(wanted: Json, made: Json, path: Path = (), *, exact: bool = True) -> Difference | None:
-    """Where two values first differ, types included. Without `exact`, objects may have more keys."""
+def difference(
+    wanted: Json, made: Json, path: Path = (), *, exact: bool = True, open_: bool = False
+) -> Difference | None:
+    """Where two values first differ, types included. Without `exact`, objects may have more keys.
+
+    With `open_`, null wants a value that may be any.
+    """
+    if open_ and wanted is None:
+        return None
     if type(wanted) is not type(made):
         return Difference(path, f"{_typed(wanted)} expected, {_typed(made)} came")
     if isinstance(wanted, dict):
         for key in wanted:
             if key not in made:
                 return Difference((*path, key), "expected, and did not come")
-            if found := difference(wanted[key], made[key], (*path, key), exact=exact):
+            if found := difference(wanted[key], made[key], (*path, key), exact=exact, open_=open_):
                 return found
         extra = [key for key in made if key not in wanted]
         return Difference((*path, extra[0]), f"{_shown(made[extra[0]])} came too") if exact and extra else None
     if isinstance(wanted, list):
         for index, (one, other) in enumerate(zip(wanted, made, strict=False)):
-            if found := difference(one, other, (*path, index), exact=exact):
+            if found := difference(one, other, (*path, index), exact=exact, open_=open_):
                 return found
         same = len(wanted) == len(made)
         return None if same else Difference(path, f"{len(wanted)} items expected, {len(made)} came")

@@ -86,7 +86,7 @@ def _sends(mapping: Mapping, example: Example, played: Rehearsal) -> Iterator[tu
                     told = {name: made[part][name.lower()] for name in value if name.lower() in made[part]}
                     yield from _changes(value, told, (*place, part), exact=True)
                 else:
-                    yield from _changes(value, made[part], (*place, part), exact=exact)
+                    yield from _changes(value, made[part], (*place, part), exact=exact, open_=not exact)
 
 
 def _replies(example: Example, made: dict[str, Json]) -> Iterator[tuple[Path, Json]]:
@@ -106,25 +106,28 @@ def _replies(example: Example, made: dict[str, Json]) -> Iterator[tuple[Path, Js
             yield from _changes(value, now, ("replies", key), exact=key == "text")
 
 
-def _changes(wanted: Json, made: Json, path: Path, *, exact: bool) -> Iterator[tuple[Path, Json]]:
-    """The smallest edits that make one value of the other; without `exact`, only what is named is wanted."""
-    if not difference(wanted, made, exact=exact):
+def _changes(wanted: Json, made: Json, path: Path, *, exact: bool, open_: bool = False) -> Iterator[tuple[Path, Json]]:
+    """The smallest edits that make one value of the other; without `exact`, only what is named is wanted.
+
+    With `open_`, null wants a value that may be any.
+    """
+    if not difference(wanted, made, exact=exact, open_=open_):
         return
     if isinstance(wanted, dict) and isinstance(made, dict) and wanted and wanted.keys() <= made.keys():
         for key in made if exact else wanted:
             if key in wanted:
-                yield from _changes(wanted[key], made[key], (*path, key), exact=exact)
+                yield from _changes(wanted[key], made[key], (*path, key), exact=exact, open_=open_)
             else:
                 yield (*path, key), made[key]
     elif isinstance(wanted, list) and isinstance(made, list) and len(wanted) == len(made):
         for index, (one, other) in enumerate(zip(wanted, made, strict=True)):
-            yield from _changes(one, other, (*path, index), exact=exact)
+            yield from _changes(one, other, (*path, index), exact=exact, open_=open_)
     else:
-        yield path, made if exact else _named(wanted, made)
+        yield path, made if exact else _named(wanted, made, open_)
 
 
-def _named(wanted: Json, made: Json) -> Json:
+def _named(wanted: Json, made: Json, open_: bool) -> Json:
     """Of what came, what is named."""
     if isinstance(wanted, dict) and isinstance(made, dict):
-        return {key: _named(wanted[key], made[key]) for key in wanted if key in made}
-    return made
+        return {key: _named(wanted[key], made[key], open_) for key in wanted if key in made}
+    return None if open_ and wanted is None else made

@@ -36,6 +36,13 @@ def test_objects_may_have_more_where_not_all_is_told() -> None:
     assert difference([1], [1, 2], exact=False) is not None
 
 
+def test_null_may_stand_for_any_value() -> None:
+    """Where that is said; what it stands for must be there."""
+    assert difference({"a": [None, 1]}, {"a": ["x", 1]}, open_=True) is None
+    assert difference({"a": None}, {"a": "x"}, exact=False) is not None
+    assert difference({"a": None}, {}, exact=False, open_=True) == Difference(("a",), "expected, and did not come")
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),

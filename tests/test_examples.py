@@ -98,6 +98,9 @@ def test_a_part_of_what_is_sent_can_be_named() -> None:
     """`sends_like` looks at what it names."""
     assert not ran(WHOLE, ASK, "sends_like: {body: {q: hi}}", OUT)
     assert ran(WHOLE, ASK, "sends_like: {body: {q: ho}}", OUT)
+    assert not ran(WHOLE, ASK, "sends_like: {body: {q: ~}}", OUT)
+    assert ran(WHOLE, ASK, "sends_like: {body: {k: ~}}", OUT)
+    assert ran(WHOLE, ASK, "sends: {body: {q: ~}}", OUT)
 
 
 def test_a_difference_is_marked_at_its_leaf() -> None:

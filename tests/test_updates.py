@@ -40,6 +40,7 @@ def updated(rest: str) -> str:
         ("sends: {body: {q: 1}}", "sends: {body: {p: hi, list: [1, {a: 2, b: 3}]}}"),
         ("sends_like: {body: {list: [2, {b: 4}]}}", "sends_like: {body: {list: [1, {b: 3}]}}"),
         ("sends_like: {body: {q: 1, p: ho}}", "sends_like: {body: {p: hi}}"),
+        ("sends_like: {body: {q: ~, p: ~}}", "sends_like: {body: {p: ~}}"),
         ("replies: {text: b}", "replies: {text: Hi}"),
         ("replies: {text: b, finish_reason: length}", "replies: {text: Hi, finish_reason: stop}"),
         ("replies: {tool_calls: [{name: a, arguments: {}}], text: Hi}", "replies: {tool_calls: [], text: Hi}"),

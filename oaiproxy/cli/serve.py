@@ -124,7 +124,7 @@ async def _serve(config: Config, loaded: Startup, files: _Files) -> int:
             tasks.append(asyncio.create_task(reloader.watch()))
         if HANGUP is not None:
             loop.add_signal_handler(HANGUP, reloader.ask)
-        _greet(running)
+        _greet(running, bool(config.keys))
         await stop.wait()
         for task in tasks:
             task.cancel()
@@ -169,7 +169,8 @@ def _told(path: Path, loaded: Startup) -> str:
     return stream.getvalue() + "".join(f"{complaint(line)}\n" for line in lines)
 
 
-def _greet(running: Running) -> None:
+def _greet(running: Running, asked: bool) -> None:
+    """What is served, and a line to try; `asked` are clients for a key."""
     models = [model["id"] for model in running.state.routes.models()]
     more = f" and {len(models) - MAX_SHOWN} more" if len(models) > MAX_SHOWN else ""
     shown = ", ".join(models[:MAX_SHOWN]) or "no model yet"
@@ -186,5 +187,7 @@ def _greet(running: Running) -> None:
         }
     )
     over = ["--unix-socket", running.socket] if running.socket else []
-    curl = ["curl", *over, f"{running.url}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body]
+    key = ["-H", "Authorization: Bearer YOUR_KEY"] if asked else []
+    url = f"{running.url}/v1/chat/completions"
+    curl = ["curl", *over, url, *key, "-H", "Content-Type: application/json", "-d", body]
     announce("\n".join([*lines, f"try: {shlex.join(curl)}"]))

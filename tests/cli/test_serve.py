@@ -106,6 +106,15 @@ async def test_the_printed_curl_line_works() -> None:
         assert json.loads(done.stdout)["choices"][0]["message"]["content"] == ANSWER, done.stderr
 
 
+async def test_the_printed_curl_line_has_a_place_for_the_key(tmp_path: Path) -> None:
+    """Where clients are asked for one."""
+    hashed = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    config = files(tmp_path, f"mappings: [my.yaml]\nkeys: [{{name: app, sha256: {hashed}}}]\n")
+    async with Service("serve", "--port", "0", "--config", config) as service:
+        await service.line()
+        assert " -H 'Authorization: Bearer YOUR_KEY' " in await service.line()
+
+
 async def test_several_mappings_are_served_together(tmp_path: Path) -> None:
     """Each under its models, in the order of the configuration."""
     second = EXAMPLE.replace("[your-model]", "[second, third]")
