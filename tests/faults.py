@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,6 +85,14 @@ def said(status: int, message: str = "backend words", **headers: str) -> list[St
 def raw(body: bytes, content_type: str = "application/json", **headers: str) -> list[Step]:
     """An answer of any bytes."""
     return [answer(body, 200, {"Content-Type": content_type, **headers})]
+
+
+def bomb(first: bytes, more: bytes, mebibytes: int, encoding: str = "gzip") -> bytes:
+    """The beginning of what inflates to so much: one piece of it is deflated, and repeated."""
+    packer = zlib.compressobj(9, wbits=31 if encoding == "gzip" else 15)
+    begun = packer.compress(first) + packer.flush(zlib.Z_FULL_FLUSH)
+    piece = packer.compress(more * ((1 << 20) // len(more))) + packer.flush(zlib.Z_FULL_FLUSH)
+    return begun + piece * mebibytes
 
 
 def script(steps: Iterable[Step]) -> list[Step]:

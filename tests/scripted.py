@@ -24,7 +24,7 @@ from support import load
 
 from oaiproxy.mapping import Mapping
 
-PATIENCE = 10
+PATIENCE = 60
 """Seconds after which what should have happened is taken not to happen: far more than it takes on any machine."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from scripted import (
     GONE,
     REQUEST,
@@ -36,7 +37,6 @@ from oaiproxy.config import Config, Server
 from oaiproxy.loader import Loader
 from oaiproxy.mock import serve_mock
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 EXAMPLE = ROOT / "mappings" / "example.yaml"
 READY = request(None, "/readyz", method="GET")
 
@@ -62,13 +62,13 @@ async def server(url: str, **settings: Any) -> AsyncIterator[Ending]:
         return tasks[0]
 
     yield Ending(running, end)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await (tasks[0] if tasks else end())
 
 
 async def _refused(url: str) -> None:
     """Wait until no new connection is taken."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 (await Client.connect(url)).leave()

@@ -42,7 +42,7 @@ async def client_of(running: Running) -> AsyncIterator[openai.AsyncOpenAI]:
 
 async def until(client: openai.AsyncOpenAI, name: str, ended: Callable[[str], bool]) -> Any:
     """Ask for a response until its status is such."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not ended((found := await client.responses.retrieve(name)).status or ""):
             pass
     valid("Response", found.model_dump(mode="json", exclude_unset=True))

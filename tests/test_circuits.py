@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from guarding import CLOSE, FINE, circuits, failed, guarded, let_pauses_end, logged
 from scripted import (
     FIN,
@@ -36,7 +37,6 @@ from oaiproxy.circuits import Circuits
 from oaiproxy.config import Breaker
 from oaiproxy.logs import Log
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 BOTH_WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 FAIL: Sequence[Step] = [REQUEST, failed()]
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
@@ -62,7 +62,7 @@ def is_refusal(wire: Wire, after: str) -> bool:
 
 async def nothing_is_left(running: Running) -> None:
     """No request, and no task of one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running.state.idle.wait()
     assert not running.state.clocks
     assert not running.state.background

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from scripted import (
     GONE,
     REQUEST,
@@ -25,7 +26,6 @@ from scripted import (
 
 from oaiproxy.connections import MAX_QUEUED
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 HOUR = "{first_byte: 1h, idle: 1h}"
 LIVE = request(None, "/livez", method="GET")
 WAITING = [REQUEST, GONE]

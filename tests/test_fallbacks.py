@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from guarding import CLOSE, FINE, circuits, failed, guarded, let_pauses_end, logged
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +42,6 @@ from oaiproxy.fallbacks import FALLBACK, MOST, identity_of, may_be_mended
 from oaiproxy.heartbeat import COMMENT
 from oaiproxy.mapping import Mapping
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 BOTH_WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 NAMED = "{prompt: '{{ prompt }}', model: '{{ model }}', asked: '{{ request.model }}', id: '{{ uuid }}'}"
@@ -73,7 +73,7 @@ def behind(first: Mapping, *others: Mapping) -> dict[str, Any]:
 
 async def nothing_is_left(running: Running) -> None:
     """No request, and no task of one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running.state.idle.wait()
     await settled(lambda: not running.state.clocks and not running.state.background)
 
@@ -365,7 +365,7 @@ async def test_a_response_in_the_background(tokenizer: Any, streams: bool, fails
             async def found() -> Any:
                 return (await fetch(running.url, request(path=f"/v1/responses/{name}", method="GET"))).json
 
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while (response := await found())["status"] not in ended:
                     pass
             if fails:

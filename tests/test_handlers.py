@@ -8,6 +8,7 @@ import zlib
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from scripted import (
     GONE,
     REQUEST,
@@ -24,7 +25,6 @@ from scripted import (
 )
 from support import chat as chat_mapping
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 WHOLE = answer({"text": "fine", "p": 1, "c": 2})
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 BODIES: dict[str, dict[str, Any]] = {

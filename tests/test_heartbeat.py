@@ -7,6 +7,7 @@ import weakref
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from scripted import (
     FIN,
     GONE,
@@ -27,7 +28,6 @@ from support import chat as chat_mapping
 
 from oaiproxy.heartbeat import COMMENT, Heartbeat
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 SOON = 0.02
 DROPPED = "x-oaiproxy-dropped"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from keys import Authority, Issued
 from scripted import PATIENCE, REQUEST, Backend, chunk, event, hello, mapping, request, settled, stream_head
 
@@ -18,7 +19,6 @@ from oaiproxy import listening
 from oaiproxy.app import serve
 from oaiproxy.config import Config, Server
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 READY = request(None, "/readyz", method="GET", headers={"Connection": "close"})
 
 

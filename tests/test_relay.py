@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from faults import BOTH_LOOPS
 from scripted import (
     FIN,
     GONE,
@@ -30,7 +31,6 @@ from scripted import (
 from oaiproxy.endpoints import chat
 from oaiproxy.outlets import HeldResponse
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 WHOLE = answer({"text": "fine", "p": 1, "c": 2})
 STREAM = stream("fi", "ne")
 ONLY_WHOLE = {"stream": ""}
@@ -284,7 +284,7 @@ async def test_a_client_that_does_not_read_stops_the_backend(proxy: Any) -> None
 async def _stalled(backend: Backend) -> None:
     """Wait until the backend gets rid of nothing more."""
     sent = -1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not backend.connections or backend.connections[0].sent != sent:
             sent = backend.connections[0].sent if backend.connections else -1
             await asyncio.sleep(0.05)

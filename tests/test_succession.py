@@ -83,7 +83,7 @@ async def test_a_mock_ends_when_nobody_uses_it(proxy: Proxy) -> None:
 
 
 async def _refused(url: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 (await Client.connect(url)).leave()

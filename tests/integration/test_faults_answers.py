@@ -160,7 +160,7 @@ async def test_an_answer_before_the_request_was_read(proxy: Any, fault: Fault, e
     async with Hasty(fault.steps[0], end) as backend:
         running = await proxy(mapping(backend.url))
         long = [{"role": "user", "content": "long " * (4 << 18)}]
-        for _ in range(5):
+        for _ in range(2):
             fault.told(await fetch(running.url, hello(stream=streams, messages=long)))
         if end is None:
             await backend.cut_off()
@@ -174,7 +174,7 @@ async def test_a_backend_that_never_reads(proxy: Any, streams: bool) -> None:
     """Is given up at the deadline for the first byte, and its connection closed."""
     async with Hasty(b"", None) as backend:
         running = await proxy(mapping(backend.url, timeouts="{first_byte: 300ms}"))
-        long = [{"role": "user", "content": "long " * (4 << 20)}]
+        long = [{"role": "user", "content": "long " * (2 << 20)}]
         wire = await fetch(running.url, hello(stream=streams, messages=long))
         Fault([], 504, "upstream_timeout", retry="false").told(wire)
         await backend.cut_off()

@@ -218,7 +218,7 @@ chat:
             await client.send(hello(messages=[{"role": "user", "content": parts}]))
             await asked.wait()
             WAYS[way](client)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await left.wait()
             await _nothing_is_left(running)
         assert not backend.connections

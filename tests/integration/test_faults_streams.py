@@ -12,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 from aiohttp import WSMsgType, web
+from faults import BOTH_LOOPS, bomb
 from scripted import (
     FIN,
     GONE,
@@ -34,7 +35,6 @@ from support import load, serving
 
 from oaiproxy.eventstream import encode_message
 
-BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 SAID = "The "
 LONG = "{idle: 20s}"
 SHORT = "{idle: 200ms}"
@@ -312,10 +312,9 @@ async def test_row_69_a_compressed_stream_that_breaks(proxy: Any, rest: list[Any
 @pytest.mark.row(61, 69)
 async def test_rows_61_and_69_a_bomb_in_a_stream(proxy: Any) -> None:
     """Some hundred megabytes that a few KiB make, in one event."""
-    bomb = gzip.compress(b"data: " + b"x" * (256 << 20), 1)
     heard = asyncio.Event()
-    first = gzip.compress(event(SAID))
-    async with Backend([REQUEST, ZIPPED % b"gzip", chunk(first), heard, chunk(bomb), GONE]) as backend:
+    first, packed = gzip.compress(event(SAID)), bomb(b"data: ", b"x", 256)
+    async with Backend([REQUEST, ZIPPED % b"gzip", chunk(first), heard, chunk(packed), GONE]) as backend:
         running = await proxy(mapping(backend.url))
         wire = await _heard(running.url, heard)
         assert wire.error["code"] in ("upstream_event_too_large", "upstream_response_too_large")

@@ -29,7 +29,7 @@ from oaiproxy.config import Config, Limits, Server
 from oaiproxy.endpoints.doors import DOORS
 from oaiproxy.tokens import Tokenizer
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5"))
 """Requests of each kind to each endpoint; a few, for each run of the suite tries others."""
 MODELS = ("words", "raw", "nothing")
 """Of a mapping that reads every name, of one that passes requests on as they are, and of one that reads the prompt."""

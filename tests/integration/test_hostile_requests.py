@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from faults import bomb
 from scripted import (
     REQUEST,
     Backend,
@@ -135,9 +135,9 @@ async def test_a_length_over_the_limit_is_refused_before_the_body_comes(limited:
 async def test_a_body_that_grows_over_the_limit_is_held_no_longer(limited: Start, form: str) -> None:
     """Of 100 MiB hardly more is held than the limit allows."""
     running = await limited(mapping(NOWHERE), server={"max_body": 1 << 20})
-    bomb = gzip.compress(bytes(100 << 20), 9)
-    pieces = [bomb] if form == "gzip" else [chunk(b" " * (64 << 10))] * 1600
-    head = {"Content-Encoding": "gzip", "Content-Length": str(len(bomb))}
+    packed = bomb(b"", b"\0", 100)
+    pieces = [packed] if form == "gzip" else [chunk(b" " * (64 << 10))] * 1600
+    head = {"Content-Encoding": "gzip", "Content-Length": str(len(packed))}
     if form == "chunks":
         head = {"Content-Length": "", "Transfer-Encoding": "chunked"}
     tracemalloc.start()
@@ -310,10 +310,10 @@ chat:
 @pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 async def test_a_bomb_of_a_backend_is_not_swallowed(limited: Start, streams: bool) -> None:
     """300 MB out of 300 KB: a 502 after its first part, and the connection to the backend is closed."""
-    bomb = gzip.compress(b": \n" * (100 << 20), 6) if streams else gzip.compress(bytes(300 << 20), 6)
+    packed = bomb(b"", b": \n" if streams else b"\0", 300)
     kind = "text/event-stream" if streams else "application/json"
     head = {"Content-Encoding": "gzip", "Content-Type": kind}
-    async with Backend([REQUEST, answer(bomb, headers=head)]) as backend:
+    async with Backend([REQUEST, answer(packed, headers=head)]) as backend:
         running = await limited(mapping(backend.url))
         tracemalloc.start()
         wire = await fetch(running.url, hello(stream=streams))

@@ -85,7 +85,7 @@ async def alive(client: Client) -> bool:
 
 async def again(url: str, data: bytes) -> int:
     """The status of an answer, asked for until there is one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return (await fetch(url, data)).status

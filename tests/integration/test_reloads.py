@@ -138,7 +138,7 @@ def resident(pid: int) -> float:
 
 @needs_hangup
 @pytest.mark.row(114, 115)
-@pytest.mark.parametrize("reloads", [40, pytest.param(200, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("reloads", [20, pytest.param(200, marks=pytest.mark.thorough)])
 async def test_reloads_under_load_lose_nothing(config: Path, reloads: int, capsys: pytest.CaptureFixture[str]) -> None:
     """Every tenth is of a broken file. Each answer is whole, of its own question, and memory does not grow."""
     backend, mapping = Paced(), config.with_name("my.yaml")

@@ -20,7 +20,7 @@ from oaiproxy.errors import ClientError
 from oaiproxy.handlers import routes
 from oaiproxy.message_routes import COUNT
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1000"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "200"))
 WHOLE = answer({"text": "fine", "p": 1, "c": 2})
 
 # T2: files
