@@ -66,8 +66,10 @@ class BoundedConnection(web.RequestHandler):
 
     def _late(self) -> None:
         """The headers took too long."""
-        self._begun = None
+        self._begun, transport = None, self.transport
         self.force_close()
+        if transport is not None and not transport.get_write_buffer_size():
+            transport.abort()  # by TLS, it would wait for the client to agree on that, too
 
     def _leave(self) -> None:
         """Break off the connection, and with it the request that is being answered."""

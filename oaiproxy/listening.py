@@ -7,15 +7,17 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiohttp import web
 
 from oaiproxy.config import Server
+from oaiproxy.crowd import Crowd
+from oaiproxy.handshakes import Handshakes
 from oaiproxy.logs import Log
-from oaiproxy.server_tls import load, server_context
+from oaiproxy.server_tls import server_context
 
 LOOK_SECONDS = 5.0
 """How often the files of certificates are looked at."""
@@ -27,13 +29,15 @@ class ListeningError(Exception):
 
 
 class Door(web.BaseSite):
-    """The library's site, for either kind of place."""
+    """The library's site, for either kind of place. `handshakes` are those of TLS, once it has started."""
 
-    __slots__ = ("_config",)
+    __slots__ = ("_config", "_own", "handshakes")
 
     def __init__(self, runner: web.BaseRunner, config: Server, context: ssl.SSLContext | None) -> None:
         super().__init__(runner, ssl_context=context, backlog=BACKLOG)
         self._config = config
+        self._own: tuple[int, ...] | None = None
+        self.handshakes: Handshakes | None = None
 
     @property
     def name(self) -> str:
@@ -45,20 +49,26 @@ class Door(web.BaseSite):
         await super().start()
         loop, config, server = asyncio.get_running_loop(), self._config, self._runner.server
         assert server is not None
-        patience = config.header_timeout if self._ssl_context is not None else None
+        made: Callable[[], asyncio.Protocol] = server
+        if self._ssl_context is not None:
+            crowd: Crowd = vars(server)["crowd"]
+            made = self.handshakes = Handshakes(server, crowd, self._ssl_context, config.header_timeout)
         if config.socket is None:
-            self._server = await loop.create_server(
-                server,
-                config.host,
-                config.port,
-                ssl=self._ssl_context,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=patience,
-            )
+            self._server = await loop.create_server(made, config.host, config.port, backlog=BACKLOG)
         else:
-            self._server = await loop.create_unix_server(
-                server, sock=_unix_socket(config.socket), ssl=self._ssl_context, ssl_handshake_timeout=patience
-            )
+            sock = _unix_socket(config.socket)
+            self._own = _identity(config.socket)
+            self._server = await loop.create_unix_server(made, sock=sock)
+
+    async def stop(self) -> None:
+        """Listen no more. A socket goes first, so that who follows finds none that is dead, and keeps its own."""
+        path, own, self._own = self._config.socket, self._own, None
+        if path is not None and own is not None and _identity(path) == own:
+            with suppress(OSError):
+                os.unlink(path)
+        if self.handshakes is not None:
+            self.handshakes.close()
+        await super().stop()
 
 
 @asynccontextmanager
@@ -75,16 +85,13 @@ async def listening(runner: web.BaseRunner, config: Server, log: Log) -> AsyncIt
     watching = None
     await door.start()
     try:
-        if context is not None:
-            watching = asyncio.get_running_loop().create_task(_watch(context, config.tls, log))
+        if door.handshakes is not None:
+            watching = asyncio.get_running_loop().create_task(_watch(door.handshakes, config.tls, log))
         yield door, place(config, *(() if config.socket is not None else runner.addresses[0][:2]))
     finally:
         if watching is not None:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-        if config.socket is not None:
-            with suppress(OSError):
-                os.unlink(config.socket)
 
 
 def place(config: Server, host: str = "", port: int = 0) -> str:
@@ -121,7 +128,16 @@ def _unix_socket(path: str) -> socket.socket:
     return made
 
 
-async def _watch(context: ssl.SSLContext, files: Mapping[str, str], log: Log) -> None:
+def _identity(path: str) -> tuple[int, ...] | None:
+    """What tells whether a path is still the same file, and not another that took its number."""
+    try:
+        told = os.lstat(path)
+    except OSError:
+        return None
+    return told.st_dev, told.st_ino, told.st_mtime_ns
+
+
+async def _watch(handshakes: Handshakes, files: Mapping[str, str], log: Log) -> None:
     """Take certificates that have changed: new connections get them, and those that there are go on."""
     known = _times(files)
     while True:
@@ -131,8 +147,7 @@ async def _watch(context: ssl.SSLContext, files: Mapping[str, str], log: Log) ->
             continue
         known = found
         try:
-            server_context(files)  # first in another one: what does not fit would leave half of it behind
-            load(context, files)
+            handshakes.context = server_context(files)
         except (OSError, ValueError) as error:
             log.write("error", "certificate", detail=f"not taken: {_reason(error)}")
         else:

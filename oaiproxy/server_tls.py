@@ -17,16 +17,11 @@ def server_context(files: Mapping[str, str]) -> ssl.SSLContext:
     """The context of a server, at least TLS 1.2. Raises OSError, of which ssl.SSLError is one, and ValueError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load(context, files)
-    return context
-
-
-def load(context: ssl.SSLContext, files: Mapping[str, str]) -> None:
-    """Give a context what the files hold now, for connections to come. Authorities are added, and none taken away."""
     context.load_cert_chain(files["certificate"], files["key"], password=_no_password)
     if "client_ca" in files:
         context.load_verify_locations(files["client_ca"])
         context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _no_password() -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from faults import BOTH_LOOPS
 from keys import Authority, Issued
-from scripted import PATIENCE, REQUEST, Backend, chunk, event, hello, mapping, request, settled, stream_head
+from scripted import PATIENCE, REQUEST, Backend, answer, chunk, event, hello, mapping, request, settled, stream_head
 
 from oaiproxy import listening
 from oaiproxy.app import serve
@@ -172,3 +172,39 @@ async def test_a_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None
     with pytest.raises(listening.ListeningError, match="no such file"):
         async with serve(Config([], Server(port=0, tls=files)), []):
             pass
+
+
+async def test_the_socket_of_who_follows_stays(tmp_path: Path) -> None:
+    """Another process may listen on the path while this one still finishes what is under way."""
+    path, more = tmp_path / "oaiproxy.sock", asyncio.Event()
+    config = Config([], Server(socket=str(path), shutdown_timeout=PATIENCE))
+    async with Backend([REQUEST, more, answer({"text": "fine"})]) as backend:
+        served = mapping(backend.url)
+
+        async def first() -> None:
+            async with serve(config, [(served, Path("m.yaml"))]):
+                asked.set_result(await asyncio.open_unix_connection(path))
+                asked.result()[1].write(hello())
+                await backend.asked()
+
+        asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(first())
+        reader, writer = await asked
+        await settled(lambda: not path.exists())
+        async with serve(config, []):
+            more.set()
+            assert b"fine" in await reader.readuntil(b"}]")
+            await task
+            _, other = await asyncio.open_unix_connection(path)
+            other.close()
+            await other.wait_closed()
+        writer.transport.abort()
+
+
+async def test_a_file_that_took_the_sockets_place_stays(tmp_path: Path) -> None:
+    """It is somebody else's."""
+    path = tmp_path / "oaiproxy.sock"
+    async with serve(Config([], Server(socket=str(path))), []):
+        path.unlink()
+        path.write_text("mine")
+    assert path.read_text() == "mine"

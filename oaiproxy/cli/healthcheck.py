@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
     if arguments.socket is not None:
         handlers = [_SocketHandler(arguments.socket, context)]
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Stay(), *handlers)
     try:
         with opener.open(arguments.url, timeout=TIMEOUT_SECONDS) as reply:
             if reply.status == 200:
@@ -53,6 +53,13 @@ def _context(arguments: argparse.Namespace) -> ssl.SSLContext:
     if arguments.certificate is not None:
         context.load_cert_chain(arguments.certificate, arguments.key)
     return context
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else: that another server is ready says nothing of this one."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Take the answer as it is."""
 
 
 class _SocketHandler(urllib.request.AbstractHTTPHandler):

@@ -123,3 +123,12 @@ async def test_a_proxy_on_a_socket_is_asked_there(proxy: Proxy, tmp_path: Path, 
 async def test_a_certificate_that_cannot_be_shown_is_wrong_use(given: list[str]) -> None:
     """Exit code 2."""
     assert await check("https://127.0.0.1:1/", *given) == 2
+
+
+async def test_another_servers_health_is_not_this_ones(proxy: Proxy, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the answer leads is not asked."""
+    running = await proxy()
+    moved = f"HTTP/1.1 302 Found\r\nLocation: {running.url}/readyz\r\nContent-Length: 0\r\n\r\n".encode()
+    async with Backend([REQUEST, moved]) as backend:
+        assert await asyncio.to_thread(main, ["healthcheck", "--url", f"{backend.url}/readyz"]) == 1
+    assert "answered 302" in capsys.readouterr().err
