@@ -52,6 +52,8 @@ class Answer:
     unknown_finish_reasons: frozenset[str] = frozenset()
     unknown_events: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
+    invalid_utf8 = 0
+    unmarked_end = False
     seen: Dict[str, Json] = EMPTY
     ended = False
     """Nothing completes such an answer."""

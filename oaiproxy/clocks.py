@@ -9,6 +9,8 @@ from oaiproxy.errors import BackendError, ProxyError
 
 RESCHEDULE_SECONDS = 0.25
 """How much later a deadline must be than the one that runs before the timer is set anew."""
+RESOLUTION = 0.01
+"""Seconds by which a loop's own time may be behind its timers."""
 
 SHUTDOWN = "server_shutdown"
 SHUTDOWN_MESSAGE = "the proxy is shutting down"
@@ -83,4 +85,8 @@ class Clock:
         """What the client is told when the time is over."""
         if self.interrupted:
             return broken_off()
-        return BackendError("the backend did not answer in time", status=504, code="upstream_timeout", retry=False)
+        message, detail = "the backend did not answer in time", ""
+        if asyncio.get_running_loop().time() >= self._end - RESOLUTION:
+            message = "the backend's answer was not complete in the time for all of it"
+            detail = f"{message}, `timeouts.total`"
+        return BackendError(message, status=504, code="upstream_timeout", retry=False, detail=detail)

@@ -45,6 +45,8 @@ class Extraction:
         """How often events came that the mapping does not list, by name, for the log; the first of them only."""
         self.left_out: set[str] = set()
         """State too large for a client, by what it is of, for the log."""
+        self.mended = 0
+        """Payloads of text that were not UTF-8, for the log."""
         self.plan = plan
         self._envelope = envelope
         self._terms = terms
@@ -89,6 +91,11 @@ class Extraction:
         """Whether nothing of the main reply is missing: its end came, or needs not come."""
         return self.done or not self.plan.must_finish
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether the answer ends with its body, of which the mapping tells no end, nor a finish reason did."""
+        return self.plan.goes_on and all(choice.finish is None for choice in self._choices.values())
+
     def lacks(self, sinks: Sinks, *, usage: bool) -> bool:
         """Whether the answer lacks what these sinks could bring; `usage` tells that counts are wanted."""
         if sinks.text is not None and not self.spoke:
@@ -128,13 +135,21 @@ class Extraction:
 
     def _payload(self, frame: Frame) -> Json:
         if self.plan.data == "text":
-            return frame.data.decode("utf-8", "replace")
+            return self._text(frame.data)
         try:
             return jsontext.parse_lenient(frame.data)
         except jsontext.JsonError as error:
             if not frame.data.strip():
                 return None
             raise _unreadable(frame.data, str(error)) from error
+
+    def _text(self, data: bytes) -> str:
+        """A payload of text, with U+FFFD for what is none."""
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.mended += 1
+            return data.decode("utf-8", "replace")
 
     def _apply(self, sinks: Sinks, value: Json, events: list[Event]) -> None:
         envelope = self._envelope

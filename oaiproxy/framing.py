@@ -138,13 +138,13 @@ class Sse:
 
 
 class Text:
-    """Plain text: at each read, the characters that are complete. Invalid UTF-8 becomes U+FFFD.
+    """Plain text: at each read, the characters that are complete. What is none stays, for who reads it to mend.
 
     There are no borders to wait for, so that no frame is larger than its read and `max_frame` has nothing to bound.
     """
 
     def __init__(self, max_frame: int) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._started = False
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -158,7 +158,7 @@ class Text:
             self._started = True
             text = text.removeprefix("\ufeff")
         if text:
-            yield Frame(text.encode())
+            yield Frame(text.encode("utf-8", "surrogateescape"))
 
 
 class Whole:

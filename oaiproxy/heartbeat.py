@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-COMMENT = b": keep-alive\n\n"
-"""Clients skip it (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream)."""
+COMMENT = b": keep-alive\n"
+"""Clients skip it (https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream).
+
+There is no blank line: some take one for the end of an event, which then is empty.
+"""
 
 
 class Heartbeat:

@@ -40,6 +40,7 @@ class Relay(Generic[Made]):
         self._exchange = exchange
         self._record = record
         self._odd: dict[str, set[str]] = {}
+        self._mended = 0
         self._tries = 1
         self._fallbacks = fallbacks
         self._told = False
@@ -264,6 +265,11 @@ class Relay(Generic[Made]):
             if found := getattr(reply, name):
                 self._odd.setdefault(name, set()).update(redact(each, self._exchange.mapping.secrets) for each in found)
                 self._record[name] = sorted(self._odd[name])
+        self._mended += reply.invalid_utf8
+        if self._mended:
+            self._record["invalid_utf8"] = self._mended
+        if reply.unmarked_end:
+            self._record["unmarked_end"] = True
 
     async def _closing(self, reply: AnyReply, *, prompt: bool = True) -> bytes:
         """The last bytes, with token counts that the backend did not give; of the prompt if `prompt` says so."""

@@ -20,7 +20,7 @@ from oaiproxy.events import Delta, Event, Fault, ToolCallDelta, Usage
 from oaiproxy.extraction import Extraction
 from oaiproxy.failures import not_a_page, sealed, told_by
 from oaiproxy.formats import FORMATS, WHOLE
-from oaiproxy.framing import Frame
+from oaiproxy.framing import EMPTY, Frame
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Endpoint, Mapping, Operation
 from oaiproxy.picks import Envelope
@@ -118,6 +118,12 @@ class Reply:
         self._body = bytearray()
         self._new_id = _ids(asked.token)
         self._over = False
+        self._only_connection = (
+            headers is not EMPTY
+            and "content-length" not in headers
+            and "chunked" not in headers.get("transfer-encoding", "").lower()
+            and not headers.get("content-encoding")
+        )
         content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         operation, stream = asked.reading(content_type)
         self.streams = streams = stream and not self._failed
@@ -158,6 +164,21 @@ class Reply:
     def left_out(self) -> set[str]:
         """State of the backend that was too large for the client, by what it is of, for the log."""
         return self._extraction.left_out
+
+    @property
+    def invalid_utf8(self) -> int:
+        """Payloads of text that were not UTF-8, and were mended, for the log."""
+        return self._extraction.mended
+
+    @property
+    def unmarked_end(self) -> bool:
+        """Whether nothing told the end of the stream from a connection that was lost, for the log.
+
+        The mapping knows no end of it, no finish reason came, and only the connection ended the body (RFC 9112, 6.3).
+        """
+        if not self.streams or self.done or self.fault is not None or not self._extraction.open_ended:
+            return False
+        return self._only_connection
 
     def feed(self, data: bytes) -> bytes:
         """The bytes for the client that more of the reply makes."""
@@ -236,12 +257,20 @@ class Reply:
         if self._line is not None:
             self._frames(self._framing.feed(bytes(self._line)))
         try:
-            self._frames(self._framing.close())
+            self._frames(self._last())
         except BackendError as error:
             if self.streams and self.events and error.code == "upstream_invalid_json" and error.retry is None:
                 message = "the backend's answer broke off within an event"
                 raise BackendError(message, code="upstream_truncated", detail=error.message) from error
             raise
+
+    def _last(self) -> Iterable[Frame]:
+        """What the end of the body completes; of text nothing tells whether that is all of it, but for its own end."""
+        cut = self._extraction.plan.data == "text" and not self._extraction.ended
+        for frame in self._framing.close():
+            if cut and not self._speaks(self._extraction.plan, frame, of_text=False):
+                raise BackendError("the backend's answer broke off within an event", code="upstream_truncated")
+            yield frame
 
     def _read(self, data: bytes) -> None:
         self.size += len(data)
@@ -314,11 +343,15 @@ class Reply:
         if plan is not None and not self._speaks(self._extraction.plan, frame) and self._speaks(plan, frame):
             self._extraction = self._reader(plan)
 
-    def _speaks(self, plan: Plan, frame: Frame) -> bool:
-        """Whether a reader by that plan finds an answer in a frame: text, a tool call, the end, or a failure."""
+    def _speaks(self, plan: Plan, frame: Frame, *, of_text: bool = True) -> bool:
+        """Whether a reader by that plan finds an answer in a frame: text, a tool call, the end, or a failure.
+
+        Only the end or a failure, where it is not `of_text`.
+        """
         probe = Extraction(plan, Envelope(self._status, self._headers), str)
         events = probe.feed(frame)
-        return probe.done or probe.resolved or probe.spoke or any(map(_is_failure, events))
+        said = of_text and (probe.resolved or probe.spoke)
+        return probe.done or said or any(map(_is_failure, events))
 
     def _take(self, events: list[Event]) -> None:
         encode, output = self._encoder.feed, self._output

@@ -21,6 +21,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from strict import STRICT, schema
 
+from oaiproxy.heartbeat import COMMENT
+
 LARGEST = 8 << 20
 """Bytes of a response that are looked at; a stream that is longer is judged by its beginning."""
 SHOWN = 1500
@@ -186,7 +188,7 @@ def _stream(sent: Sent, place: Place | None) -> Iterator[str]:
         yield f"no one has said what is streamed at {sent.path}: add it to `PLACES`"
         return
     for data in sent.writes:
-        if not data.endswith(b"\n\n"):
+        if not data.endswith(b"\n\n") and data != COMMENT:
             yield f"a write ends within an event: {data[-100:]!r}"
     text = sent.body.decode()
     if not text and place.stream is _resumed:
@@ -195,7 +197,7 @@ def _stream(sent: Sent, place: Place | None) -> Iterator[str]:
         text = text[: text.rfind("\n\n") + 2]
     payloads: list[Any] = []
     for block in text.removesuffix("\n\n").split("\n\n"):
-        lines = [line for line in block.split("\n") if not line.startswith(":")]
+        lines = [line for line in block.split("\n") if line and not line.startswith(":")]
         if not lines:
             continue
         names = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]

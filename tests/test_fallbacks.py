@@ -455,3 +455,39 @@ def test_every_try_has_chance_of_its_own(token: str) -> None:
         assert {len(text) for text in texts} == {len(texts[0])}
     seen: Dict[str, str] = {each.uuid: each.token for each in made}
     assert all(uuid.count("-") == 4 for uuid in seen)
+
+
+UNTOLD: dict[str, bytes] = {
+    "counts": b'{"p": 70, "c": 90}',
+    "a call without a name": b'{"call": {"i": 0, "a": "{\\"secret\\": "}}',
+    "a call without a name, and counts": b'{"call": {"i": 0, "id": "theirs", "a": "{"}, "p": 70}',
+    "a finish reason": b'{"why": "length"}',
+    "an id": b'{"id": "theirs"}',
+    "no text": b'{"t": ""}',
+}
+
+
+@pytest.mark.parametrize("said", UNTOLD.values(), ids=UNTOLD)
+@BOTH_WAYS
+async def test_nothing_of_who_broke_down_is_in_the_others_answer(tokenizer: Any, said: bytes, streams: bool) -> None:
+    """What a stream told before it broke, and no client was told of yet, is forgotten whole."""
+    stream = (
+        "{request: {path: /s}, format: sse, text: t, done: d, id: id, finish_reason: why, usage: {prompt: p,"
+        " completion: c}, tool_call: {index: call.i, id: call.id, name: call.n, arguments: call.a}}"
+    )
+    fine = b'{"t": "fine", "why": "stop", "p": 7, "c": 9, "d": true}'
+    script = [REQUEST, stream_head(), chunk(b"data: " + said + b"\n\n"), RST]
+    answered = [REQUEST, stream_head(), chunk(b"data: " + fine + b"\n\n"), chunk(b"")]
+    async with Backend(script) as down, Backend(answered) as well:
+        first = named(down.url, "m", stream=stream, response="")
+        other = named(well.url, "other", stream=stream, response="")
+        async with guarded(tokenizer, first, other, **behind(first, other)) as running:
+            options = {"stream_options": {"include_usage": True}} if streams else {}
+            wire = await fetch(running.url, hello(stream=streams, **options))
+            assert (wire.status, wire.text, wire.complete) == (200, "fine", True)
+            assert b"theirs" not in wire.body
+            assert b"tool_calls" not in wire.body
+            assert b"length" not in wire.body
+            usage = wire.events[-2]["usage"] if streams else wire.json["usage"]
+            assert (usage["prompt_tokens"], usage["completion_tokens"]) == (7, 9)
+            await nothing_is_left(running)

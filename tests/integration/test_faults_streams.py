@@ -34,6 +34,7 @@ from scripted import (
 from support import load, serving
 
 from oaiproxy.eventstream import encode_message
+from oaiproxy.heartbeat import COMMENT
 
 SAID = "The "
 LONG = "{idle: 20s}"
@@ -143,6 +144,26 @@ async def _nothing_is_left(running: Any) -> None:
     assert not running.state.clocks
 
 
+@pytest.mark.row(56, 71)
+@BOTH_LOOPS
+@pytest.mark.parametrize(
+    ("timeouts", "told"),
+    [
+        ("{total: 300ms}", "the backend's answer was not complete in the time for all of it"),
+        ("{idle: 200ms}", "the backend did not answer in time"),
+    ],
+    ids=["all of it", "the next event"],
+)
+async def test_row_71_the_message_tells_which_time_is_over(proxy: Any, timeouts: str, told: str) -> None:
+    """A stream that goes on for too long is no stream that stands still."""
+    more: Step = _drip(chunk(event(""))) if "total" in timeouts else GONE
+    async with Backend([REQUEST, stream_head(), chunk(event(SAID)), more, GONE]) as backend:
+        running = await proxy(mapping(backend.url, timeouts=timeouts))
+        wire = await fetch(running.url, hello(stream=True))
+        assert (wire.error["code"], wire.error["message"]) == ("upstream_timeout", told)
+        await _nothing_is_left(running)
+
+
 @pytest.mark.row(53)
 async def test_row_53_a_length_that_is_not_reached(proxy: Any) -> None:
     """As where chunks end too soon."""
@@ -173,10 +194,10 @@ async def test_row_56_a_stall_is_bridged_by_comments_until_it_is_too_long(proxy:
         async with await Client.connect(running.url) as client:
             await client.send(hello(stream=True))
             wire = await client.answer()
-        comments = [each for each in wire.body.split(b"\n\n") if each.startswith(b":")]
-        assert len(comments) > 1
+        assert wire.body.count(COMMENT) > 1
         assert b"\nid:" not in wire.body
-        events = [each for each in wire.body.split(b"\n\n") if each and not each.startswith(b":")]
+        assert COMMENT + b"\n" not in wire.body  # none ends an event, which some would take to be empty
+        events = [each for each in wire.body.replace(COMMENT, b"").split(b"\n\n") if each]
         assert all(each.startswith(b"data: {") and each.count(b"\n") == 0 for each in events)
         assert json.loads(events[-1][6:])["error"]["code"] == "upstream_timeout"
         assert (wire.complete, b"[DONE]" in wire.body) == (False, False)
