@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -10,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guarding import FINE, circuits, failed, logged
-from scripted import GONE, REQUEST, Backend, Client, Wire, fetch, hello, mapping, request, settled
+from guarding import FINE, circuits, failed, let_pauses_end, logged
+from scripted import GONE, REQUEST, Backend, Client, Wire, fetch, hello, mapping, request, settled, stream
 
 from oaiproxy.app import Running, serve
 from oaiproxy.config import Breaker, Config, Key, Limits, Server, Settings
 from oaiproxy.fallbacks import FALLBACK
+from oaiproxy.fan import AT_ONCE
+from oaiproxy.heartbeat import COMMENT
 from oaiproxy.mapping import Mapping
 from oaiproxy.tokens import Tokenizer
 
@@ -320,4 +325,150 @@ async def test_all_settings_count_after_a_reload(start: Start, capfd: Any) -> No
         await fetch(running.url, hello(headers={"x-request-id": "loud"}))
         lines = await logged(capfd, "request", lambda lines: bool(lines) and lines[-1]["request_id"] == "loud")
         assert "quiet" not in {line["request_id"] for line in lines}
+        await idle(running)
+
+
+async def test_a_stream_that_waits_for_its_place_is_told_nothing(start: Start) -> None:
+    """No comment, and so no status, before it has one: that it gets none can still be said."""
+    go = asyncio.Event()
+    async with Backend([REQUEST, go, stream("fine"), REQUEST, stream("fine")]) as backend:
+        server = Server(port=0, keepalive_comments=0.01, shutdown_timeout=1)
+        running = await start(named("m", backend), requests=1, queue_timeout=3600, server=server)
+        async with await Client.connect(running.url) as first, await Client.connect(running.url) as second:
+            await first.send(hello(stream=True))
+            await first.until(COMMENT)
+            await second.send(hello(stream=True))
+            await settled(lambda: running.state.gate.waiting == 1)
+            for _ in range(3):
+                first.received.clear()
+                await first.until(COMMENT)
+            with pytest.raises(BlockingIOError):
+                second._socket.recv(1)
+            go.set()
+            await first.until(b"[DONE]")
+            assert (await second.answer()).body.replace(COMMENT, b"").endswith(b"[DONE]\n\n")
+        await idle(running)
+
+
+async def test_who_waits_while_a_reload_takes_its_model_goes_on(start: Start) -> None:
+    """With the mapping and the key that it came with; no one else comes in by them."""
+    go = asyncio.Event()
+    async with Backend([REQUEST, go, FINE]) as backend:
+        one, other = named("m", backend), named("other", backend)
+        running = await start(one, keys=(key("k"),), said={"m": Settings(requests=1)}, queue_timeout=3600)
+        async with await Client.connect(running.url) as first, await Client.connect(running.url) as second:
+            for number, client in enumerate((first, second)):
+                await client.send(hello(headers=by("k")))
+                await settled(lambda number=number: running.state.gate.waiting == number)  # type: ignore[misc]
+                await backend.asked()
+            await reload(running, other, keys=(key("l"),), said={"other": Settings(requests=1)})
+            assert running.state.gate.waiting in (0, 1)
+            assert (await fetch(running.url, hello(headers=by("k")))).status == 401
+            assert (await fetch(running.url, hello(headers=by("l")))).status == 404
+            go.set()
+            assert [(await client.answer()).text for client in (first, second)] == ["fine", "fine"]
+        await idle(running)
+        await reload(running, other, keys=(key("l"),))
+        assert not running.state.gate._mappings
+        assert running.state.keys is not None
+        assert running.state.keys.usage.keys() == {"l"}
+
+
+async def test_what_was_made_with_a_key_that_is_gone(start: Start) -> None:
+    """Is for nobody else, not even where nobody is asked any more, and there again with the key."""
+    async with Backend([REQUEST, FINE]) as backend:
+        one = named("m", backend)
+        running = await start(one, keys=(key("k"), key("l")))
+        made = await fetch(running.url, request({"model": "m", "input": "hi"}, "/v1/responses", headers=by("k")))
+        look = f"/v1/responses/{made.json['id']}"
+
+        async def found(headers: dict[str, str] | None = None) -> int:
+            wire = await fetch(running.url, request(path=look, method="GET", headers=headers))
+            body = {"model": "m", "input": "hi", "previous_response_id": made.json["id"]}
+            again = await fetch(running.url, request(body, "/v1/responses", headers=headers))
+            assert (wire.status, again.status) in ((200, 200), (404, 400), (401, 401))
+            return wire.status
+
+        assert [await found(by("k")), await found(by("l"))] == [200, 404]
+        await reload(running, one, keys=(key("l"),))
+        assert [await found(by("k")), await found(by("l"))] == [401, 404]
+        await reload(running, one)
+        assert [await found(by("k")), await found()] == [404, 404]
+        await reload(running, one, keys=(key("k"),))
+        assert await found(by("k")) == 200
+
+
+async def test_no_reload_opens_the_door_to_all(start: Start) -> None:
+    """Keys that are gone from an address which others reach are an error, unless that is said; nothing is changed."""
+    async with Backend([REQUEST, FINE]) as backend:
+        one, other = named("m", backend), named("other", backend)
+        running = await start(one, keys=(key("k"),))
+        state = running.state
+        state.server = replace(state.server, host="192.0.2.1")  # as if it listened there
+        before = (state.keys, state.server, state.routes, state.generation, state.hosts)
+        with pytest.raises(PermissionError, match="without a key"):
+            await reload(running, other)
+        assert (state.keys, state.server, state.routes, state.generation, state.hosts) == before
+        assert (await fetch(running.url, hello())).status == 401
+        assert (await fetch(running.url, hello(headers=by("k")))).status == 200
+        with pytest.raises(PermissionError):  # what is listened on counts, not what would be
+            await reload(running, other, server=Server(host="127.0.0.1", socket="/tmp/x", tls={"client_ca": "x"}))
+        await reload(running, other, server=Server(insecure=True))
+        assert (await fetch(running.url, hello(model="other"))).status == 200
+        with pytest.raises(PermissionError):
+            await reload(running, one)
+        await reload(running, one, keys=(key("k"),))
+        state.server = replace(state.server, tls={"client_ca": "x"})
+        await reload(running, one)
+        state.server = replace(state.server, tls={}, host="127.0.0.1")
+        await reload(running, one)
+        assert (await fetch(running.url, hello())).status == 200
+
+
+async def test_many_reloads_leave_nothing_behind(start: Start) -> None:
+    """Mappings, keys and backends that come, are used and go: what is kept of each is forgotten."""
+    async with Backend([REQUEST, failed()]) as down, Backend([REQUEST, FINE]) as well:
+        running = await start()
+        generations: list[weakref.ref[Any]] = []
+        for number in range(200):
+            one, two = named(f"m{number}", down), named(f"n{number}", well)
+            said = {one.file: Settings(requests=2, fallback=[two.name]), two.file: Settings(requests=1)}
+            await reload(running, one, two, said=said, keys=(key(f"k{number}", requests=1),))
+            assert running.state.generation is not None
+            generations.append(weakref.ref(running.state.generation))
+            if number % 20 == 0:
+                wire = await fetch(running.url, hello(model=one.name, headers=by(f"k{number}")))
+                assert wire.headers[FALLBACK] == two.name
+        await idle(running)
+        last = named("last", well)
+        await reload(running, last, keys=(key("last"),))
+        await settled(lambda: not running.succession._leaving)
+        state = running.state
+        assert (state.gate._mappings, state.gate._lanes, state.gate._queued) == ({}, {}, {})
+        assert (state.circuits._lines, state.circuits._by_url, state.fallbacks) == ({}, {}, {})
+        assert state.keys is not None
+        assert (len(state.keys.usage), len(state.keys.holders)) == (1, 1)
+        assert (len(state.configured), len(state.unattended)) == (3, 1)
+        gc.collect()
+        assert not any(each() for each in generations)
+
+
+@BOTH_WAYS
+async def test_a_request_in_parts_does_not_storm_a_backend_that_fails(start: Start, streams: bool) -> None:
+    """Of its parts only a few are sent at once; with the breaker open none, and after its pause one tries."""
+    async with Backend([REQUEST, failed()]) as down:
+        more = {"more": "emulate: [n]"}
+        running = await start(named("m", down, **more), breaker=Breaker(2, 30))
+        wire = await fetch(running.url, hello(n=20, stream=streams))
+        assert wire.status in (502, 503)
+        assert len(down.requests) <= AT_ONCE
+        while circuits(running)[0].state.value == "closed":
+            await fetch(running.url, hello(n=20, stream=streams))
+        asked = len(down.requests)
+        wire = await fetch(running.url, hello(n=20, stream=streams))
+        assert (wire.error["code"], len(down.requests)) == ("upstream_unavailable", asked)
+        let_pauses_end(running)
+        wire = await fetch(running.url, hello(n=20, stream=streams))
+        assert (wire.error["code"], len(down.requests)) == ("upstream_error", asked + 1)
+        assert circuits(running)[0].state.value == "open"
         await idle(running)
