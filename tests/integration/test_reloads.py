@@ -393,3 +393,40 @@ async def test_jumps_of_the_wall_clock_move_no_timer(config: Path) -> None:
             service.signal(signal.SIGTERM)
             assert await service.exit() == 0
         assert {each["status"] for each in service.events if each["event"] == "request"} == {200}
+
+
+@needs_hangup
+@pytest.mark.row(115)
+async def test_who_waits_in_the_background_or_for_another_model_gets_an_answer(config: Path) -> None:
+    """Their models are gone meanwhile: a response is made to its end, and who would answer instead is asked no more."""
+    more = asyncio.Event()
+    slow = [REQUEST, more, answer({"text": "late"})]
+    failing = [REQUEST, more, answer({"error": "no"}, 500)]
+    async with Backend(slow) as backend, Backend(failing) as first, Backend(slow) as other:
+        for name, each in (("my", backend), ("first", first), ("other", other)):
+            write(config.with_name(f"{name}.yaml"), MAPPING.format(models=name, url=each.url))
+        write(config, "mappings: [my.yaml, {file: first.yaml, fallback: [other]}, other.yaml]\n")
+        async with (
+            Logged("serve", "--config", config, "--port", "0") as service,
+            await Client.connect(service.url) as client,
+        ):
+            asked = {"model": "my", "input": "hi", "background": True}
+            made = (await fetch(service.url, request(asked, "/v1/responses"))).json
+            await client.send(hello(model="first"))
+            await backend.asked()
+            await first.asked()
+            write(config, "mappings: [{file: new.yaml}]\n")
+            write(config.with_name("new.yaml"), MAPPING.format(models="new", url=backend.url))
+            service.signal(signal.SIGHUP)
+            assert (await service.told("reload"))["removed"] == ["first", "my", "other"]
+            more.set()
+            wire = await client.answer()
+            assert (wire.status, wire.error["code"]) == (502, "upstream_error")
+            assert (await service.told("background"))["status"] == "completed"
+            kept = await fetch(service.url, request(method="GET", path=f"/v1/responses/{made['id']}"))
+            assert kept.json["output"][0]["content"][0]["text"] == "late"
+            service.signal(signal.SIGTERM)
+            assert await service.exit() == 0
+        assert not other.requests
+        told = [each for each in service.events if each.get("model") == "first"]
+        assert [each["failed"] for each in told] == [{"first": "upstream_error", "other": "model_not_found"}]
