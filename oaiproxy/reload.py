@@ -28,9 +28,9 @@ Made = TypeVar("Made")
 
 
 class Reloader:
-    """Reloads when asked. `load` runs in a thread of its own, and `take` serves what it brought.
+    """Reloads when asked: `take` serves what `load` brought, and `told` makes what is printed of that.
 
-    `told` is what is printed of that, beside the log line.
+    Those two may take long, for a line may have a MiB: they run in a thread of their own.
     """
 
     def __init__(
@@ -77,12 +77,16 @@ class Reloader:
                 now = self._files
             last = now
 
+    def _read(self) -> tuple[Startup, str]:
+        loaded = self._load()
+        return loaded, self._told(loaded)
+
     async def reload(self) -> bool:
         """Reload now; whether what the files say is served."""
         async with self._turn:
             try:
-                loaded = await apart(self._load)
-                if told := self._told(loaded):
+                loaded, told = await apart(self._read)
+                if told:
                     self._log.text(told)
                 self._files = loaded.files
                 counts = {"errors": loaded.count(Severity.ERROR), "warnings": loaded.count(Severity.WARNING)}

@@ -88,7 +88,7 @@ def start(work: Any) -> None:
 
 
 async def test_it_is_read_in_a_thread_of_its_own(folder: Folder) -> None:
-    """The event loop goes on meanwhile."""
+    """And what is told of it is made there; the event loop goes on meanwhile."""
     threads: list[threading.Thread] = []
     inside, go = asyncio.Event(), threading.Event()
     loop, load = asyncio.get_running_loop(), folder.load
@@ -99,14 +99,18 @@ async def test_it_is_read_in_a_thread_of_its_own(folder: Folder) -> None:
         go.wait()
         return load()
 
-    folder.reloader._load = slow
+    def told(loaded: Startup) -> str:
+        threads.append(threading.current_thread())
+        return folder.told(loaded)
+
+    folder.reloader._load, folder.reloader._told = slow, told
     reloading = asyncio.create_task(folder.reloader.reload())
     await inside.wait()
     assert (await fetch(folder.running.url, request(method="GET", path="/readyz"))).status == 200
     go.set()
     assert await reloading
     assert folder.models == ["m"]
-    assert threads[0] is not threading.current_thread()
+    assert threads[0] is threads[1] is not threading.current_thread()
     assert threads[0].daemon
 
 

@@ -8,13 +8,14 @@ import os
 import re
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from logged import Logged
-from scripted import REQUEST, Backend, Client, Wire, answer, chunk, event, fetch, hello, request, stream_head
+from scripted import GONE, REQUEST, Backend, Client, Wire, answer, chunk, event, fetch, hello, request, stream_head
+from support import ROOT
 
 CHUNKS = 5
 MODELS = request(None, "/v1/models", method="GET")
@@ -27,13 +28,26 @@ chat:
   response: {{text: text}}
   stream: {{request: {{path: /stream}}, format: sse, text: t, done: d}}
 """
+JUMP = """
+import time
+real = time.time
+def jumped():
+    try:
+        with open({!r}) as file:
+            return real() + float(file.read())
+    except FileNotFoundError:
+        return real()
+time.time = jumped
+"""
+"""Runs before anything else, and moves the wall clock by what a file says."""
 needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this platform has no SIGHUP")
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str | bytes) -> None:
     """Put a file in the place of another one, as editors do."""
+    path.parent.mkdir(exist_ok=True)
     new = path.with_suffix(".new")
-    new.write_text(text)
+    new.write_bytes(text if isinstance(text, bytes) else text.encode())
     new.replace(path)
 
 
@@ -282,3 +296,137 @@ async def test_what_needs_a_restart_is_named_and_all_else_counts(config: Path) -
         service.signal(signal.SIGTERM)
         assert await service.exit() == 0
         assert "late" not in [each.get("request_id") for each in service.events]
+
+
+@needs_hangup
+async def test_a_storm_of_signals_lets_nobody_down(config: Path) -> None:
+    """A stream under way and requests that wait for its place: who waits goes on when a reload brings more places."""
+    more = asyncio.Event()
+    script = [REQUEST, stream_head(), chunk(event("The ")), more, chunk(event("end", done=True)), chunk(b"")]
+    whole = [REQUEST, answer({"text": "fine"}), GONE]
+    async with Backend(script, whole) as backend:
+        config.with_name("my.yaml").write_text(MAPPING.format(models="m", url=backend.url))
+        limits = "mappings: [my.yaml]\nlimits: {{requests: {}, queue_timeout: 3600}}\n"
+        write(config, limits.format(1))
+        async with Logged("serve", "--config", config, "--port", "0") as service, AsyncExitStack() as stack:
+            stream, *others = [await stack.enter_async_context(await Client.connect(service.url)) for _ in range(5)]
+            await stream.send(hello(stream=True))
+            await stream.until(b'"The "')
+            for client in others:
+                await client.send(hello())
+            assert (await fetch(service.url, MODELS)).status == 200
+            for number in range(100):
+                write(config.with_name("my.yaml"), MAPPING.format(models=f"m, x{number}", url=backend.url))
+                service.signal(signal.SIGHUP)
+            assert (await service.told("reload"))["ok"]
+            assert len(backend.requests) == 1
+            write(config, limits.format(9))
+            service.signal(signal.SIGHUP)
+            for client in others:
+                assert (await client.answer()).text == "fine"
+            more.set()
+            wire = await stream.answer()
+            assert (wire.text, wire.events[-1], wire.complete) == ("The end", "[DONE]", True)
+            names = [each["id"] for each in (await fetch(service.url, MODELS)).json["data"]]
+            assert names == ["m", "x99"]
+            service.signal(signal.SIGTERM)
+            assert await service.exit() == 0
+        assert {each["ok"] for each in service.events if each["event"] == "reload"} == {True}
+        assert service.printed == []
+
+
+@needs_hangup
+async def test_garbage_changes_nothing_and_says_little(config: Path) -> None:
+    """A MiB of it, of any kind: a few lines of bounded width, and the service goes on."""
+    mapping = config.with_name("my.yaml")
+    mapping.write_text(MAPPING.format(models="m", url="http://backend.test"))
+    garbage = [b"\x00\xff\x9b" * 350_000, b"\xc2\x9b2J\x1b" * 2**17, b"[" * 2**20, b"a: [" * 2**18, b"\n" * 2**20]
+    garbage.append(b"x" * 2**22)
+    async with Logged("serve", "--config", config, "--port", "0") as service:
+        for number, data in enumerate(garbage, 1):
+            write(mapping, data)
+            service.signal(signal.SIGHUP)
+            told = await service.told("reload", number)
+            assert (told["ok"], told["errors"]) == (False, 1)
+            assert (await fetch(service.url, MODELS)).json["data"][0]["id"] == "m"
+        service.signal(signal.SIGTERM)
+        assert await service.exit() == 0
+        assert len(service.printed) <= 8 * len(garbage)
+        assert all(len(line) < 1000 and line.isprintable() for line in service.printed)
+
+
+async def test_jumps_of_the_wall_clock_move_no_timer(config: Path) -> None:
+    """A day on and a day back: a stream, a kept connection, who waits, and what is kept stay; `created` follows."""
+    folder, more = config.parent / "jump", asyncio.Event()
+    jump = folder / "seconds"
+    write(folder / "sitecustomize.py", JUMP.format(str(jump)))
+    ending = [chunk(event("end", done=True)), chunk(b"")]
+    script = [REQUEST, stream_head(), chunk(event("The ")), more, *ending]
+    async with Backend([REQUEST, answer({"text": "fine"}), *script, REQUEST, answer({"text": "fine"})]) as backend:
+        mapping = MAPPING.format(models="m", url=backend.url).replace("1h", "5m")
+        config.with_name("my.yaml").write_text(mapping)
+        write(config, "mappings: [my.yaml]\nlimits: {requests: 1, queue_timeout: 300}\n")
+        path = f"{folder}{os.pathsep}{ROOT}"
+        async with (
+            Logged("serve", "--config", config, "--port", "0", PYTHONPATH=path) as service,
+            await Client.connect(service.url) as kept,
+            await Client.connect(service.url) as stream,
+            await Client.connect(service.url) as waiting,
+        ):
+            await kept.send(request({"model": "m", "input": "hi"}, "/v1/responses"))
+            made = (await kept.answer()).json
+            await stream.send(hello(stream=True))
+            await stream.until(b'"The "')
+            await waiting.send(hello())
+            for seconds in (86400, -86400):
+                write(jump, str(seconds))
+                for _ in range(3):
+                    await kept.send(request(method="GET", path=f"/v1/responses/{made['id']}"))
+                    assert (await kept.answer()).json["id"] == made["id"]
+                await asyncio.sleep(0.2)  # what is due now would come
+            more.set()
+            wire = await stream.answer()
+            assert (wire.text, wire.events[-1], wire.complete) == ("The end", "[DONE]", True)
+            wire = await waiting.answer()
+            assert wire.text == "fine"
+            assert made["created_at"] - wire.json["created"] > 80000
+            service.signal(signal.SIGTERM)
+            assert await service.exit() == 0
+        assert {each["status"] for each in service.events if each["event"] == "request"} == {200}
+
+
+@needs_hangup
+@pytest.mark.row(115)
+async def test_who_waits_in_the_background_or_for_another_model_gets_an_answer(config: Path) -> None:
+    """Their models are gone meanwhile: a response is made to its end, and who would answer instead is asked no more."""
+    more = asyncio.Event()
+    slow = [REQUEST, more, answer({"text": "late"})]
+    failing = [REQUEST, more, answer({"error": "no"}, 500)]
+    async with Backend(slow) as backend, Backend(failing) as first, Backend(slow) as other:
+        for name, each in (("my", backend), ("first", first), ("other", other)):
+            write(config.with_name(f"{name}.yaml"), MAPPING.format(models=name, url=each.url))
+        write(config, "mappings: [my.yaml, {file: first.yaml, fallback: [other]}, other.yaml]\n")
+        async with (
+            Logged("serve", "--config", config, "--port", "0") as service,
+            await Client.connect(service.url) as client,
+        ):
+            asked = {"model": "my", "input": "hi", "background": True}
+            made = (await fetch(service.url, request(asked, "/v1/responses"))).json
+            await client.send(hello(model="first"))
+            await backend.asked()
+            await first.asked()
+            write(config, "mappings: [{file: new.yaml}]\n")
+            write(config.with_name("new.yaml"), MAPPING.format(models="new", url=backend.url))
+            service.signal(signal.SIGHUP)
+            assert (await service.told("reload"))["removed"] == ["first", "my", "other"]
+            more.set()
+            wire = await client.answer()
+            assert (wire.status, wire.error["code"]) == (502, "upstream_error")
+            assert (await service.told("background"))["status"] == "completed"
+            kept = await fetch(service.url, request(method="GET", path=f"/v1/responses/{made['id']}"))
+            assert kept.json["output"][0]["content"][0]["text"] == "late"
+            service.signal(signal.SIGTERM)
+            assert await service.exit() == 0
+        assert not other.requests
+        told = [each for each in service.events if each.get("model") == "first"]
+        assert [each["failed"] for each in told] == [{"first": "upstream_error", "other": "model_not_found"}]

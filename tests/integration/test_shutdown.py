@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -310,6 +310,74 @@ async def test_a_second_signal_tells_all_streams_and_ends_it(tmp_path: Path, num
         await backend.gone(3)
         assert await service.exit() == 1
         assert service.printed == []
+
+
+@pytest.mark.row(107)
+async def test_a_second_signal_tells_two_hundred_streams(tmp_path: Path) -> None:
+    """All of them, in the short time that there is."""
+    async with Backend(STALLED) as backend, serving(tmp_path, backend.url) as service:
+        streams = [await Client.connect(service.url) for _ in range(200)]
+        for client in streams:
+            await client.send(hello(stream=True))
+        for client in streams:
+            await client.until(b'"The "')
+        service.signal(signal.SIGTERM)
+        await refused(service.url)
+        service.signal(signal.SIGTERM)
+        for client in streams:
+            wire = await client.answer()
+            assert (wire.text, wire.error["code"]) == ("The ", "server_shutdown")
+            client.leave()
+        await backend.gone(200)
+        assert await service.exit() == 1
+        assert service.printed == []
+        assert not [each for each in service.events if each["event"] in ("bug", "library", "dropped")]
+
+
+async def test_who_is_idle_or_half_there_holds_nothing_up(tmp_path: Path) -> None:
+    """Connections that were kept, that never asked, and of which half the headers came: all are closed, silently."""
+    async with Backend([]) as backend, serving(tmp_path, backend.url) as service, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(await Client.connect(service.url)) for _ in range(150)]
+        for client in clients[:50]:
+            await client.send(READY)
+        for client in clients[:50]:
+            assert (await client.answer()).status == 200
+        for client in clients[50:100]:
+            await client.send(hello()[:30])
+        assert (await fetch(service.url, READY)).status == 200
+        service.signal(signal.SIGTERM)
+        for client in clients:
+            assert await client.rest() == b""
+        assert await service.exit() == 0
+        assert service.printed == []
+        assert not [each for each in service.events if each["event"] in ("bug", "library", "dropped")]
+
+
+async def test_who_does_not_read_is_broken_off_in_time(tmp_path: Path) -> None:
+    """So is a body that does not come, of any kind; nothing is printed, and the exit code is 0."""
+    flood = (chunk(event("x" * 8000)) for _ in range(1 << 16))
+    chunked = request(headers={"Content-Length": "", "Transfer-Encoding": "chunked"})
+    async with (
+        Backend([REQUEST, stream_head(), flood, GONE]) as backend,
+        serving(tmp_path, backend.url, timeout=0.1) as service,
+        AsyncExitStack() as stack,
+    ):
+        stalled = await Client.connect(service.url, receive_buffer=4096)
+        await stalled.send(hello(stream=True))
+        await stalled.until(b"xxxx")
+        halves = [await stack.enter_async_context(await Client.connect(service.url)) for _ in range(3)]
+        for client, half in zip(halves, (hello()[:-1], chunked + b"5\r\nab", chunked), strict=True):
+            await client.send(half)
+        assert (await fetch(service.url, READY)).status == 200
+        service.signal(signal.SIGTERM)
+        for client in halves:
+            wire = await client.answer()
+            assert (wire.status, wire.error["code"], wire.headers["retry-after"]) == (503, "server_shutdown", "1")
+        await backend.gone()
+        assert await service.exit() == 0
+        stalled.leave()
+        assert service.printed == []
+        assert not [each for each in service.events if each["event"] in ("bug", "library", "dropped")]
 
 
 @pytest.mark.row(107)
