@@ -98,7 +98,8 @@ class Passage:
         self._ended = True
         before = line.circuit.state
         line.circuit.succeed(self._turn)
-        line.tell(before)
+        if before is not State.CLOSED:
+            line.tell(before)
 
     def end(self, error: BackendError | None) -> None:
         """The request came to its end, or to an error."""
@@ -150,10 +151,10 @@ class Circuits:
 
     def enter(self, mapping: Mapping) -> Passage:
         """The passage of a request. Raises BackendError while the backend is left alone."""
-        line = self._line(mapping)
+        line = self._by_url.get((mapping.file, mapping.backend.url)) or self._line(mapping)
         circuit = line.circuit
         if circuit.state is State.CLOSED:
-            return Passage(line, circuit.enter(0.0) or 0)
+            return Passage(line, circuit.turn)
         now = _now()
         turn = line.enter(now)
         if turn is None:

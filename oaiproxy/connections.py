@@ -39,7 +39,8 @@ class BoundedConnection(web.RequestHandler):
         super().data_received(data)
         messages = self._messages
         if messages:
-            self._end()
+            if self._begun is not None:
+                self._end()
             busy = self._current_request is not None
             # A body behind the request that is being answered stops the reading, too.
             stuck = self._reading_paused and busy and not messages[-1][1].is_eof()

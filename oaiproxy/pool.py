@@ -22,6 +22,8 @@ from oaiproxy.errors import BackendError, OverloadedError
 
 STALE_SECONDS = 1.0
 """How soon a kept connection is found dead that the backend had closed already: its word is under way by then."""
+LENGTH, MAX_DIGITS = b"\r\ncontent-length:", 16
+"""The header that tells where a body ends, in small letters, and the most of its digits that are looked at."""
 MAX_READS, READ_BYTES = 16, 64 * 1024
 """How often, and how much at once, is read of what came before a reset."""
 
@@ -32,7 +34,8 @@ class Attempt:
     __slots__ = ("asked", "kept", "started")
 
     def __init__(self) -> None:
-        self.asked = was_asked()
+        last = attempt.get(None)
+        self.asked: bool = last is not None and last.asked
         self.kept: _Handler | None = None
         self.started = asyncio.get_running_loop().time()
 
@@ -79,18 +82,23 @@ class Connector(TCPConnector):
         except TimeoutError:
             raise overloaded("all connections to the backend are in use") from None
 
-    async def connect(self, *arguments: Any, **named: Any) -> Any:
-        """A connection; from now on it may be written to."""
-        connection = await super().connect(*arguments, **named)
+    async def _create_connection(self, *arguments: Any) -> Any:
+        """A new connection; from now on it may be written to."""
+        protocol = await super()._create_connection(*arguments)
         attempt.get().asked = True
-        return connection
+        return protocol
 
-    async def _get(self, *arguments: Any) -> Any:
-        connection = await super()._get(*arguments)
+    async def _get(self, key: Any, traces: Any) -> Any:
+        """A connection that was kept, if there is one; it too may be written to."""
+        if key not in self._conns:
+            return None
+        connection = await super()._get(key, traces)
         if connection is not None:
-            assert isinstance(connection.protocol, _Handler)
-            connection.protocol.idle = connection.protocol.heard = False
-            attempt.get().kept = connection.protocol
+            protocol = connection.protocol
+            assert isinstance(protocol, _Handler)
+            protocol.idle = protocol.heard = False
+            tried = attempt.get()
+            tried.asked, tried.kept = True, protocol
         return connection
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
@@ -117,7 +125,7 @@ class _Handler(ResponseHandler):
         self._reading = self.heard = True
         if self._payload is None or self._payload.is_eof():
             end = data.find(b"\r\n\r\n") + 4
-            if 4 <= end < len(data):
+            if 4 <= end < len(data) and not _is_one_answer(data, end):
                 super().data_received(data[:end])
                 data = data[end:]
         if self._exception is None:
@@ -162,6 +170,21 @@ class _Handler(ResponseHandler):
             return True
         # The parser must not be asked while it reads: it is then within the answer that just ended.
         return not self._reading and self._parser is not None and self._parser.feed_eof() is not None
+
+
+def _is_one_answer(data: bytes, end: int) -> bool:
+    """Whether nothing can follow the answer whose head ends there: a plain one, of at least so many bytes.
+
+    Such a one is read at once, for it costs twice the time to read its head alone.
+    """
+    if not data.startswith(b"HTTP/1.1 200 "):  # some others have no body, whatever their heads say
+        return False
+    head = data[:end].lower()
+    place = head.find(LENGTH)
+    if place < 0 or b"transfer-encoding" in head:
+        return False
+    told = head[place + len(LENGTH) : head.find(b"\r\n", place + 2)].strip()
+    return told.isdigit() and len(told) < MAX_DIGITS and len(data) - end <= int(told)
 
 
 def overloaded(detail: str) -> BackendError:

@@ -52,7 +52,12 @@ class Relay(Generic[Made]):
     async def run(self) -> Made:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
-            return await (self._made() if self._fallbacks is None else self._made_by_any(self._fallbacks))
+            if self._fallbacks is not None:
+                return await self._made_by_any(self._fallbacks)
+            fan = split(self._exchange)
+            if fan is not None:
+                return await self._gather(fan)
+            return await self._finish(*await self._ask(self._exchange))
         except ConnectionError:
             raise
         except Exception as error:
@@ -64,19 +69,15 @@ class Relay(Generic[Made]):
         finally:
             self._outlet.close()
 
-    async def _made(self) -> Made:
-        """What the outlet makes of the answer. Raises ApiError while nothing of it went out."""
-        fan = split(self._exchange)
-        if fan is not None:
-            return await self._gather(fan)
-        return await self._finish(*await self._ask(self._exchange))
-
     async def _made_by_any(self, fallbacks: Fallbacks) -> Made:
-        """The same by the first model that has one; where none has, the error of the one that was asked for."""
+        """The answer of the first model that has one; where none has, the error of the one that was asked for."""
         first: ApiError | None = None
         while True:
             try:
-                return await self._made()
+                fan = split(self._exchange)
+                if fan is not None:
+                    return await self._gather(fan)
+                return await self._finish(*await self._ask(self._exchange))
             except ApiError as error:
                 if self._told or error.code == SHUTDOWN or not (first or may_be_mended(error)):
                     raise
@@ -136,7 +137,8 @@ class Relay(Generic[Made]):
         passage = self._state.circuits.enter(exchange.mapping)
         try:
             reply = await self._receive(exchange, end, passage)
-            out = await off_loop(reply.size, reply.end)  # one document is read only when it is complete
+            # one document is read only when it is complete
+            out = reply.end() if reply.size <= LARGE else await off_loop(reply.size, reply.end)
             passage.end(reply.fault)
         except BackendError as error:
             passage.end(error)
@@ -151,7 +153,10 @@ class Relay(Generic[Made]):
     async def _receive(self, exchange: Exchange, end: float | None, passage: Passage) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
         timeouts = exchange.mapping.backend.timeouts
-        outgoing = await off_loop(exchange.size, exchange.backend_request) if exchange.flow is None else None
+        outgoing = None
+        if exchange.flow is None:
+            small = exchange.size <= LARGE
+            outgoing = exchange.backend_request() if small else await off_loop(exchange.size, exchange.backend_request)
         reply: AnyReply | None = None
         clock = Clock(timeouts, end)
         calls = self._calls(exchange, clock, passage)
