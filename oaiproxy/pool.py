@@ -22,10 +22,14 @@ from oaiproxy.errors import BackendError, OverloadedError
 
 STALE_SECONDS = 1.0
 """How soon a kept connection is found dead that the backend had closed already: its word is under way by then."""
-LENGTH, MAX_DIGITS = b"\r\ncontent-length:", 16
-"""The header that tells where a body ends, in small letters, and the most of its digits that are looked at."""
+MAX_DIGITS = 16
+"""How long the length of a body that is looked at may be, written out."""
 MAX_READS, READ_BYTES = 16, 64 * 1024
 """How often, and how much at once, is read of what came before a reset."""
+
+
+_get, _release = TCPConnector._get, TCPConnector._release
+_receive, _feed = ResponseHandler.data_received, ResponseHandler.feed_data
 
 
 class Attempt:
@@ -90,9 +94,7 @@ class Connector(TCPConnector):
 
     async def _get(self, key: Any, traces: Any) -> Any:
         """A connection that was kept, if there is one; it too may be written to."""
-        if key not in self._conns:
-            return None
-        connection = await super()._get(key, traces)
+        connection = await _get(self, key, traces)
         if connection is not None:
             protocol = connection.protocol
             assert isinstance(protocol, _Handler)
@@ -104,7 +106,7 @@ class Connector(TCPConnector):
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
         assert isinstance(protocol, _Handler)
         protocol.idle = True
-        super()._release(key, protocol, should_close=should_close or protocol.holds_more)
+        _release(self, key, protocol, should_close=should_close or protocol.holds_more)
 
 
 class _Handler(ResponseHandler):
@@ -126,10 +128,10 @@ class _Handler(ResponseHandler):
         if self._payload is None or self._payload.is_eof():
             end = data.find(b"\r\n\r\n") + 4
             if 4 <= end < len(data) and not _is_one_answer(data, end):
-                super().data_received(data[:end])
+                _receive(self, data[:end])
                 data = data[end:]
         if self._exception is None:
-            super().data_received(data)
+            _receive(self, data)
         self._reading = False
         if self.idle and self.holds_more:
             self.close()
@@ -161,7 +163,7 @@ class _Handler(ResponseHandler):
         """Take the head of an answer. After one that is not final nothing can be asked any more."""
         if data[0].code < 100 or data[0].code == 101:
             self.force_close()
-        super().feed_data(data, size)
+        _feed(self, data, size)
 
     @property
     def holds_more(self) -> bool:
@@ -177,13 +179,12 @@ def _is_one_answer(data: bytes, end: int) -> bool:
 
     Such a one is read at once, for it costs twice the time to read its head alone.
     """
-    if not data.startswith(b"HTTP/1.1 200 "):  # some others have no body, whatever their heads say
-        return False
     head = data[:end].lower()
-    place = head.find(LENGTH)
-    if place < 0 or b"transfer-encoding" in head:
+    place = head.find(b"\r\ncontent-length:")
+    # Some of another status have no body, whatever their heads say.
+    if place < 0 or head[:13] != b"http/1.1 200 " or b"transfer-encoding" in head:
         return False
-    told = head[place + len(LENGTH) : head.find(b"\r\n", place + 2)].strip()
+    told = head[place + 17 : head.find(b"\r", place + 17)].strip()
     return told.isdigit() and len(told) < MAX_DIGITS and len(data) - end <= int(told)
 
 

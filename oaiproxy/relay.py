@@ -119,36 +119,37 @@ class Relay(Generic[Made]):
     async def _ask(
         self, exchange: Exchange, end: float | None = None, *, prompt: bool = True
     ) -> tuple[AnyReply, bytes]:
-        """The reply, read to its end, and the last bytes that it makes; a draft that does not fit is made again."""
+        """The reply, read to its end, and the last bytes that it makes; a draft that does not fit is made again.
+
+        What becomes of each is kept for the next who would ask that backend.
+        """
         draft = draft_of(exchange)
         if draft is not None and end is None:
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
         while True:
-            reply, out = await self._once(exchange if draft is None else draft.exchange, end)
+            asked = exchange if draft is None else draft.exchange
+            passage = self._state.circuits.enter(asked.mapping)
+            try:
+                reply = await self._receive(asked, end, passage)
+                # one document is read only when it is complete
+                out = reply.end() if reply.size <= LARGE else await off_loop(reply.size, reply.end)
+                if not passage.ended:
+                    passage.end(reply.fault)
+            except BackendError as error:
+                passage.end(error)
+                raise
+            finally:
+                if not passage.ended:
+                    passage.leave()
+                if passage.repeated:
+                    self._tries += passage.repeated
+                    self._record["tries"] = self._tries
             if reply.fault is None:
                 out += await self._closing(reply, prompt=prompt)
             self._note(reply)
             if draft is None or reply.fault is not None or not draft.again():
                 return reply, out
             self._record["repaired"] = True
-
-    async def _once(self, exchange: Exchange, end: float | None) -> tuple[AnyReply, bytes]:
-        """The reply and the bytes of its end, if the backend may be asked; what became of it is kept for the next."""
-        passage = self._state.circuits.enter(exchange.mapping)
-        try:
-            reply = await self._receive(exchange, end, passage)
-            # one document is read only when it is complete
-            out = reply.end() if reply.size <= LARGE else await off_loop(reply.size, reply.end)
-            passage.end(reply.fault)
-        except BackendError as error:
-            passage.end(error)
-            raise
-        finally:
-            passage.leave()
-            if passage.repeated:
-                self._tries += passage.repeated
-                self._record["tries"] = self._tries
-        return reply, out
 
     async def _receive(self, exchange: Exchange, end: float | None, passage: Passage) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
