@@ -8,6 +8,7 @@ import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -123,7 +124,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     """The application: endpoints and what surrounds them; `middlewares` stand around all that, outermost first."""
     server = state.server
     cors = Cors(**server.cors)
-    around = [*middlewares, boundary(state.log, cors, lambda: state.bounds, lambda request: knock(request, state))]
+    around = [*middlewares, boundary(state.log, cors, lambda: state.bounds, partial(knock, state=state))]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     app[CROWD] = state.crowd
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}

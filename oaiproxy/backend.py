@@ -166,10 +166,11 @@ class BackendClient:
             raise _translated(error) from error
 
     async def _send(self, request: BackendRequest, connect_timeout: float, security: Security) -> BackendReply:
+        body = request.body
         response = await self._session.request(
             request.method,
             self._url(request.url),
-            data=_payload(request.body),
+            data=body if body is None or len(body) <= LARGE else _Large(body),
             headers=request.headers,
             allow_redirects=False,
             ssl=security.context,
@@ -273,7 +274,3 @@ class _Large(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write it."""
         await writer.write(self._value)
-
-
-def _payload(body: bytes | None) -> bytes | _Large | None:
-    return body if body is None or len(body) <= LARGE else _Large(body)

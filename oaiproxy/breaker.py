@@ -57,7 +57,8 @@ class Circuit:
     pause: float
     state: State = State.CLOSED
     _failed: int = 0
-    _turn: int = 0
+    turn: int = 0
+    """That of who asks now, while the state is closed."""
     _seconds: float = 0.0
     _until: float = 0.0
     _trying: bool = False
@@ -71,7 +72,7 @@ class Circuit:
     def enter(self, now: float) -> int | None:
         """The turn of a request; None where it must not be sent."""
         if self.state is State.CLOSED:
-            return self._turn
+            return self.turn
         if self.state is State.OPEN:
             if now < self._until:
                 return None
@@ -79,7 +80,7 @@ class Circuit:
         if self._trying:
             return None
         self._trying = True
-        return self._turn
+        return self.turn
 
     def wait(self, now: float) -> float:
         """Seconds until a request may be let through, as far as that is known."""
@@ -87,14 +88,14 @@ class Circuit:
 
     def succeed(self, turn: int) -> None:
         """The backend answered."""
-        if turn == self._turn:
+        if turn == self.turn:
             if self.state is State.HALF_OPEN:
                 self._become(State.CLOSED)
             self._failed = 0
 
     def fail(self, turn: int, now: float) -> None:
         """The backend failed."""
-        if turn != self._turn:
+        if turn != self.turn:
             return
         self._failed += 1
         if self.state is State.HALF_OPEN:
@@ -104,7 +105,7 @@ class Circuit:
 
     def leave(self, turn: int) -> None:
         """The request ended and tells nothing of the backend: where it was the one try, the next one is."""
-        if turn == self._turn:
+        if turn == self.turn:
             self._trying = False
 
     def _open(self, now: float, seconds: float) -> None:
@@ -114,7 +115,7 @@ class Circuit:
 
     def _become(self, state: State) -> None:
         self.state = state
-        self._turn += 1
+        self.turn += 1
         self._failed = 0
         self._trying = False
 

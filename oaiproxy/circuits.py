@@ -48,7 +48,7 @@ class Passage:
     Without a line there is neither a breaker nor a budget: so are token servers asked, and lists of models.
     """
 
-    __slots__ = ("_ended", "_line", "_turn", "_under_way", "repeated", "status")
+    __slots__ = ("_line", "_turn", "_under_way", "ended", "repeated", "status")
 
     def __init__(self, line: Line | None = None, turn: int = 0) -> None:
         self.repeated = 0
@@ -57,7 +57,8 @@ class Passage:
         """What the backend answered last."""
         self._line = line
         self._turn = turn
-        self._ended = line is None
+        self.ended = line is None
+        """Whether all is said."""
         self._under_way = False
 
     def sending(self, tries: int) -> None:
@@ -78,33 +79,35 @@ class Passage:
     def again(self, *, failed: bool) -> bool:
         """Whether it may be sent once more, after a failure of the backend or a refusal."""
         line = self._line
-        if line is None or not failed or self._ended:
+        if line is None or not failed or self.ended:
             return self._take()
         before = line.circuit.state
         line.circuit.fail(self._turn, _now())
         line.tell(before)
         still_closed = before is State.CLOSED and line.circuit.state is before
         may = still_closed and self._take()
-        self._ended = not may  # then what the failure says was told
+        self.ended = not may  # then what the failure says was told
         return may
 
     def answered(self) -> None:
         """The backend answers as it should."""
         line = self._line
-        if self._ended or line is None:
+        if self.ended or line is None:
             return
-        self._ended = True
-        before = line.circuit.state
-        line.circuit.succeed(self._turn)
-        line.tell(before)
+        self.ended = True
+        circuit = line.circuit
+        before = circuit.state
+        circuit.succeed(self._turn)
+        if circuit.state is not before:
+            line.tell(before)
 
     def end(self, error: BackendError | None) -> None:
         """The request came to its end, or to an error."""
         line = self._line
-        if self._ended or line is None or not self._under_way:
+        if self.ended or line is None or not self._under_way:
             return
         if error is not None and tells_of_backend(error, self.status):
-            self._ended = True
+            self.ended = True
             before = line.circuit.state
             line.circuit.fail(self._turn, _now())
             line.tell(before)
@@ -113,8 +116,8 @@ class Passage:
 
     def leave(self) -> None:
         """Nobody waits any more; what was not told by now is not known."""
-        if not self._ended and self._line is not None:
-            self._ended = True
+        if not self.ended and self._line is not None:
+            self.ended = True
             self._line.circuit.leave(self._turn)
 
     def _take(self) -> bool:
@@ -148,10 +151,10 @@ class Circuits:
 
     def enter(self, mapping: Mapping) -> Passage:
         """The passage of a request. Raises BackendError while the backend is left alone."""
-        line = self._line(mapping)
+        line = self._by_url.get((mapping.file, mapping.backend.url)) or self._line(mapping)
         circuit = line.circuit
         if circuit.state is State.CLOSED:
-            return Passage(line, circuit.enter(0.0) or 0)
+            return Passage(line, circuit.turn)
         now = _now()
         turn = line.enter(now)
         if turn is None:

@@ -15,6 +15,9 @@ MAX_QUEUED = 4
 """Requests that may wait behind the one that is being answered."""
 
 
+_receive = web.RequestHandler.data_received
+
+
 class BoundedConnection(web.RequestHandler):
     """The library's connection. `header_timeout` is how long a request's headers may take, in seconds.
 
@@ -36,15 +39,17 @@ class BoundedConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Read on, if there is anything to wait for; else leave this client."""
-        super().data_received(data)
+        _receive(self, data)
         messages = self._messages
         if messages:
-            self._end()
-            busy = self._current_request is not None
-            # A body behind the request that is being answered stops the reading, too.
-            stuck = self._reading_paused and busy and not messages[-1][1].is_eof()
-            if stuck or len(messages) > MAX_QUEUED + (not busy):
-                self._leave()
+            if self._begun is not None:
+                self._end()
+            if self._reading_paused or len(messages) > MAX_QUEUED:
+                busy = self._current_request is not None
+                # A body behind the request that is being answered stops the reading, too.
+                stuck = self._reading_paused and busy and not messages[-1][1].is_eof()
+                if stuck or len(messages) > MAX_QUEUED + (not busy):
+                    self._leave()
         elif self._upgraded and self._buffer_paused:  # so does what follows a request for another protocol
             self._leave()
         elif self._begun is None and self._waiter is not None and data:

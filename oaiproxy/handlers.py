@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from oaiproxy import jsontext, message_routes, openapi, responses_handlers
-from oaiproxy.admission import Place
+from oaiproxy.admission import Gate, Lane, Place
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.clientkeys import passed_on
 from oaiproxy.clocks import broken_off, shutting_down
@@ -24,8 +25,8 @@ from oaiproxy.fallbacks import Fallbacks, asked_of, identity_of, is_trusted
 from oaiproxy.jsonbodies import parse_body
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Mapping
-from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, json_response, too_large
-from oaiproxy.offloop import off_loop
+from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, Record, json_response, too_large
+from oaiproxy.offloop import LARGE, off_loop
 from oaiproxy.outlets import to_client
 from oaiproxy.parameters import invalid_value
 from oaiproxy.pool import was_asked
@@ -54,7 +55,8 @@ def _endpoints(state: State) -> list[web.RouteDef]:
 
     def counted(work: Handle) -> Handle:
         async def handle(request: web.Request) -> web.StreamResponse:
-            task = state.enter()
+            task = request.task
+            state.enter(task)
             try:
                 response = await work(request)
                 if not state.ready and not response.prepared:
@@ -123,7 +125,9 @@ async def generate(request: web.Request, state: State, door: Door) -> web.Stream
     deployment = request.match_info.get(DEPLOYMENT)
     if deployment is not None and isinstance(body, dict):
         body["model"] = deployment
-    return await answer(request, state, door, await off_loop(request.content.total_bytes, door.parse, body))
+    size = request.content.total_bytes
+    call = door.parse(body) if size <= LARGE else await off_loop(size, door.parse, body)
+    return await answer(request, state, door, call)
 
 
 async def answer(
@@ -142,40 +146,42 @@ async def answer(
 async def _relayed(request: web.Request, state: State, door: Door, call: Call, relay: Relayed) -> web.StreamResponse:
     record = request[RECORD]
     record["model"], record["stream"] = call.model[:MAX_SHOWN], call.stream
-    mapping = await state.resolve(call.model, request.get(HOLDER))
-    place = await take_place(request, state, mapping, call.stream)
+    mapping = await state.resolve(call.model, None if state.keys is None else request.get(HOLDER))
+    lane = state.gate.lane(mapping.file, call.stream)
+    request[PLACE] = place = state.gate.enter(lane) or await _wait_for_place(record, state.gate, lane)
     try:
-        return await _placed(request, state, door, call, relay, mapping)
+        identity = new_identity(str(record["request_id"]))
+        exchange = await _exchange(request, state, door, call, mapping, identity)
+        if exchange.dropped:
+            record["dropped"] = list(exchange.dropped)
+        fallbacks = None
+        if state.fallbacks and (names := state.fallbacks.get(mapping.file)):
+            fallbacks = _fallbacks(request, state, door, exchange, call, mapping, identity, names)
+        return await relay(request, state, exchange, fallbacks)
     finally:
         place.leave()
 
 
-async def take_place(request: web.Request, state: State, mapping: Mapping, streams: bool) -> Place:
-    """A place for a request: at once, or after a wait, which the log tells. Raises OverloadedError."""
-    gate = state.gate
-    lane = gate.lane(mapping.file, streams)
-    place = gate.enter(lane)
-    if place is None:
-        began = time.perf_counter()
-        try:
-            place = await gate.wait(lane)
-        finally:
-            request[RECORD]["queued_ms"] = round((time.perf_counter() - began) * 1000, 1)
-    request[PLACE] = place
-    return place
+async def _wait_for_place(record: Record, gate: Gate, lane: Lane) -> Place:
+    """A place after a wait, which the log tells. Raises OverloadedError."""
+    began = time.perf_counter()
+    try:
+        return await gate.wait(lane)
+    finally:
+        record["queued_ms"] = round((time.perf_counter() - began) * 1000, 1)
 
 
-async def _placed(
-    request: web.Request, state: State, door: Door, call: Call, relay: Relayed, mapping: Mapping
-) -> web.StreamResponse:
-    record = request[RECORD]
-    identity = new_identity(str(record["request_id"]))
-    exchange = await _exchange(request, state, door, call, mapping, identity)
-    if exchange.dropped:
-        record["dropped"] = list(exchange.dropped)
-    names = state.fallbacks.get(mapping.file)
-    if not names:
-        return await relay(request, state, exchange, None)
+def _fallbacks(
+    request: web.Request,
+    state: State,
+    door: Door,
+    exchange: Exchange,
+    call: Call,
+    mapping: Mapping,
+    identity: Identity,
+    names: Sequence[str],
+) -> Fallbacks:
+    """Who answers in place of the mapping."""
 
     async def build(model: str, tries: int) -> Exchange:
         other = await state.resolve(model, request.get(HOLDER))
@@ -185,7 +191,7 @@ async def _placed(
             raise OverloadedError(detail="no place is free")
         return await _exchange(request, state, door, asked_of(call, model), other, identity, tries)
 
-    return await relay(request, state, exchange, Fallbacks(exchange, names, build))
+    return Fallbacks(exchange, names, build)
 
 
 async def _exchange(
@@ -200,7 +206,11 @@ async def _exchange(
     headers = passed_on(request.headers, mapping.client_headers)
     size = request.content.total_bytes
     own = identity_of(identity, tries) if tries else identity
-    exchange = await off_loop(size, Exchange, mapping, call, door.encoder(call, identity), own, headers)
+    encoder = door.encoder(call, identity)
+    if size <= LARGE:
+        exchange = Exchange(mapping, call, encoder, own, headers)
+    else:
+        exchange = await off_loop(size, Exchange, mapping, call, encoder, own, headers)
     exchange.size = size
     if dropped := (*door.dropped, *(door.param(call, name) for name in exchange.dropped)):
         exchange.dropped = tuple(dict.fromkeys(dropped))
@@ -252,4 +262,6 @@ async def read_json(request: web.Request, state: State) -> Json:
         raise ClientError("The request body did not arrive in time.", status=408, code="request_timeout") from None
     except (web.RequestPayloadError, ValueError) as error:
         raise ClientError("The request body could not be decoded.", code="invalid_body") from error
+    if len(data) <= LARGE:
+        return parse_body(data, state.bounds)
     return await off_loop(len(data), parse_body, data, state.bounds)

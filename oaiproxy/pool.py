@@ -24,8 +24,14 @@ from oaiproxy.errors import BackendError, OverloadedError
 
 STALE_SECONDS = 1.0
 """How soon a kept connection is found dead that the backend had closed already: its word is under way by then."""
+MAX_DIGITS = 16
+"""How long the length of a body that is looked at may be, written out."""
 MAX_READS, READ_BYTES = 16, 64 * 1024
 """How often, and how much at once, is read of what came before a reset."""
+
+
+_get, _release = TCPConnector._get, TCPConnector._release
+_receive, _feed = ResponseHandler.data_received, ResponseHandler.feed_data
 
 
 class Attempt:
@@ -34,7 +40,8 @@ class Attempt:
     __slots__ = ("asked", "kept", "large", "limit", "seconds", "started")
 
     def __init__(self, seconds: float = 0.0, *, large: bool = False) -> None:
-        self.asked = was_asked()
+        last = attempt.get(None)
+        self.asked: bool = last is not None and last.asked
         self.kept: _Handler | None = None
         self.limit: asyncio.Timeout | None = None
         """What ends it, if anything does, after so many `seconds`; a wait for a free connection does not count."""
@@ -99,21 +106,23 @@ class Connector(TCPConnector):
         if tried.limit is not None:
             tried.limit.reschedule(asyncio.get_running_loop().time() + tried.seconds)
 
-    async def connect(self, *arguments: Any, **named: Any) -> Any:
-        """A connection; from now on it may be written to."""
-        connection = await super().connect(*arguments, **named)
+    async def _create_connection(self, *arguments: Any) -> Any:
+        """A new connection; from now on it may be written to."""
+        protocol = await super()._create_connection(*arguments)
+        assert isinstance(protocol, _Handler)
         tried = attempt.get()
-        tried.asked = True
-        assert isinstance(connection.protocol, _Handler)
-        connection.protocol.large = tried.large
-        return connection
+        tried.asked, protocol.large = True, tried.large
+        return protocol
 
-    async def _get(self, *arguments: Any) -> Any:
-        connection = await super()._get(*arguments)
+    async def _get(self, key: Any, traces: Any) -> Any:
+        """A connection that was kept, if there is one; it too may be written to."""
+        connection = await _get(self, key, traces)
         if connection is not None:
-            assert isinstance(connection.protocol, _Handler)
-            connection.protocol.idle = connection.protocol.heard = False
-            attempt.get().kept = connection.protocol
+            protocol = connection.protocol
+            assert isinstance(protocol, _Handler)
+            protocol.idle = protocol.heard = False
+            tried = attempt.get()
+            tried.asked, tried.kept, protocol.large = True, protocol, tried.large
         return connection
 
     def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
@@ -122,7 +131,7 @@ class Connector(TCPConnector):
         should_close = should_close or protocol.holds_more
         if should_close and protocol.holds_back:
             protocol.break_off()
-        super()._release(key, protocol, should_close=should_close)
+        _release(self, key, protocol, should_close=should_close)
 
 
 class _Handler(ResponseHandler):
@@ -145,11 +154,11 @@ class _Handler(ResponseHandler):
         self._reading = self.heard = True
         if self._payload is None or self._payload.is_eof():
             end = data.find(b"\r\n\r\n") + 4
-            if 4 <= end < len(data):
-                super().data_received(data[:end])
+            if 4 <= end < len(data) and not _is_one_answer(data, end):
+                _receive(self, data[:end])
                 data = data[end:]
         if self._exception is None:
-            super().data_received(data)
+            _receive(self, data)
         self._reading = False
         if self.idle and self.holds_more:
             self.close()
@@ -184,7 +193,7 @@ class _Handler(ResponseHandler):
         """
         if data[0].code < 100 or data[0].code == 101 or (self.large and data[0].code >= 400):
             self.force_close()
-        super().feed_data(data, size)
+        _feed(self, data, size)
 
     def break_off(self) -> None:
         """Close it at once, where closing would wait until the backend takes what nobody wants to be sent any more."""
@@ -211,6 +220,20 @@ class _Handler(ResponseHandler):
             return True
         # The parser must not be asked while it reads: it is then within the answer that just ended.
         return not self._reading and self._parser is not None and self._parser.feed_eof() is not None
+
+
+def _is_one_answer(data: bytes, end: int) -> bool:
+    """Whether nothing can follow the answer whose head ends there: a plain one, of at least so many bytes.
+
+    Such a one is read at once, for it costs twice the time to read its head alone.
+    """
+    head = data[:end].lower()
+    place = head.find(b"\r\ncontent-length:")
+    # Some of another status have no body, whatever their heads say.
+    if place < 0 or head[:13] != b"http/1.1 200 " or b"transfer-encoding" in head:
+        return False
+    told = head[place + 17 : head.find(b"\r", place + 17)].strip()
+    return told.isdigit() and len(told) < MAX_DIGITS and len(data) - end <= int(told)
 
 
 def overloaded(detail: str) -> BackendError:

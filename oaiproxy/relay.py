@@ -51,7 +51,12 @@ class Relay(Generic[Made]):
     async def run(self) -> Made:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
-            return await (self._made() if self._fallbacks is None else self._made_by_any(self._fallbacks))
+            if self._fallbacks is not None:
+                return await self._made_by_any(self._fallbacks)
+            fan = split(self._exchange)
+            if fan is not None:
+                return await self._gather(fan)
+            return await self._finish(*await self._ask(self._exchange))
         except ConnectionError:
             raise
         except Exception as error:
@@ -63,19 +68,15 @@ class Relay(Generic[Made]):
         finally:
             self._outlet.close()
 
-    async def _made(self) -> Made:
-        """What the outlet makes of the answer. Raises ApiError while nothing of it went out."""
-        fan = split(self._exchange)
-        if fan is not None:
-            return await self._gather(fan)
-        return await self._finish(*await self._ask(self._exchange))
-
     async def _made_by_any(self, fallbacks: Fallbacks) -> Made:
-        """The same by the first model that has one; where none has, the error of the one that was asked for."""
+        """The answer of the first model that has one; where none has, the error of the one that was asked for."""
         first: ApiError | None = None
         while True:
             try:
-                return await self._made()
+                fan = split(self._exchange)
+                if fan is not None:
+                    return await self._gather(fan)
+                return await self._finish(*await self._ask(self._exchange))
             except ApiError as error:
                 if self._told or error.code == SHUTDOWN or not (first or may_be_mended(error)):
                     raise
@@ -123,12 +124,31 @@ class Relay(Generic[Made]):
     async def _ask(
         self, exchange: Exchange, end: float | None = None, *, prompt: bool = True
     ) -> tuple[AnyReply, bytes]:
-        """The reply, read to its end, and the last bytes that it makes; a draft that does not fit is made again."""
+        """The reply, read to its end, and the last bytes that it makes; a draft that does not fit is made again.
+
+        What becomes of each is kept for the next who would ask that backend.
+        """
         draft = draft_of(exchange)
         if draft is not None and end is None:
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
         while True:
-            reply, out = await self._once(exchange if draft is None else draft.exchange, end)
+            asked = exchange if draft is None else draft.exchange
+            passage = self._state.circuits.enter(asked.mapping)
+            try:
+                reply = await self._receive(asked, end, passage)
+                # one document is read only when it is complete
+                out = reply.end() if reply.size <= LARGE else await off_loop(reply.size, reply.end)
+                if not passage.ended:
+                    passage.end(reply.fault)
+            except BackendError as error:
+                passage.end(error)
+                raise
+            finally:
+                if not passage.ended:
+                    passage.leave()
+                if passage.repeated:
+                    self._tries += passage.repeated
+                    self._record["tries"] = self._tries
             if reply.fault is None:
                 out += await self._closing(reply, prompt=prompt)
             self._note(reply)
@@ -136,27 +156,13 @@ class Relay(Generic[Made]):
                 return reply, out
             self._record["repaired"] = True
 
-    async def _once(self, exchange: Exchange, end: float | None) -> tuple[AnyReply, bytes]:
-        """The reply and the bytes of its end, if the backend may be asked; what became of it is kept for the next."""
-        passage = self._state.circuits.enter(exchange.mapping)
-        try:
-            reply = await self._receive(exchange, end, passage)
-            out = await off_loop(reply.size, reply.end)  # one document is read only when it is complete
-            passage.end(reply.fault)
-        except BackendError as error:
-            passage.end(error)
-            raise
-        finally:
-            passage.leave()
-            if passage.repeated:
-                self._tries += passage.repeated
-                self._record["tries"] = self._tries
-        return reply, out
-
     async def _receive(self, exchange: Exchange, end: float | None, passage: Passage) -> AnyReply:
         """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
         timeouts = exchange.mapping.backend.timeouts
-        outgoing = await off_loop(exchange.size, exchange.backend_request) if exchange.flow is None else None
+        outgoing = None
+        if exchange.flow is None:
+            small = exchange.size <= LARGE
+            outgoing = exchange.backend_request() if small else await off_loop(exchange.size, exchange.backend_request)
         reply: AnyReply | None = None
         clock = Clock(timeouts, end)
         calls = self._calls(exchange, clock, passage)

@@ -154,15 +154,12 @@ class State:
         for model in unknown(self.fallbacks, self.routes):
             self.log.write("warning", "fallback", model=model[:MAX_NAME], detail="nobody serves this model now")
 
-    def enter(self) -> asyncio.Task[Any]:
-        """A request begins; the task that answers it. Raises ProxyError when it is too late for that."""
+    def enter(self, task: asyncio.Task[Any]) -> None:
+        """A request begins, which this task answers. Raises ProxyError when it is too late for that."""
         if self.closed:
             raise shutting_down()
-        task = asyncio.current_task()
-        assert task is not None
         self.under_way.add(task)
         self.idle.clear()
-        return task
 
     def leave(self, task: asyncio.Task[Any]) -> None:
         """A request has ended."""

@@ -140,7 +140,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def one_at_most_tries_it(self) -> None:
         if self.circuit.state is State.HALF_OPEN:
-            current = self.circuit._turn
+            current = self.circuit.turn
             assert sum(turn == current for turn, _ in self.under_way) <= 1
 
     def teardown(self) -> None:

@@ -7,9 +7,9 @@ import inspect
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import ClientSession, TCPConnector
+from aiohttp import ClientError, ClientSession, TCPConnector
 from aiohttp.client_proto import ResponseHandler
-from scripted import GONE, PATIENCE, REQUEST, Backend, answer, settled
+from scripted import FIN, GONE, PATIENCE, REQUEST, Backend, answer, settled
 
 from oaiproxy.pool import Attempt, Connector, attempt
 
@@ -51,6 +51,24 @@ async def test_what_comes_with_an_answer_costs_the_connection(session: ClientSes
         assert await ask(session, backend) == b"two"
 
 
+@pytest.mark.parametrize("size", [b"1", b"7", b"8", b"99999", b"0", b"a", b"-7", b"9" * 20])
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 204 No Content", b"HTTP/1.1 304 Not Modified"])
+async def test_an_answer_is_read_alike_however_it_comes(session: ClientSession, head: bytes, size: bytes) -> None:
+    """Its head and what follows at once, or apart: what its head tells of the body is only what the library says."""
+    told = []
+    for apart in (False, True):
+        data = head + b"\r\nContent-Length: " + size + b"\r\n\r\n"
+        sent = [data, b"surplus"] if apart else [data + b"surplus"]
+        async with Backend([REQUEST, *sent, FIN]) as backend:
+            attempt.set(Attempt())
+            try:
+                async with session.post(backend.url, data=b"{}") as response:
+                    told.append((response.status, await response.read()))
+            except ClientError as error:
+                told.append(type(error))
+    assert told[0] == told[1]
+
+
 async def test_what_comes_later_costs_the_connection(session: ClientSession) -> None:
     """At once, so that nobody reads it."""
     later = asyncio.Event()
@@ -65,6 +83,8 @@ async def test_the_library_is_as_it_is_known() -> None:
     """What is overridden is called by these names with these arguments."""
     assert list(inspect.signature(TCPConnector._release).parameters) == ["self", "key", "protocol", "should_close"]
     assert list(inspect.signature(TCPConnector._get).parameters) == ["self", "key", "traces"]
+    assert list(inspect.signature(TCPConnector._create_connection).parameters) == ["self", "req", "traces", "timeout"]
+    assert "_conns" in vars(TCPConnector())
     assert "_payload" in vars(ResponseHandler(asyncio.get_running_loop()))
 
 
