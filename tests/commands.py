@@ -39,7 +39,7 @@ def execute(*command: str | Path, cwd: Path = ROOT, **variables: str) -> subproc
         capture_output=True,
         text=True,
         check=False,
-        timeout=6 * PATIENCE,
+        timeout=PATIENCE,
     )
 
 
