@@ -70,7 +70,12 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self.greeting = await self.line()
+        try:
+            self.greeting = await self.line()
+        except BaseException:
+            self._process.kill()  # else it would serve for ever
+            await self._process.wait()
+            raise
         if not self.greeting:
             raise AssertionError((await self.end())[2])
         return self
