@@ -39,7 +39,7 @@ def execute(*command: str | Path, cwd: Path = ROOT, **variables: str) -> subproc
         capture_output=True,
         text=True,
         check=False,
-        timeout=6 * PATIENCE,
+        timeout=PATIENCE,
     )
 
 
@@ -70,7 +70,12 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        self.greeting = await self.line()
+        try:
+            self.greeting = await self.line()
+        except BaseException:
+            self._process.kill()  # else it would serve for ever
+            await self._process.wait()
+            raise
         if not self.greeting:
             raise AssertionError((await self.end())[2])
         return self

@@ -37,7 +37,7 @@ class Logged(Service):
 
     async def told(self, event: str, number: int = 1) -> dict[str, Any]:
         """Wait for a log line: the first of an event, or a later one."""
-        async with asyncio.timeout(6 * PATIENCE), self._came:
+        async with asyncio.timeout(PATIENCE), self._came:
             while len(found := [each for each in self.events if each["event"] == event]) < number:
                 await self._came.wait()
         return found[number - 1]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +125,16 @@ def proxy_of(tokenizer: Tokenizer) -> Iterator[str]:
             serving_.result(30)
 
 
-def operation(method: str, path: str) -> Any:
-    """What schemathesis makes of an operation: models are those that there are, else each request is a 404."""
+@cache
+def described() -> Any:
+    """What schemathesis makes of the document: models are those that there are, else each request is a 404."""
     document = json.loads(openapi.document(PLACES))
     for place in document["paths"].values():
         for found in place.values():
             for body in found.get("requestBody", {}).get("content", {}).values():
                 if "model" in body["schema"].get("properties", {}):
                     body["schema"]["properties"]["model"] = {"enum": list(MODELS)}
-    return schemathesis.openapi.from_dict(document)[path][method]
+    return schemathesis.openapi.from_dict(document)
 
 
 BODIES = (
@@ -189,7 +191,7 @@ def test_nothing_that_a_client_sends_ends_in_a_500(
     method: str, path: str, mode: GenerationMode, tokenizer: Tokenizer
 ) -> None:
     """Nor in what is no error of OpenAI's shape."""
-    strategy = operation(method, path).as_strategy(generation_mode=mode)
+    strategy = described()[path][method].as_strategy(generation_mode=mode)
 
     with proxy_of(tokenizer) as url:
 
