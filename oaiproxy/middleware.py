@@ -119,7 +119,8 @@ def too_large() -> ClientError:
 def unreadable(status: int, headers: Mapping[str, str]) -> web.Response:
     """What is told of a request that is no HTTP, or whose body is encoded in a way that nobody here knows."""
     message = "The request could not be read." if status < 500 else "The proxy failed to handle the request."
-    error = ClientError(message, status=status, code="invalid_request") if status < 500 else ProxyError(message)
+    code = "request_too_large" if status == 431 else "invalid_request"
+    error = ClientError(message, status=status, code=code) if status < 500 else ProxyError(message)
     return error_response(error, request_id(headers))
 
 

@@ -272,8 +272,8 @@ SPREAD = {f"X-{number}": "v" * 1000 for number in range(36)}
     [
         (SPREAD, 64 << 10, 200),
         (SPREAD, 32 << 10, 431),
-        ({"X-A": "v" * 9000}, 32 << 10, 400),
-        ({"X-A": "v" * 3000}, 2048, 400),
+        ({"X-A": "v" * 9000}, 32 << 10, 431),
+        ({"X-A": "v" * 3000}, 2048, 431),
         ({f"X-{number}": "v" for number in range(200)}, 32 << 10, 400),
     ],
     ids=["within", "all together", "one", "one, with a low limit", "many"],
