@@ -88,5 +88,5 @@ class Clock:
         message, detail = "the backend did not answer in time", ""
         if asyncio.get_running_loop().time() >= self._end - RESOLUTION:
             message = "the backend's answer was not complete in the time for all of it"
-            detail = f"{message}, `timeouts.total`"
+            detail = "`timeouts.total` is over"
         return BackendError(message, status=504, code="upstream_timeout", retry=False, detail=detail)

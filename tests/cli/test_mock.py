@@ -22,7 +22,7 @@ HELLO = request({"prompt": "What is the capital of France?"}, "/generate")
 async def test_a_shipped_mapping_is_served_by_its_name(tmp_path: Path) -> None:
     """From any folder; the answer is the backend's, not OpenAI's."""
     async with Service("mock", "example", "--port", "0", cwd=tmp_path) as service:
-        assert service.greeting == f"3 examples of `example` are served at {service.url}"
+        assert service.greeting == f"4 examples of `example` are served at {service.url}"
         wire = await fetch(service.url, HELLO)
         assert wire.json["generated_text"] == "The capital of France is Paris."
 

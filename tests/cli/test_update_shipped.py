@@ -28,7 +28,7 @@ def broken(text: str, replies: list[dict[str, object]]) -> str:
 
 SHARED = {
     "dify": ("text: Rome.\n      finish_reason: stop\n", "Rome.", "text", "said", 2),
-    "cloudflare-workers-ai": ("replies: &calls\n", "get_weather, arguments: {city: Rome}", "tool_calls", "calls", 3),
+    "cloudflare-workers-ai": ("replies: &calls\n", "get_weather, arguments: {city: Rome}", "tool_calls", "calls", 4),
 }
 """Of mappings whose examples share what comes out: where, what of it is broken, in which part, the anchor, its uses."""
 

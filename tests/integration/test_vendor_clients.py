@@ -330,7 +330,7 @@ def openai_vectors(sdk: Any, url: str) -> Any:
     """https://pypi.org/project/openai/"""
     with sdk.OpenAI(base_url=url, api_key="unused", max_retries=0) as client:
         made = client.embeddings.create(model="m", input=TEXTS, dimensions=2, encoding_format="float")
-    return [each.embedding for each in made.data]
+    return [each.embedding for each in sorted(made.data, key=lambda each: each.index)]
 
 
 @pytest.mark.parametrize("ask", [cohere_vectors, dashscope_vectors, ollama_vectors, openai_vectors])
