@@ -281,10 +281,15 @@ async def test_an_interrupt_leaves_the_file_whole(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "oaiproxy", "record", str(path)]
         variables = {**os.environ, "YOUR_API_BASE_URL": backend.url}
         process = await asyncio.create_subprocess_exec(*command, env=variables, stderr=asyncio.subprocess.PIPE)
-        await backend.asked()
-        process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
-            _, told = await process.communicate()
+        try:
+            await backend.asked()
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(60):
+                _, told = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
     assert process.returncode != 0
     assert b"Traceback" not in told
     assert path.read_text() == MAPPING
