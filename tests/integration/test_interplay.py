@@ -412,7 +412,7 @@ async def test_no_reload_opens_the_door_to_all(start: Start) -> None:
         assert (await fetch(running.url, hello())).status == 401
         assert (await fetch(running.url, hello(headers=by("k")))).status == 200
         with pytest.raises(PermissionError):  # what is listened on counts, not what would be
-            await reload(running, other, server=Server(host="127.0.0.1", socket="/tmp/x", tls={"client_ca": "x"}))
+            await reload(running, other, server=Server(host="127.0.0.1", socket="proxy.sock", tls={"client_ca": "x"}))
         await reload(running, other, server=Server(insecure=True))
         assert (await fetch(running.url, hello(model="other"))).status == 200
         with pytest.raises(PermissionError):
