@@ -335,6 +335,16 @@ async def settled(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def refused(url: str) -> None:
+    """Wait until no new connection is taken there."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                (await Client.connect(url)).leave()
+            except ConnectionError:
+                return
+
+
 async def fetch(url: str, request: bytes) -> Wire:
     """Send one request on a connection of its own and read the response."""
     async with await Client.connect(url) as client:

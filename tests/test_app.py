@@ -25,6 +25,7 @@ from scripted import (
     fetch,
     hello,
     mapping,
+    refused,
     request,
     settled,
     stream_head,
@@ -64,16 +65,6 @@ async def server(url: str, **settings: Any) -> AsyncIterator[Ending]:
     yield Ending(running, end)
     async with asyncio.timeout(60):
         await (tasks[0] if tasks else end())
-
-
-async def _refused(url: str) -> None:
-    """Wait until no new connection is taken."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                (await Client.connect(url)).leave()
-            except ConnectionError:
-                return
 
 
 async def test_the_addresses_are_these_and_no_others(proxy: Any) -> None:
@@ -205,7 +196,7 @@ async def test_a_stream_under_way_is_finished(proxy: Any) -> None:
             await prober.send(READY)
             assert (await prober.answer()).status == 200
             ended = ending.end()
-            await _refused(ending.running.url)
+            await refused(ending.running.url)
             await prober.send(READY)
             assert (await prober.answer()).status == 503
             assert not ended.done()
@@ -223,7 +214,7 @@ async def test_an_answer_at_the_end_says_that_its_connection_closes() -> None:
             await client.send(hello())
             await backend.asked()
             ending.end()
-            await _refused(ending.running.url)
+            await refused(ending.running.url)
             more.set()
             wire = await client.answer()
         assert (wire.text, wire.headers["connection"]) == ("fine", "close")

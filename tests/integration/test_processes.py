@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from openai import AsyncOpenAI
-from scripted import GONE, REQUEST, Backend, Client, answer, chunk, event, fetch, hello, request, stream_head
+from scripted import GONE, REQUEST, Backend, Client, answer, chunk, event, fetch, hello, refused, request, stream_head
 from support import ROOT
 
 HERE = Path(__file__).parent
@@ -101,7 +101,7 @@ async def test_a_signal_lets_a_stream_finish(config: Path) -> None:
         await client.send(hello(stream=True))
         await client.until(b'"The "')
         process.send_signal(signal.SIGTERM)
-        await _refused(url)
+        await refused(url)
         assert process.poll() is None
         more.set()
         wire = await client.answer()
@@ -119,22 +119,13 @@ async def test_a_second_signal_ends_it_at_once(config: Path) -> None:
         await client.send(hello(stream=True))
         await client.until(b'"The "')
         process.send_signal(signal.SIGTERM)
-        await _refused(url)
+        await refused(url)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 10) == 1
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
         assert b"[DONE]" not in await client.rest()
         await backend.gone()
-
-
-async def _refused(url: str) -> None:
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                (await Client.connect(url)).leave()
-            except ConnectionError:
-                return
 
 
 async def test_no_secret_and_no_prompt_is_ever_printed(config: Path) -> None:

@@ -22,6 +22,7 @@ from scripted import (
     event,
     fetch,
     hello,
+    refused,
     request,
     stream_head,
 )
@@ -57,16 +58,6 @@ def serving(
     text = f"mappings: [{mappings}]\nserver: {{shutdown_timeout: {timeout}, {server}}}\n{more}\n"
     (folder / "config.yaml").write_text(text)
     return Logged("serve", "--config", folder / "config.yaml", "--port", "0")
-
-
-async def refused(url: str) -> None:
-    """Wait until no new connection is taken."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                (await Client.connect(url)).leave()
-            except ConnectionError:
-                return
 
 
 async def lame(url: str) -> None:
