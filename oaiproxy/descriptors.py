@@ -23,6 +23,8 @@ OWN = 32
 AT_ONCE = 1000
 """Connections that are closed in one go."""
 NONE_LEFT = (errno.EMFILE, errno.ENFILE)
+RETRY_SECONDS = 1
+"""How long asyncio waits after a failed `accept` before it listens again."""
 
 
 class DescriptorsError(RuntimeError):
@@ -84,19 +86,27 @@ class Reserve:
     def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[int], None]) -> None:
         self._loop = loop
         self._tell = tell
+        self._shed_at: float | None = None
         self._before = loop.get_exception_handler()
         self._spare = _open()
         loop.set_exception_handler(self._handle)
 
     def close(self) -> None:
-        """Leave the loop as it was."""
-        self._loop.set_exception_handler(self._before)
+        """Leave the loop as it was: once asyncio will no more find a listener closed that it means to come back to."""
+        left = 0.0 if self._shed_at is None else self._shed_at + 2 * RETRY_SECONDS - self._loop.time()
+        if left > 0:
+            self._loop.call_later(left, self._loop.set_exception_handler, self._before)
+        else:
+            self._loop.set_exception_handler(self._before)
         self._give()
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error, listener = context.get("exception"), context.get("socket")
         if isinstance(error, OSError) and error.errno in NONE_LEFT and listener is not None:
+            self._shed_at = loop.time()
             self._tell(self._shed(listener.fileno()))
+        elif isinstance(error, ValueError) and "_start_serving" in str(context.get("message")):
+            pass  # asyncio came back to a listener that was closed meanwhile
         elif self._before is not None:
             self._before(loop, context)
         else:

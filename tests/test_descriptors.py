@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 
 import pytest
+from scripted import settled
 from support import ROOT
 
 from oaiproxy.config import Limits
@@ -69,4 +71,47 @@ async def test_who_cannot_be_accepted_is_closed() -> None:
             with client:
                 assert client.recv(1) == b""
     reserve.close()
+    loop.set_exception_handler(before)
+
+
+async def test_the_loop_is_left_as_it_was() -> None:
+    """At once, where nobody was shed."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    reserve = Reserve(loop, lambda _: None)
+    assert loop.get_exception_handler() is not before
+    reserve.close()
     assert loop.get_exception_handler() is before
+
+
+async def test_a_listener_closed_after_shedding_is_not_complained_of() -> None:
+    """asyncio comes back to it after a second, also when whoever shed has gone."""
+    loop = asyncio.get_running_loop()
+    complaints: list[dict[str, object]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    before = loop.get_exception_handler()
+    told: list[int] = []
+    reserve = Reserve(loop, told.append)
+    try:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as client:
+            highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+            held = [os.dup(0) for _ in range(highest - len(os.listdir("/proc/self/fd")) + 2)]
+            try:
+                client.connect(address)
+                await settled(lambda: bool(told))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for number in held:
+                    os.close(number)
+        server.close()
+        await server.wait_closed()
+        reserve.close()
+        assert loop.get_exception_handler() is not before
+        await settled(lambda: loop.get_exception_handler() is before)
+        assert not complaints
+    finally:
+        loop.set_exception_handler(None)
