@@ -81,11 +81,15 @@ class Plan:
     gate: bool = False
     pad: int = 0
 
+    def each(self) -> Iterator[str]:
+        """The texts that the backend sends before the fault, each made when it is wanted: they can be large."""
+        count = self.at if self.fault else self.chunks
+        return (text_of(self.number, index) + "x" * self.pad for index in range(count))
+
     @property
     def texts(self) -> list[str]:
-        """The texts that the backend sends before the fault."""
-        count = self.at if self.fault else self.chunks
-        return [text_of(self.number, index) + "x" * self.pad for index in range(count)]
+        """All of them."""
+        return list(self.each())
 
     def prompt(self) -> str:
         """The plan for the backend."""
@@ -210,8 +214,7 @@ class _Connection(asyncio.Protocol):
     async def _stream(self, plan: Plan, path: str) -> None:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {KINDS[path]}\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.transport.write(head.encode())
-        texts = plan.texts
-        for index, text in enumerate(texts):
+        for index, text in enumerate(plan.each()):
             self._event(path, {"t": text, "d": index == plan.chunks - 1})
             await self._writable.wait()
             if plan.gate and index == 0:
