@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 LARGE = 256 * 1024
@@ -13,5 +14,19 @@ T = TypeVar("T")
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the work gives: done in a thread if it is on more than `LARGE` bytes."""
-    return await asyncio.to_thread(work, *args, **kwargs) if size > LARGE else work(*args, **kwargs)
+    """What the work gives: done in a thread if it is on more than `LARGE` bytes.
+
+    Who is cancelled meanwhile goes on only when the thread is done, so that the two never meet in what is worked on.
+    """
+    if size <= LARGE:
+        return work(*args, **kwargs)
+    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more
+        raise

@@ -240,7 +240,7 @@ class Relay(Generic[Made]):
         while data := await incoming.read():
             held += len(data)
             large = held > LARGE and reply.streams
-            out = await asyncio.to_thread(reply.feed, data) if large else reply.feed(data)
+            out = await off_loop(held, reply.feed, data) if large else reply.feed(data)
             if not events and reply.events and reply.fault is None:
                 passage.answered()
             if out:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -28,3 +29,27 @@ async def test_its_errors_are_raised(size: int) -> None:
 
     with pytest.raises(KeyError, match="x"):
         await off_loop(size, work)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_who_is_cancelled_goes_on_when_the_thread_is_done(fails: bool) -> None:
+    """However often; what the thread works on is never in two hands."""
+    begun, go = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go.wait()
+        if fails:
+            raise KeyError("x")
+
+    task = asyncio.create_task(off_loop(LARGE + 1, work))
+    await asyncio.to_thread(begun.wait)
+    try:
+        for _ in range(3):
+            task.cancel()
+            await asyncio.wait([task], timeout=0.01)
+            assert not task.done()
+    finally:
+        go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
