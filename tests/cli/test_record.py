@@ -9,14 +9,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from commands import Service, run
-from scripted import FIN, GONE, REQUEST, Backend
+from scripted import FIN, GONE, PATIENCE, REQUEST, Backend
 from support import ROOT, serving
 
 from oaiproxy.composer import compose
@@ -273,8 +273,20 @@ async def test_the_clients_own_key_is_sent_on_and_not_kept(tmp_path: Path) -> No
     assert "x-tenant: a" in kept
 
 
-async def test_an_interrupt_leaves_the_file_whole(tmp_path: Path) -> None:
-    """While the backend is silent; nothing lies beside it afterwards."""
+def another_thread(process: int) -> int:
+    """One that is not the first, to which the system may bring a signal as well."""
+    return next(int(thread) for thread in os.listdir(f"/proc/{process}/task") if int(thread) != process)
+
+
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        int,
+        pytest.param(another_thread, marks=pytest.mark.skipif(sys.platform != "linux", reason="threads are found so")),
+    ],
+)
+async def test_an_interrupt_leaves_the_file_whole(receiver: Callable[[int], int], tmp_path: Path) -> None:
+    """While the backend is silent, whichever thread gets it; nothing lies beside it afterwards."""
     path = tmp_path / "m.yaml"
     path.write_text(MAPPING)
     async with Backend([REQUEST, GONE]) as backend:
@@ -283,15 +295,14 @@ async def test_an_interrupt_leaves_the_file_whole(tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(*command, env=variables, stderr=asyncio.subprocess.PIPE)
         try:
             await backend.asked()
-            process.send_signal(signal.SIGINT)
-            async with asyncio.timeout(60):
+            os.kill(receiver(process.pid), signal.SIGINT)
+            async with asyncio.timeout(PATIENCE):
                 _, told = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.communicate()
-    assert process.returncode != 0
-    assert b"Traceback" not in told
+    assert (process.returncode, told) == (130, b"")
     assert path.read_text() == MAPPING
     assert os.listdir(tmp_path) == ["m.yaml"]
 
