@@ -10,16 +10,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from commands import Service, run
+from commands import run
 from scripted import FIN, GONE, PATIENCE, REQUEST, Backend
 from support import ROOT, serving
 
 from oaiproxy.composer import compose
+from oaiproxy.loader import Loader
+from oaiproxy.mock import serve_mock
 from oaiproxy.nodes import SourceText
 from oaiproxy.scalars import written
 
@@ -80,26 +83,30 @@ def mapping_in(folder: Path, text: str = MAPPING) -> Path:
     return path
 
 
+def mocked(path: Path) -> AbstractAsyncContextManager[str]:
+    """The address of a mapping's mock."""
+    mapping = Loader(KEYS).check(path).mapping
+    assert mapping is not None
+    return serve_mock(mapping, path, "127.0.0.1", 0)
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 async def test_what_a_mock_answers_is_recorded(name: str, tmp_path: Path) -> None:
     """Of shipped mappings: the examples pass, and their own mock answers them the same again."""
     path = tmp_path / f"{name}.yaml"
     before = (ROOT / f"mappings/{name}.yaml").read_text()
     path.write_text(before)
-    async with Service("mock", path, "--port", "0", **KEYS) as mock:
-        done = await asyncio.to_thread(run, "record", path, **KEYS, **{SHIPPED[name]: mock.url})
+    async with mocked(path) as url:
+        done = await asyncio.to_thread(run, "record", path, **KEYS, **{SHIPPED[name]: url})
     assert (done.returncode, done.stderr) == (0, "")
     assert "2 examples added" in done.stdout
     assert path.read_text().startswith(before.rstrip("\n"))
     added = path.read_text()[len(before.rstrip("\n")) :]
-    checked = await asyncio.to_thread(run, "check", "--no-env", path)
-    assert checked.returncode == 0, checked.stdout
-    moved = {SHIPPED[name]: "https://other.example.com/base"}
-    checked = await asyncio.to_thread(run, "check", path, **KEYS, **moved)
-    assert checked.returncode == 0, checked.stdout
+    for variables in ({}, {**KEYS, SHIPPED[name]: "https://other.example.com/base"}):
+        assert Loader(variables).check(path, environment=bool(variables)).diagnostics == ()
     path.write_text(before.partition("\nexamples:")[0] + "\nexamples:" + added)
-    async with Service("mock", path, "--port", "0", **KEYS) as mock:
-        again = await asyncio.to_thread(run, "record", path, "--dry-run", **KEYS, **{SHIPPED[name]: mock.url})
+    async with mocked(path) as url:
+        again = await asyncio.to_thread(run, "record", path, "--dry-run", **KEYS, **{SHIPPED[name]: url})
     assert again.returncode == 0, again.stderr
     assert nameless(again.stdout) == nameless(added)
 
