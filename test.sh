@@ -7,4 +7,5 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
 ensure_venv "[dev,clients]"
 
 cd "$root"
+unset PYTHONDONTWRITEBYTECODE # each of the thousand processes that tests start would compile us anew
 exec .venv/bin/python -m pytest --numprocesses auto --dist loadgroup "$@"

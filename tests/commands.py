@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +25,22 @@ def environment(**variables: str) -> dict[str, str]:
     """That of the tests, without what would change the outcome."""
     kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
     return kept | {"PYTHONPATH": str(ROOT)} | variables
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, and that the system gives to nobody until they are used, as it does with others."""
+    sockets: list[socket.socket] = []
+    try:
+        while len(sockets) < count:
+            sockets.append(socket.socket())
+            with suppress(OSError):
+                sockets[-1].bind(("127.0.0.1", random.randrange(10_000, 32_000)))
+                continue
+            sockets.pop().close()
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
 
 
 def run(*arguments: str | Path, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:

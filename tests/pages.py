@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from support import ROOT, shipped
 from test_golden import FILES, checked, expected
 
 from oaiproxy import capability_tables
@@ -19,10 +20,9 @@ from oaiproxy.catalog import CATALOG, STAGES, Kind, anchor
 from oaiproxy.compatibility import page
 from oaiproxy.config import Config, Server
 from oaiproxy.handlers import routes
-from oaiproxy.loader import Loader, mapping_schema
+from oaiproxy.loader import mapping_schema
 from oaiproxy.reporters import REPORTERS
 
-ROOT = Path(__file__).parents[1]
 COMPATIBILITY = ROOT / "docs/compatibility.md"
 DIAGNOSTICS = ROOT / "docs/diagnostics.md"
 EXTENSION = ROOT / "schemas/extension.schema.json"
@@ -42,12 +42,8 @@ def compatibility() -> str:
 
 def mappings() -> str:
     """docs/mappings.md, as it should be."""
-    loader = Loader({})
-    every = []
-    for path in sorted(ROOT.glob("mappings/*.yaml")):
-        ((mapping, _),) = loader.load([(path.stem, path)], environment=False)[0]
-        every.append(capabilities(mapping, loader.document(path)))
-    return capability_tables.page(every)
+    names = [path.stem for path in sorted(ROOT.glob("mappings/*.yaml"))]
+    return capability_tables.page([capabilities(*shipped(name)) for name in names])
 
 
 def extension() -> str:

@@ -26,6 +26,8 @@ from oaiproxy.mapping import Mapping
 
 PATIENCE = 60
 """Seconds after which what should have happened is taken not to happen: far more than it takes on any machine."""
+EAGER = 1000
+"""How often something is looked at before there are pauses."""
 
 
 class Act(Enum):
@@ -329,10 +331,19 @@ class Client:
 
 
 async def settled(condition: Callable[[], bool]) -> None:
-    """Wait until something is so that nothing tells of."""
+    """Wait until something is so that nothing tells of: at first without a pause, then so that others get to work."""
+    rounds = 0
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        while not condition():
+            await asyncio.sleep(0 if rounds < EAGER else 0.002)
+            rounds += 1
+
+
+async def nothing_is_left(running: Any) -> None:
+    """Wait until no request is under way, and what it left in the background is over; no clock runs for either."""
+    await settled(lambda: running.state.active == 0)
+    assert not running.state.clocks
+    await settled(lambda: not running.state.background)
 
 
 async def refused(url: str) -> None:

@@ -25,6 +25,7 @@ from oaiproxy.formats import FORMATS, WHOLE
 from oaiproxy.framing import Frame as Framed
 from oaiproxy.framing import Framing
 from oaiproxy.layers import Base, Bases
+from oaiproxy.loader import Loader
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.outcomes import Outcome, from_object, from_stream
 from oaiproxy.reply import Reply
@@ -102,6 +103,14 @@ def chat(
     lines += [f"  response: {response}"] if response else []
     lines += [f"  stream: {stream}"] if stream else []
     return load("\n".join(lines) + "\n")
+
+
+@cache
+def shipped(name: str) -> tuple[Mapping, Document]:
+    """A mapping that ships with us, in no environment, and its file."""
+    loader, path = Loader({}), ROOT / f"mappings/{name}.yaml"
+    ((mapping, _),) = loader.load([(str(path), path)], environment=False)[0]
+    return mapping, loader.document(path)
 
 
 @cache

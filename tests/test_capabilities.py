@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, shipped
 
 from oaiproxy.capabilities import Capabilities, capabilities
 from oaiproxy.features import features
@@ -30,14 +30,9 @@ chat:
 """
 
 
-def told(path: Path, model: str = "", **environment: str) -> Capabilities:
-    loader = Loader(environment)
-    ((mapping, _),) = loader.load([(str(path), path)], environment=False)[0]
-    return capabilities(mapping, loader.document(path), model)
-
-
-def shipped(name: str, **environment: str) -> Capabilities:
-    return told(ROOT / f"mappings/{name}.yaml", **environment)
+def told(name: str) -> Capabilities:
+    """Those of a mapping that ships with us."""
+    return capabilities(*shipped(name))
 
 
 @pytest.fixture
@@ -47,7 +42,9 @@ def of(tmp_path: Path):
     def made(text: str, model: str = "", **environment: str) -> Capabilities:
         path = tmp_path / "mine.yaml"
         path.write_text(text)
-        return told(path, model, **environment)
+        loader = Loader(environment)
+        ((mapping, _),) = loader.load([(str(path), path)], environment=False)[0]
+        return capabilities(mapping, loader.document(path), model)
 
     return made
 
@@ -55,9 +52,9 @@ def of(tmp_path: Path):
 @pytest.mark.parametrize("name", NAMES)
 def test_each_shipped_mapping_is_told_as_json(name: str) -> None:
     """With a line that says what it is, at least one endpoint, the words of `/v1/models`, and its examples."""
-    found = shipped(name)
+    found = told(name)
     data = json.loads(json.dumps(found.data()))
-    ((mapping, _),) = Loader({}).load([(name, ROOT / f"mappings/{name}.yaml")], environment=False)[0]
+    mapping, _ = shipped(name)
     assert found.description
     assert data["endpoints"][0]["path"] == "/v1/chat/completions"
     assert data["features"] == json.loads(json.dumps(features(mapping, "")))
@@ -66,7 +63,7 @@ def test_each_shipped_mapping_is_told_as_json(name: str) -> None:
 
 def test_endpoints_are_those_that_are_served() -> None:
     """Those that `chat` serves, and those with a block of their own."""
-    found = {each.endpoint: (each.path, each.block) for each in shipped("ollama").endpoints}
+    found = {each.endpoint: (each.path, each.block) for each in told("ollama").endpoints}
     assert found == {
         "chat": ("/v1/chat/completions", "chat"),
         "completions": ("/v1/completions", "completions"),
@@ -150,7 +147,7 @@ chat:
 )
 def test_tools(name: str, tools: str, several: bool, streamed: str) -> None:
     """As the mapping reads them, and as they come."""
-    found = shipped(name).conversation
+    found = told(name).conversation
     assert found is not None
     assert (found.tools, found.parallel_tools, found.streamed_tools) == (tools, several, streamed)
 
@@ -184,14 +181,14 @@ def test_where_system_text_goes(of, body: str, system: str) -> None:
 )
 def test_images(name: str, images: str, urls: str) -> None:
     """As data, and by address."""
-    found = shipped(name).conversation
+    found = told(name).conversation
     assert found is not None
     assert (found.images, found.image_urls) == (images, urls)
 
 
 def test_calls_around_the_main_one() -> None:
     """By their names."""
-    calls = shipped("replicate").endpoints[0].calls
+    calls = told("replicate").endpoints[0].calls
     assert (calls.before, calls.poll, calls.after, calls.cancel) == (["task"], True, ["counts"], True)
 
 

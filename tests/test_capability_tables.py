@@ -5,26 +5,22 @@ from __future__ import annotations
 import pages
 import pytest
 from markdown_tables import cells
-from support import ROOT
+from support import ROOT, shipped
 
 from oaiproxy.capabilities import Capabilities, capabilities
 from oaiproxy.capability_tables import COLUMNS, WIDTH, comparison, markdown, markdown_comparison, text, text_comparison
-from oaiproxy.loader import Loader
 
 NAMES = sorted(path.stem for path in (ROOT / "mappings").glob("*.yaml"))
 
 
-def shipped(name: str) -> Capabilities:
-    path = ROOT / f"mappings/{name}.yaml"
-    loader = Loader({})
-    ((mapping, _),) = loader.load([(name, path)], environment=False)[0]
-    return capabilities(mapping, loader.document(path))
+def told(name: str) -> Capabilities:
+    return capabilities(*shipped(name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_text_says_all_and_fits_a_terminal(name: str) -> None:
     """Every endpoint, variable, host and field is named."""
-    found = shipped(name)
+    found = told(name)
     said = text(found)
     words = set(said.replace(",", " ").split())
     fields = {field for table in found.features.values() for names in table.values() for field in names}
@@ -36,7 +32,7 @@ def test_the_text_says_all_and_fits_a_terminal(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_markdown_says_the_same(name: str) -> None:
     """Two tables: of the mapping, and of the fields by what becomes of them."""
-    found = shipped(name)
+    found = told(name)
     about, fields = (cells(table) for table in markdown(found).split("\n\n"))
     assert about[0] == ["", f"`{name}`"]
     assert {row[0] for row in about} >= {"description", "models", "token counts", "auth", "hosts", "examples"}
@@ -48,7 +44,7 @@ def test_the_markdown_says_the_same(name: str) -> None:
 
 def test_a_comparison_has_a_row_for_each() -> None:
     """In the order in which they were asked for, the same in both forms."""
-    every = [shipped(name) for name in ("ollama", "example")]
+    every = [told(name) for name in ("ollama", "example")]
     rows = comparison(every)
     assert [row[0] for row in rows] == ["ollama", "example"]
     assert all(len(row) == len(COLUMNS) for row in rows)

@@ -168,7 +168,7 @@ async def _drip(client: Client) -> None:
 
 async def test_an_idle_connection_may_wait_longer_than_headers(proxy: Any) -> None:
     """A next request on it is answered after the time for headers."""
-    running = await proxy(mapping("http://backend.test"), header_timeout=0.05, keepalive_timeout=3600)
+    running = await proxy(mapping("http://backend.test"), header_timeout=0.5, keepalive_timeout=3600)
     async with await Client.connect(running.url) as client, await Client.connect(running.url) as other:
         await client.send(LIVE)
         await client.answer()
@@ -181,7 +181,7 @@ async def test_a_slow_answer_is_no_slow_request(proxy: Any) -> None:
     """The time for headers is over when they are there."""
     more = asyncio.Event()
     async with Backend([REQUEST, more, answer({"text": "fine"})]) as backend:
-        running = await proxy(mapping(backend.url), header_timeout=0.05)
+        running = await proxy(mapping(backend.url), header_timeout=0.5)
         async with await Client.connect(running.url) as client, await Client.connect(running.url) as other:
             await client.send(hello())
             await other.rest()

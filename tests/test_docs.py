@@ -13,7 +13,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from base64 import b64decode
@@ -24,7 +23,9 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import ClientSession, FormData
+from commands import free_ports
 from pages import places
+from scripted import PATIENCE
 from support import bases_in
 
 from oaiproxy import jsontext
@@ -742,9 +743,8 @@ class Workplace:
         self._servers = []
         self._environment = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
         self._environment["PATH"] = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
+        (port,) = free_ports(1)
+        self.port = str(port)
 
     def run(self, block):
         """The output of the lines that end."""
@@ -774,7 +774,7 @@ class Workplace:
         """End the servers; each says that all was well."""
         for process in self._servers:
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=PATIENCE)
         assert [process.returncode for process in self._servers] == [0] * len(self._servers)
         self._servers.clear()
 

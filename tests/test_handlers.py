@@ -256,7 +256,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(proxy: Any) -> None:
 
 async def test_a_body_whose_chunks_are_broken_is_not_waited_for(proxy: Any) -> None:
     """For longer than for any other: the library does not say so to its reader."""
-    running = await proxy(mapping("http://backend.test"), body_timeout=0.1)
+    running = await proxy(mapping("http://backend.test"), body_timeout=0.5)
     head = request(b"", headers={"Content-Length": "", "Transfer-Encoding": "chunked"})
     async with await Client.connect(running.url) as client:
         await client.send(head + chunk(b"{"))

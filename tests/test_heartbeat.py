@@ -173,10 +173,13 @@ async def test_a_busy_stream_gets_none() -> None:
         written.append(comment)
 
     heartbeat = Heartbeat(0.05, write)
+    clock, silences = asyncio.get_running_loop().time, 0
     for _ in range(30):
+        before = clock()
         await asyncio.sleep(0.005)
+        silences += clock() - before > 0.04  # a machine that stops for so long has a silent stream
         heartbeat.event()
-    assert len(written) <= 1  # a machine that stops for so long has a silent stream
+    assert len(written) <= silences
     heartbeat.stop()
     known = len(written)
     await asyncio.sleep(0.1)

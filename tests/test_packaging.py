@@ -11,7 +11,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +21,8 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import free_ports
+from scripted import PATIENCE
 
 import oaiproxy
 
@@ -204,8 +205,7 @@ def test_image_is_compiled_and_has_no_pip(image: Path) -> None:
 
 def test_image_serves(image: Path) -> None:
     """The image's own command starts with the configuration inside, becomes healthy and stops when told to."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    port = str(free_ports(1)[0])
     bin_ = image / "opt" / "oaiproxy" / "bin"
     command = [str(bin_ / word) for word in _words("ENTRYPOINT")]
     for word in _words("CMD"):
@@ -224,7 +224,7 @@ def test_image_serves(image: Path) -> None:
 def _wait_until_healthy(check: list[str], server: subprocess.Popen[str]) -> None:
     for _ in range(100):
         assert server.poll() is None, "the server ended"
-        if subprocess.run(check, capture_output=True, timeout=10, check=False).returncode == 0:
+        if subprocess.run(check, capture_output=True, timeout=PATIENCE, check=False).returncode == 0:
             return
     pytest.fail("the server did not become healthy")
 

@@ -391,7 +391,7 @@ async def test_a_wait_for_a_socket_is_no_part_of_connecting(proxy: Any) -> None:
         await socket.receive()
 
     async with backend(talk) as seen:
-        running = await proxy(mapping(seen.url, ", timeouts: {connect: 300ms}"))
+        running = await proxy(mapping(seen.url, ", timeouts: {connect: 600ms}"))
         running.state.client.configure(1, 3600)
         connector = running.state.client._sockets._connector
         async with await Client.connect(running.url) as first, await Client.connect(running.url) as second:
@@ -399,7 +399,7 @@ async def test_a_wait_for_a_socket_is_no_part_of_connecting(proxy: Any) -> None:
             await settled(lambda: len(seen.messages) == 1)
             await second.send(hello())
             await settled(lambda: bool(connector._waiters))
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.8)
             go.set()
             assert [(await client.answer()).text for client in (first, second)] == ["a", "a"]
 

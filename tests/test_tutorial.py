@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import free_ports
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/tutorial.md"
@@ -40,7 +41,7 @@ class Reader:
             name: value for name, value in os.environ.items() if not name.startswith(("MINE_", "YOUR_"))
         }
         self._servers: list[subprocess.Popen[bytes]] = []
-        self._ports = dict(zip(PORTS, map(str, _free_ports(len(PORTS))), strict=True))
+        self._ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
         self.output = ""
 
     def do(self, note: str, language: str, text: str) -> None:
@@ -139,17 +140,6 @@ class Reader:
         for port, ours in self._ports.items():
             text = text.replace(ours, port)
         return text
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def _listens(port: str) -> bool:

@@ -14,6 +14,7 @@ from importlib import import_module
 from types import ModuleType
 
 from oaiproxy import __version__
+from oaiproxy.cli.interrupts import INTERRUPTED, ending_at_once
 from oaiproxy.cli.options import add_arguments
 from oaiproxy.cli.output import complain, discard_output
 from oaiproxy.diagnostics import did_you_mean
@@ -53,11 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"there is no command `{arguments[0]}`; {hint}")
         return 2
     try:
-        given = parser().parse_args(arguments)
-        code = int(_module(given.command).run(given))
+        with ending_at_once():
+            given = parser().parse_args(arguments)
+            module = _module(given.command)
+        code = int(module.run(given))
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except OSError as error:  # commands handle their own; this is standard output's
         discard_output()
         if not isinstance(error, BrokenPipeError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 from collections.abc import Sequence
 
 from oaiproxy.backends import MOCK_URL
+from oaiproxy.cli.interrupts import run_loop
 from oaiproxy.cli.output import complain
 from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.mapping import Mapping
@@ -19,7 +19,7 @@ def misuse(arguments: argparse.Namespace) -> str:
 
 def live_findings(mappings: Sequence[tuple[str, str, Mapping]]) -> list[Diagnostic]:
     """What the backends of these say, which are without errors: each the file's name, its text and the mapping."""
-    return asyncio.run(_ask(mappings))
+    return run_loop(lambda: _ask(mappings))
 
 
 async def _ask(mappings: Sequence[tuple[str, str, Mapping]]) -> list[Diagnostic]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
 import sys
@@ -18,6 +17,7 @@ from oaiproxy.backends import MOCK_URL
 from oaiproxy.bundled import mapping_path
 from oaiproxy.cli.arguments import credentials
 from oaiproxy.cli.files import STANDARD, FileError, take_json
+from oaiproxy.cli.interrupts import run_loop
 from oaiproxy.cli.output import complain, report, ships
 from oaiproxy.cli.progress import Progress
 from oaiproxy.cli.writing import alone, draft, is_installed, is_shipped_name, settle
@@ -100,7 +100,7 @@ def _record(arguments: argparse.Namespace, path: Path) -> int:
     if isinstance(auth, Passthrough) and auth.name not in client:
         told = f"the mapping sends on the client's key: give it with `--client-header '{auth.name}: ...'`"
         raise _RefusedError(told, 2)
-    conversations = asyncio.run(_ask(mapping, endpoint, plans, client))
+    conversations = run_loop(lambda: _ask(mapping, endpoint, plans, client))
     home = _home(path, mapping, endpoint)
     with alone(path):
         text = read_text(path)

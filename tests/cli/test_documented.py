@@ -8,16 +8,21 @@ import pytest
 from commands import run
 from documents import DOCUMENTS, FOLDER
 
+from oaiproxy.cli import main
+
 HOME = FOLDER / "home-grown.json"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
-def test_a_document_becomes_a_mapping_that_passes_check(path: Path, tmp_path: Path) -> None:
+def test_a_document_becomes_a_mapping_that_passes_check(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As a user does it: two commands."""
-    made = run("init", "--from-openapi", path, "--output", tmp_path / "mine.yaml")
-    assert made.returncode == (1 if "to do:" in made.stderr else 0), made.stderr
-    checked = run("check", "--no-env", tmp_path / "mine.yaml")
-    assert (checked.returncode, checked.stdout) == (0, "1 file checked: no findings\n")
+    code = main(["init", "--from-openapi", str(path), "--output", str(tmp_path / "mine.yaml")])
+    told = capsys.readouterr().err
+    assert code == (1 if "to do:" in told else 0), told
+    code = main(["check", "--no-env", str(tmp_path / "mine.yaml")])
+    assert (code, capsys.readouterr().out) == (0, "1 file checked: no findings\n")
 
 
 def test_an_operation_is_chosen() -> None:

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import OAIPROXY, environment, run
+from commands import OAIPROXY, environment
 from support import ROOT
 
 from oaiproxy.cli import main
@@ -35,13 +35,12 @@ def options(api: str) -> list[str]:
 
 
 @pytest.mark.parametrize("api", ["anthropic", "dashscope", "example", "gemini", "ollama", "tgi"])
-def test_what_it_writes_passes_check_untouched(api: str) -> None:
-    """As real commands, one after the other."""
-    made = run("init", *options(api), "-o", f"mappings/{api}.yaml", cwd=Path.cwd())
-    assert (made.returncode, made.stdout) == (0, "")
-    assert made.stderr == f"mappings/{api}.yaml: checked with 2 examples: no findings\n"
-    done = run("check", "mappings", cwd=Path.cwd())
-    assert (done.returncode, done.stdout) == (0, "1 file checked: no findings\n")
+def test_what_it_writes_passes_check_untouched(api: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One command after the other."""
+    assert main(["init", *options(api), "-o", f"mappings/{api}.yaml"]) == 0
+    assert capsys.readouterr() == ("", f"mappings/{api}.yaml: checked with 2 examples: no findings\n")
+    assert main(["check", "mappings"]) == 0
+    assert capsys.readouterr().out == "1 file checked: no findings\n"
 
 
 def test_from_standard_input_to_standard_output() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from scripted import GONE, REQUEST, Backend, Client, chunk, event, hello, mapping, settled, stream_head
+from scripted import GONE, REQUEST, Backend, Client, chunk, event, hello, mapping, nothing_is_left, settled, stream_head
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
 
@@ -40,7 +40,7 @@ async def test_the_backend_is_left_when_its_client_leaves(
                 await client.until(heard)
             WAYS[way](client)
             await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
     await _logged(running, capfd, lambda line: (line["status"], line["level"]) == (499, "info"))
 
 
@@ -54,7 +54,7 @@ async def test_a_client_that_leaves_while_the_backend_is_connected_to(proxy: Any
             await backend.until(lambda: bool(backend.connections))
             WAYS[way](client)
             await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 async def test_a_client_that_leaves_while_tokens_are_counted(proxy: Any) -> None:
@@ -74,7 +74,7 @@ async def test_a_client_that_leaves_while_tokens_are_counted(proxy: Any) -> None
             await client.send(hello())
             await counting.wait()
             assert not running.state.clocks
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
         running.state.tokenizer = tokenizer
 
 
@@ -85,7 +85,7 @@ async def test_a_client_that_leaves_within_its_own_body(proxy: Any) -> None:
         async with await Client.connect(running.url) as client:
             await client.send(hello()[:-5])
             await settled(lambda: running.state.active == 1)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
         assert not backend.connections
 
 
@@ -101,18 +101,13 @@ async def test_many_clients_that_leave_at_once_leave_nothing(proxy: Any) -> None
         for client in clients:
             client.reset()
         await backend.gone(50)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
     await settled(lambda: len(asyncio.all_tasks()) <= before)
 
 
 def _answer_without_usage() -> list[bytes]:
     body = json.dumps({"text": "hi"}).encode()
     return [b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body]
-
-
-async def _nothing_is_left(running: Any) -> None:
-    await settled(lambda: running.state.active == 0)
-    assert not running.state.clocks
 
 
 async def _logged(running: Any, capfd: pytest.CaptureFixture[str], wanted: Callable[[Any], bool]) -> None:
@@ -141,7 +136,7 @@ async def test_a_client_that_leaves_while_it_is_written_to_is_no_failure(
                 await client.until(b'"xxx')
                 client.reset()
         await backend.gone(20)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
     running.state.log.close()
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line["status"] for line in lines if line["event"] == "request"] == [499] * 20

@@ -11,7 +11,21 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from scripted import FIN, GONE, REQUEST, Backend, Client, answer, chunk, event, hello, mapping, settled, stream_head
+from scripted import (
+    FIN,
+    GONE,
+    REQUEST,
+    Backend,
+    Client,
+    answer,
+    chunk,
+    event,
+    hello,
+    mapping,
+    nothing_is_left,
+    settled,
+    stream_head,
+)
 from support import load, serving
 
 pytestmark = pytest.mark.asyncio(loop_factories=["uvloop", "asyncio"])
@@ -103,16 +117,10 @@ async def test_the_backend_is_left_when_its_client_leaves(
                 await client.until(phase.until)
             WAYS[way](client)
             await backend.gone(len(backend.connections))
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
         assert len(backend.requests) == phase.asked
     await settled(lambda: len(asyncio.all_tasks()) <= before + 1)
     await _logged(running, capfd)
-
-
-async def _nothing_is_left(running: Any) -> None:
-    await settled(lambda: running.state.active == 0)
-    assert not running.state.clocks
-    await settled(lambda: not running.state.background)
 
 
 async def _logged(running: Any, capfd: pytest.CaptureFixture[str]) -> None:
@@ -136,7 +144,7 @@ async def test_a_client_that_leaves_while_a_connection_is_made(
             await backend.until(lambda: bool(backend.connections))
             WAYS[way](client)
             await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
     await _logged(running, capfd)
 
 
@@ -153,7 +161,7 @@ async def test_a_client_that_leaves_while_no_connection_can_be_made(
         await client.send(hello())
         await settled(lambda: running.state.active == 1 and bool(running.state.clocks))
         WAYS[way](client)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
     await _logged(running, capfd)
 
 
@@ -170,7 +178,7 @@ async def test_a_client_that_leaves_while_a_token_is_awaited(proxy: Any, way: st
             await client.send(hello())
             await backend.asked()
             WAYS[way](client)
-            await _nothing_is_left(running)
+            await nothing_is_left(running)
         assert [request.line.split(" ")[1] for request in backend.requests] == ["/token"]
         go.set()
         async with await Client.connect(running.url) as client:
@@ -220,7 +228,7 @@ chat:
             WAYS[way](client)
             async with asyncio.timeout(60):
                 await left.wait()
-            await _nothing_is_left(running)
+            await nothing_is_left(running)
         assert not backend.connections
     await _logged(running, capfd)
 
@@ -251,7 +259,7 @@ async def test_hundreds_that_leave_anywhere_leave_nothing(proxy: Any, way: str) 
 
         for begin in range(0, 200, 50):
             await asyncio.gather(*(come_and_go(number) for number in range(begin, begin + 50)))
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
         # A connection whose answer came to its end is kept, and closed with the proxy.
         assert len(backend.connections) <= 200
     await settled(lambda: len(asyncio.all_tasks()) <= before + 1)

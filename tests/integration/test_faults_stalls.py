@@ -12,7 +12,22 @@ from typing import Any
 import pytest
 from aiohttp import web
 from faults import BOTH_LOOPS
-from scripted import FIN, GONE, REQUEST, RST, Backend, Client, chunk, event, fetch, hello, mapping, settled, stream_head
+from scripted import (
+    FIN,
+    GONE,
+    PATIENCE,
+    REQUEST,
+    RST,
+    Backend,
+    Client,
+    chunk,
+    event,
+    fetch,
+    hello,
+    mapping,
+    settled,
+    stream_head,
+)
 from support import serving
 
 from oaiproxy import buffers
@@ -35,7 +50,7 @@ def flood(size: int) -> Iterator[bytes]:
 async def _at_rest(backend: Backend) -> None:
     """Wait until the backend gets rid of nothing more."""
     sent = -1
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (now := sum(connection.sent for connection in backend.connections)) != sent:
             sent = now
             await asyncio.sleep(0.2)
@@ -163,12 +178,12 @@ async def test_a_websocket_is_held_back_too(proxy: Any) -> None:
             await client.send(hello(stream=True))
             await client.until(b"xxx")
             seen = -1
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while seen != sent:
                     seen = sent
                     await asyncio.sleep(0.2)
             # What this backend's own kernel keeps of it is not bounded here.
             assert sent < 8 << 20
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await left.wait()
         await settled(lambda: running.state.active == 0)

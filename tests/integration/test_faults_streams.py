@@ -28,7 +28,7 @@ from scripted import (
     fetch,
     hello,
     mapping,
-    settled,
+    nothing_is_left,
     stream_head,
 )
 from support import load, serving
@@ -109,7 +109,7 @@ async def test_a_fault_after_the_first_event(
         _check_broken(wire, code, kind)
         if steps[-1] is not RST and chunk(b"") not in steps:
             await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
         assert len(backend.requests) == 1
     running.state.log.close()
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
@@ -139,11 +139,6 @@ async def _heard(url: str, heard: asyncio.Event) -> Wire:
         return await client.answer()
 
 
-async def _nothing_is_left(running: Any) -> None:
-    await settled(lambda: running.state.active == 0)
-    assert not running.state.clocks
-
-
 @pytest.mark.row(56, 71)
 @BOTH_LOOPS
 @pytest.mark.parametrize(
@@ -161,7 +156,7 @@ async def test_row_71_the_message_tells_which_time_is_over(proxy: Any, timeouts:
         running = await proxy(mapping(backend.url, timeouts=timeouts))
         wire = await fetch(running.url, hello(stream=True))
         assert (wire.error["code"], wire.error["message"]) == ("upstream_timeout", told)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(53)
@@ -172,7 +167,7 @@ async def test_row_53_a_length_that_is_not_reached(proxy: Any) -> None:
     async with Backend([REQUEST, head + event(SAID), heard, FIN]) as backend:
         running = await proxy(mapping(backend.url))
         _check_broken(await _heard(running.url, heard), "upstream_truncated")
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(54)
@@ -183,7 +178,7 @@ async def test_row_54_a_body_that_only_the_connection_ends(proxy: Any) -> None:
     async with Backend([REQUEST, head + event(SAID), heard, FIN]) as backend:
         running = await proxy(mapping(backend.url))
         _check_broken(await _heard(running.url, heard), "upstream_incomplete")
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(56)
@@ -202,7 +197,7 @@ async def test_row_56_a_stall_is_bridged_by_comments_until_it_is_too_long(proxy:
         assert json.loads(events[-1][6:])["error"]["code"] == "upstream_timeout"
         assert (wire.complete, b"[DONE]" in wire.body) == (False, False)
         await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 TEXT = 'a "b" \u65e5\u672c \U0001f600 \u2028 \u2029 \x85 \x1c \x7f \ufeff line\r\nend'
@@ -224,7 +219,7 @@ async def test_rows_58_and_60_any_text_cut_anywhere(proxy: Any, size: int, escap
         assert told == ["", TEXT, "b", "c", None]
         assert (wire.events[-1], wire.complete) == ("[DONE]", True)
         assert len(wire.body.decode().splitlines()) == 2 * len(wire.events)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(59)
@@ -265,7 +260,7 @@ async def test_rows_66_and_67_what_follows_the_end(proxy: Any, rest: list[Any]) 
             assert (await client.answer()).text == "next"
         if rest[-1:] != [RST]:
             await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(68)
@@ -280,7 +275,7 @@ async def test_row_68_a_finish_reason_that_nobody_knows(
         running = await proxy(mapping(backend.url, stream=stream))
         wire = await fetch(running.url, hello(stream=True))
         assert [each["choices"][0]["finish_reason"] for each in wire.events[:-1]] == [None, None, told]
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
     running.state.log.close()
     assert ("eos_of_mars" in capfd.readouterr().err) == ("mars" in reason)
 
@@ -307,7 +302,7 @@ async def test_row_69_each_event_of_a_compressed_stream_comes_when_it_was_flushe
         running = await proxy(mapping(backend.url))
         wire = await _heard(running.url, heard)
         assert (wire.text, wire.events[-1], wire.complete) == ("The end", "[DONE]", True)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(69)
@@ -327,7 +322,7 @@ async def test_row_69_a_compressed_stream_that_breaks(proxy: Any, rest: list[Any
     async with Backend([REQUEST, ZIPPED % b"gzip", chunk(first), heard, *rest]) as backend:
         running = await proxy(mapping(backend.url))
         _check_broken(await _heard(running.url, heard), code)
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(61, 69)
@@ -341,7 +336,7 @@ async def test_rows_61_and_69_a_bomb_in_a_stream(proxy: Any) -> None:
         assert wire.error["code"] in ("upstream_event_too_large", "upstream_response_too_large")
         assert wire.text == SAID
         await backend.gone()
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.row(72)
@@ -421,7 +416,7 @@ async def test_no_format_takes_a_truncation_for_an_end(proxy: Any, form: str, cu
         wire = await _heard(running.url, heard)
         assert (wire.complete, wire.text) == (False, SAID)
         assert wire.error["code"].startswith("upstream_")
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.parametrize("cut", [cut for cut in CUTS if cut != "clean end"])
@@ -434,7 +429,7 @@ async def test_nor_where_only_the_body_ends_the_answer(proxy: Any, form: str, cu
         wire = await _heard(running.url, heard)
         assert (wire.complete, wire.text) == (False, SAID)
         assert wire.error["code"].startswith("upstream_")
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.parametrize("cut", ["reset", "end", "stall"])
@@ -476,7 +471,7 @@ async def test_the_official_client_raises_for_every_truncation(proxy: Any, form:
                 await listen()
         assert texts == (["", SAID] if streams else [])
         assert len(backend.requests) == 1
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 def mapping_without_whole(url: str, form: str) -> Any:
@@ -527,7 +522,7 @@ chat:
             with pytest.raises(openai.APIError):
                 await listen()
             assert texts == ["", SAID]
-        await _nothing_is_left(running)
+        await nothing_is_left(running)
 
 
 @pytest.mark.parametrize("way", ["cut", "reset", "stall", "never done", "no text"])
@@ -561,4 +556,4 @@ chat:
         assert wire.status in (502, 504)
         assert wire.error["code"].startswith("upstream_")
         assert b"The" not in wire.body
-        await _nothing_is_left(running)
+        await nothing_is_left(running)

@@ -22,6 +22,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, Phase, given, settings
 from pages import places
 from schemathesis import GenerationMode
+from scripted import PATIENCE
 from support import load, serving
 
 from oaiproxy import openapi
@@ -119,10 +120,10 @@ def proxy_of(tokenizer: Tokenizer) -> Iterator[str]:
         serving_ = thread.submit(runner.run, run(address, end))
         serving_.add_done_callback(lambda done: done.exception() and address.set_exception(done.exception()))
         try:
-            yield address.result(30)
+            yield address.result(PATIENCE)
         finally:
             runner.get_loop().call_soon_threadsafe(end.set)
-            serving_.result(30)
+            serving_.result(PATIENCE)
 
 
 @cache
@@ -167,7 +168,7 @@ def test_what_is_right_is_answered(model: str, tokenizer: Tokenizer) -> None:
     with proxy_of(tokenizer) as url:
         for stream in (False, True):
             body = {"model": model, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-            assert requests.post(url + DOORS["chat"].path, json=body, timeout=30).status_code == 200
+            assert requests.post(url + DOORS["chat"].path, json=body, timeout=PATIENCE).status_code == 200
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -181,7 +182,7 @@ def test_no_bytes_end_in_a_500(name: str, tokenizer: Tokenizer) -> None:
                     url + DOORS[name].path,
                     data=body.replace(b"MORE", field),
                     headers={"Content-Type": media_type},
-                    timeout=30,
+                    timeout=PATIENCE,
                 )
                 assert asked.status_code < 500, (media_type, body, asked.text)
 
@@ -204,7 +205,7 @@ def test_nothing_that_a_client_sends_ends_in_a_500(
         )
         @given(strategy)
         def send(case: Any) -> None:
-            answer = case.call(base_url=url, timeout=30)
+            answer = case.call(base_url=url, timeout=PATIENCE)
             assert answer.status_code < 500, (case.as_curl_command(), answer.text)
             if answer.status_code >= 400 and case.method != "HEAD":
                 assert answer.json()["error"]["message"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from scripted import GONE, REQUEST, Backend, Client, answer, fetch, hello, request
+from scripted import GONE, PATIENCE, REQUEST, Backend, Client, answer, fetch, hello, request
 from support import ROOT
 
 resource = pytest.importorskip("resource")
@@ -69,7 +69,7 @@ def written(folder: Path, text: str) -> Path:
 async def ended(process: subprocess.Popen[bytes]) -> list[dict[str, object]]:
     """The log of a process that is told to end."""
     process.send_signal(signal.SIGTERM)
-    _, err = await asyncio.to_thread(process.communicate, None, 10)
+    _, err = await asyncio.to_thread(process.communicate, None, PATIENCE)
     assert process.returncode == 0
     return [json.loads(line) for line in err.splitlines()]
 
@@ -85,7 +85,7 @@ async def alive(client: Client) -> bool:
 
 async def again(url: str, data: bytes) -> int:
     """The status of an answer, asked for until there is one."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return (await fetch(url, data)).status
@@ -134,7 +134,7 @@ async def test_no_file_is_left(tmp_path: Path, host: str, loop: str) -> None:
         assert (await fetch(url, hello())).text == "fine"
         lines = await ended(process)
     told = [line for line in lines if line["event"] != "request"]
-    assert max(Counter(line["time"] for line in told).values()) <= 10
+    assert max(Counter(line["time"] for line in told).values()) <= 20  # a second of a clock may overlap two
     assert not [line for line in told if line["level"] == "error"]
     assert not [line for line in lines if line.get("status") == 500]
     if loop == "asyncio":
@@ -170,7 +170,7 @@ async def test_a_low_limit_of_files_lowers_that_of_clients(tmp_path: Path, loop:
 async def test_it_does_not_start_with_far_too_few(tmp_path: Path) -> None:
     """One line says why."""
     with _process(written(tmp_path, "mappings: [m.yaml]\n"), 40, {"BACKEND": "http://127.0.0.1:9"}) as process:
-        out, err = await asyncio.to_thread(process.communicate, None, 10)
+        out, err = await asyncio.to_thread(process.communicate, None, PATIENCE)
     assert (process.returncode, out) == (1, b"")
     assert err.decode().splitlines() == [
         "oaiproxy: not started: the process may have only 40 files open (RLIMIT_NOFILE): it needs at least 64"
