@@ -7,10 +7,12 @@ the standard (NaN, lone surrogates, a byte order mark) is read by `parse_lenient
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
+
+from oaiproxy.jsonpieces import PIECE, UnfitError, read_pieces
 
 Json: TypeAlias = Any
 """`dict`, `list`, `str`, `int`, `float`, `bool` or `None`: data that is truly the user's."""
@@ -24,6 +26,7 @@ def _as_plain(value: object) -> str:
 
 
 _decoder = msgspec.json.Decoder()
+_checker = msgspec.json.Decoder(msgspec.Raw)
 _encoder = msgspec.json.Encoder(enc_hook=_as_plain)
 _BOM = b"\xef\xbb\xbf"
 
@@ -33,8 +36,21 @@ class JsonError(ValueError):
 
 
 def parse(data: bytes | str) -> Json:
-    """Read strict JSON (RFC 8259), after an optional byte order mark."""
+    """Read strict JSON (RFC 8259), after an optional byte order mark. What is large lets other threads run."""
     data = data.removeprefix(_BOM) if isinstance(data, bytes) else data.removeprefix("\ufeff")
+    if len(data) > PIECE and isinstance(data, bytes):
+        return _parse_large(data, _parse)
+    return _parse(data)
+
+
+def parse_lenient(data: bytes | str) -> Json:
+    """Read JSON as backends really send it: NaN and infinities (kept as floats) and lone surrogates are let through."""
+    if len(data) > PIECE and isinstance(data, bytes):
+        return _parse_large(data.removeprefix(_BOM), _parse_lenient)
+    return _parse_lenient(data)
+
+
+def _parse(data: bytes | str) -> Json:
     try:
         return _decoder.decode(data)
     except UnicodeError as error:
@@ -45,8 +61,7 @@ def parse(data: bytes | str) -> Json:
         raise JsonError(_plain(str(error))) from error
 
 
-def parse_lenient(data: bytes | str) -> Json:
-    """Read JSON as backends really send it: NaN and infinities (kept as floats) and lone surrogates are let through."""
+def _parse_lenient(data: bytes | str) -> Json:
     try:
         return parse(data)
     except JsonError as strict:
@@ -55,6 +70,19 @@ def parse_lenient(data: bytes | str) -> Json:
             return json.loads(text.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             raise strict from None
+
+
+def _parse_large(data: bytes, read: Callable[[bytes], Json]) -> Json:
+    try:
+        return read_pieces(data, read)
+    except (JsonError, UnfitError) as error:
+        try:
+            _checker.decode(data)  # fast, since it makes no values; it knows the place in all of the text
+        except RecursionError:
+            raise JsonError("the JSON is nested too deeply") from error
+        except msgspec.DecodeError as exact:
+            raise JsonError(_plain(str(exact))) from error
+        raise JsonError(str(error)) from error
 
 
 def dump(value: Json) -> bytes:

@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 
 LARGE = 256 * 1024
 """Bytes of which the reading and the making of an answer can take longer than a loop should be held for."""
+COMPRESSED = 256
+"""Bytes that one of a compressed answer counts for: so many may come out of it."""
 P = ParamSpec("P")
 T = TypeVar("T")
 

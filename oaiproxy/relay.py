@@ -17,7 +17,7 @@ from oaiproxy.failures import redact, sealed
 from oaiproxy.fallbacks import Fallbacks, may_be_mended
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
-from oaiproxy.offloop import LARGE, off_loop
+from oaiproxy.offloop import COMPRESSED, LARGE, off_loop
 from oaiproxy.outlets import Made, Outlet
 from oaiproxy.pool import Attempt, attempt, was_asked
 from oaiproxy.sender import Incoming
@@ -234,12 +234,13 @@ class Relay(Generic[Made]):
     ) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes.
 
-        The bytes that complete a large event are fed in a thread.
+        The bytes that complete a large event are fed in a thread, and those of which much may come.
         """
         events = held = 0
+        weight = COMPRESSED if "content-encoding" in incoming.headers else 1
         while data := await incoming.read():
-            held += len(data)
-            large = held > LARGE and reply.streams
+            held += len(data) * weight
+            large = held > LARGE and (reply.streams or weight > 1)
             out = await asyncio.to_thread(reply.feed, data) if large else reply.feed(data)
             if not events and reply.events and reply.fault is None:
                 passage.answered()
@@ -281,7 +282,8 @@ class Relay(Generic[Made]):
         """The last bytes, with token counts that the backend did not give; of the prompt if `prompt` says so."""
         missing = reply.uncounted()
         if missing is None:
-            return reply.close()
+            small = reply.streams or reply.size <= LARGE
+            return reply.close() if small else await off_loop(reply.size, reply.close)
         # Apart, since a prompt so long that only a sample of it is counted must not blur the answer's count.
         count = self._state.tokenizer.count
         sent = sum(await count(missing.prompt)) if missing.prompt is not None and prompt else None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import threading
 from typing import Any
 
 import pytest
-from scripted import REQUEST, Backend, Client, Wire, answer, chunk, fetch, hello, mapping, request, stream_head
-from support import chat
+from scripted import REQUEST, Backend, Client, Wire, answer, chunk, event, fetch, hello, mapping, request, stream_head
+from support import chat, load
+
+from oaiproxy.decoding import Gzip, Identity
 
 ENOUGH = 5
 """Probes that are answered meanwhile. Work in the loop lets one or two through: those that came before and after it."""
@@ -89,6 +93,78 @@ async def test_a_costly_selector_on_a_large_answer(proxy: Any, streams: bool) ->
             probes = await probed(running.url, slow)
             assert (await slow).text == "hi"
         assert probes >= ENOUGH
+
+
+EMPTY_LISTS = b"[" + b"[]," * 8_000_000 + b"[]]"
+MANY_NUMBERS = b"[" + b"0.1," * 6_000_000 + b"1]"
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [(EMPTY_LISTS, (502, "upstream_invalid_json")), (MANY_NUMBERS, (200, None))],
+    ids=["lists", "numbers"],
+)
+async def test_a_large_answer_is_read_piece_by_piece(proxy: Any, items: bytes, told: tuple[int, str | None]) -> None:
+    """What reads it at once holds the interpreter for seconds, in whichever thread it does so."""
+    go = asyncio.Event()
+    body = b'{"text": "hi", "p": 1, "c": 1, "items": ' + items + b"}"
+    async with Backend([REQUEST, go, answer(body)]) as backend:
+        running = await proxy(mapping(backend.url))
+        async with await Client.connect(running.url) as client:
+            await client.send(hello())
+            await backend.asked()
+            go.set()
+            slow = asyncio.create_task(client.answer())
+            probes = await probed(running.url, slow)
+            wire = await slow
+        assert (wire.status, wire.error["code"] if wire.status != 200 else None) == told
+        assert probes >= 10 * ENOUGH
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> dict[int, bool]:
+    """Of each size of bytes that were decoded, whether that was in the loop's thread."""
+    found: dict[int, bool] = {}
+    read = Identity.feed
+
+    def feed(decoder: Identity | Gzip, data: bytes) -> bytes:
+        found[len(data)] = threading.current_thread() is threading.main_thread()
+        return (unpack if isinstance(decoder, Gzip) else read)(decoder, data)  # type: ignore[arg-type]
+
+    unpack = Gzip.feed
+    monkeypatch.setattr(Identity, "feed", feed)
+    monkeypatch.setattr(Gzip, "feed", feed)
+    return found
+
+
+async def test_a_large_answer_of_a_call_before(proxy: Any, threads: dict[int, bool]) -> None:
+    """And its selectors."""
+    body = json.dumps({"t": "hi", "items": [ITEM] * 10_000}).encode()
+    text = """
+oaiproxy: 1
+models: [m]
+backend: {url: "%s"}
+chat:
+  before: [{name: first, request: {path: /first, body: {q: "{{ prompt }}"}}}]
+  request: {path: /g, body: {p: "{{ first.t }}"}}
+  response: {text: text}
+"""
+    last = {"text": "fine"}
+    async with Backend([REQUEST, answer(body), REQUEST, answer(last)]) as backend:
+        wire = await fetch((await proxy(load(text % backend.url))).url, hello())
+        assert (wire.text, backend.requests[1].json) == ("fine", {"p": "hi"})
+    assert threads == {len(body): False, len(json.dumps(last)): True}
+
+
+async def test_a_stream_that_is_small_before_it_is_unpacked(proxy: Any, threads: dict[int, bool]) -> None:
+    """Thousands of events that come in one read."""
+    packed = gzip.compress(event("a" * 10) * 2_000 + event(done=True))
+    head = stream_head().replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    async with Backend([REQUEST, head + chunk(packed) + chunk(b"")]) as backend:
+        wire = await fetch((await proxy(mapping(backend.url))).url, hello(stream=True))
+        assert len(wire.text) == 20_000
+    assert threads
+    assert all(size < 1024 or not in_loop for size, in_loop in threads.items())
 
 
 @pytest.mark.row(102)
