@@ -6,13 +6,32 @@ import asyncio
 import gzip
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from scripted import REQUEST, Backend, Client, Wire, answer, chunk, event, fetch, hello, mapping, request, stream_head
+from scripted import (
+    REQUEST,
+    Backend,
+    Client,
+    Wire,
+    answer,
+    chunk,
+    event,
+    fetch,
+    hello,
+    mapping,
+    request,
+    stream,
+    stream_head,
+)
 from support import chat, load
 
+from oaiproxy import responses_handlers
 from oaiproxy.decoding import Gzip, Identity
+from oaiproxy.endpoints import messages
+from oaiproxy.jsonschemas import Schema
+from oaiproxy.structured import Format
 
 ENOUGH = 5
 """Probes that are answered meanwhile. Work in the loop lets one or two through: those that came before and after it."""
@@ -165,6 +184,66 @@ async def test_a_stream_that_is_small_before_it_is_unpacked(proxy: Any, threads:
         assert len(wire.text) == 20_000
     assert threads
     assert all(size < 1024 or not in_loop for size, in_loop in threads.items())
+
+
+@pytest.fixture
+def in_loop(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each reading of a request, and each look at a schema or by one, whether it was done in the loop's thread."""
+    found: list[bool] = []
+
+    def watched(work: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*args: Any, **kwargs: Any) -> Any:
+            found.append(threading.current_thread() is threading.main_thread())
+            return work(*args, **kwargs)
+
+        return note
+
+    for place, name in ((responses_handlers, "parse"), (messages, "parse_to_count"), (messages, "estimated")):
+        monkeypatch.setattr(place, name, watched(getattr(place, name)))
+    monkeypatch.setattr(Schema, "__init__", watched(Schema.__init__))
+    monkeypatch.setattr(Format, "read", watched(Format.read))
+    return found
+
+
+LONG = "hi " * 100_000
+
+
+@pytest.mark.parametrize(("text", "large"), [("hi", False), (LONG, True)], ids=["small", "large"])
+async def test_a_large_request_of_other_apis(proxy: Any, in_loop: list[bool], text: str, large: bool) -> None:
+    """Is read in a thread; a small one where it is."""
+    async with Backend([REQUEST, answer({"text": "fine", "p": 1, "c": 1})]) as backend:
+        url = (await proxy(mapping(backend.url))).url
+        assert (await fetch(url, request({"model": "m", "input": text}, "/v1/responses"))).status == 200
+        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        assert (await fetch(url, request(body, "/v1/messages/count_tokens"))).status == 200
+    assert in_loop == [not large] * 3
+
+
+async def test_a_large_conversation_that_goes_on(proxy: Any, in_loop: list[bool]) -> None:
+    """By the id of a response, in a request that is small."""
+    last = answer({"text": "fine", "p": 1, "c": 1})
+    async with Backend([REQUEST, last, REQUEST, last]) as backend:
+        url = (await proxy(mapping(backend.url))).url
+        first = await fetch(url, request({"model": "m", "input": LONG}, "/v1/responses"))
+        body = {"model": "m", "input": "more", "previous_response_id": first.json["id"]}
+        second = await fetch(url, request(body, "/v1/responses"))
+        assert second.status == 200
+    assert in_loop == [False, False]
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+async def test_an_answer_that_is_checked_by_a_schema(proxy: Any, in_loop: list[bool], streams: bool) -> None:
+    """Which may take many steps for an answer that is small."""
+    schema = {"anyOf": [{"description": "x" * 99, "properties": {"a": {"const": n}}} for n in range(3_000)]}
+    wish = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    text = json.dumps({"a": 2_999})
+    script = stream(text) if streams else answer({"text": text, "p": 1, "c": 1})
+    async with Backend([REQUEST, script]) as backend:
+        url = (await proxy(mapping(backend.url, more="emulate: [response_format]"))).url
+        wire = await fetch(url, hello(stream=streams, response_format=wish))
+        assert wire.text == text
+    assert len(backend.requests[0].body) > 256 * 1024
+    assert in_loop == [False, False]
 
 
 @pytest.mark.row(102)
