@@ -456,6 +456,28 @@ async def test_a_storm_of_retries_is_bounded(tokenizer: Any, capfd: Any, way: st
             assert way == "connection" or len(backend.requests) == tries
 
 
+async def test_the_retries_of_one_backend_are_not_used_up_by_another(tokenizer: Any) -> None:
+    """Each has a budget of its own: what is down takes none from what is well."""
+    described = "retry: {max: 1, on: [503], backoff: 1ms}"
+    async with (
+        Backend([REQUEST, failed(503)]) as down,
+        Backend([REQUEST, failed(503)], [REQUEST, FINE]) as well,
+        guarded(
+            tokenizer,
+            mapping(down.url, backend=described),
+            mapping(well.url, backend=described, models="[other]"),
+            failures=0,
+        ) as running,
+    ):
+        tries = 2
+        while tries > 1:  # as long as one more is allowed
+            before = len(down.requests)
+            assert [wire.status for wire in await asked(running)] == [503]
+            tries = len(down.requests) - before
+        assert [wire.text for wire in await asked(running, model="other")] == ["fine"]
+        assert len(well.requests) == 2
+
+
 async def test_no_retries(tokenizer: Any) -> None:
     """`limits.retries: 0`."""
     async with Backend([REQUEST, failed(503)]) as backend:
