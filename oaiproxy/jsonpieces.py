@@ -13,42 +13,46 @@ from typing import Any
 
 PIECE = 64 * 1024
 """Bytes that are read at once, if a comma is among them."""
-MOST = 1_000_000
-"""Lists and objects of one text: each costs some sixty bytes for the two that it is sent in."""
+MOST = 500_000
+"""Lists and objects of one text: to look through them for what can be forgotten, and to free them, is one step each."""
 DEEPEST = 500
 _BRACKETS = b"[]{}"
 _OTHERS = bytes(set(range(256)) - set(_BRACKETS))
 _CLOSING = re.compile(rb"[\]}]")
 _SPELLED = re.compile(rb"\\u007[eE]")
-_NO_JSON = "the JSON is malformed"
 
 
 class UnfitError(ValueError):
-    """The text is no JSON, or not to be read. The message says why, where a reader of all of it would not say more."""
+    """The text holds too much; the message says of what."""
+
+
+class MalformedError(ValueError):
+    """The text is no JSON."""
 
 
 def read_pieces(data: bytes, read: Callable[[bytes], Any]) -> Any:
-    """The value of a text, by a function that reads small ones. Raises UnfitError, and whatever that raises."""
+    """The value of a text, by a function that reads small ones, and whose errors it raises.
+
+    Raises UnfitError and MalformedError.
+    """
     root: Any = None
     path: list[Any] = []
-    kinds, at, count = b"", 0, 0
+    kinds, at = b"", 0
+    _bound(data)
     while at < len(data):
         piece, brackets = _piece(data, at)
         at += len(piece) + 1
-        count += brackets.count(b"[") + brackets.count(b"{")
-        if count > MOST:
-            raise UnfitError(f"it holds more than {MOST} lists and objects")
         own = _open(brackets)
         after = _open(kinds + own)
         if len(after) > DEEPEST:
             raise UnfitError("the JSON is nested too deeply")
         if _CLOSING.search(after) or (not after) != (at > len(data)) or (kinds and _CLOSING.match(piece.lstrip())):
-            raise UnfitError(_NO_JSON)
+            raise MalformedError
         mark = _mark(piece)
         value = read(_around(kinds, piece, after, mark))
         found = _path(value, after, (mark * 2).decode())
         if found is None:
-            raise UnfitError(_NO_JSON)
+            raise MalformedError
         if kinds:
             _add(path, value, mark.decode())
         else:
@@ -56,8 +60,21 @@ def read_pieces(data: bytes, read: Callable[[bytes], Any]) -> Any:
         kept = len(kinds) - own.count(b"]") - own.count(b"}")
         path[kept:], kinds = found[kept:], after
     if kinds:
-        raise UnfitError(_NO_JSON)
+        raise MalformedError
     return root
+
+
+def _bound(data: bytes) -> None:
+    """Raises UnfitError before anything is made of a text that holds too much."""
+    if data.count(b"[") + data.count(b"{") <= MOST:
+        return
+    at = count = 0
+    while at < len(data):
+        piece, brackets = _piece(data, at)
+        at += len(piece) + 1
+        count += brackets.count(b"[") + brackets.count(b"{")
+        if count > MOST:
+            raise UnfitError(f"it holds more than {MOST} lists and objects")
 
 
 def _piece(data: bytes, at: int) -> tuple[bytes, bytes]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from oaiproxy.jsonpieces import PIECE, UnfitError, read_pieces
+from oaiproxy.jsonpieces import PIECE, MalformedError, UnfitError, read_pieces
 
 Json: TypeAlias = Any
 """`dict`, `list`, `str`, `int`, `float`, `bool` or `None`: data that is truly the user's."""
@@ -75,14 +75,16 @@ def _parse_lenient(data: bytes | str) -> Json:
 def _parse_large(data: bytes, read: Callable[[bytes], Json]) -> Json:
     try:
         return read_pieces(data, read)
-    except (JsonError, UnfitError) as error:
+    except UnfitError as error:
+        raise JsonError(str(error)) from error
+    except (JsonError, MalformedError) as error:
         try:
             _checker.decode(data)  # fast, since it makes no values; it knows the place in all of the text
         except RecursionError:
             raise JsonError("the JSON is nested too deeply") from error
         except msgspec.DecodeError as exact:
             raise JsonError(_plain(str(exact))) from error
-        raise JsonError(str(error)) from error
+        raise JsonError(str(error) or "the JSON is malformed") from error
 
 
 def dump(value: Json) -> bytes:
