@@ -28,6 +28,7 @@ def _as_plain(value: object) -> str:
 _decoder = msgspec.json.Decoder()
 _checker = msgspec.json.Decoder(msgspec.Raw)
 _encoder = msgspec.json.Encoder(enc_hook=_as_plain)
+_FAULTS = (UnicodeError, RecursionError, msgspec.DecodeError, msgspec.ValidationError)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -40,36 +41,52 @@ def parse(data: bytes | str) -> Json:
     data = data.removeprefix(_BOM) if isinstance(data, bytes) else data.removeprefix("\ufeff")
     if len(data) > PIECE and isinstance(data, bytes):
         return _parse_large(data, _parse)
-    return _parse(data)
+    try:
+        return _decoder.decode(data)
+    except _FAULTS as error:
+        raise _fault(error) from error
 
 
 def parse_lenient(data: bytes | str) -> Json:
     """Read JSON as backends really send it: NaN and infinities (kept as floats) and lone surrogates are let through."""
     if len(data) > PIECE and isinstance(data, bytes):
         return _parse_large(data.removeprefix(_BOM), _parse_lenient)
-    return _parse_lenient(data)
-
-
-def _parse(data: bytes | str) -> Json:
-    try:
-        return _decoder.decode(data)
-    except UnicodeError as error:
-        raise JsonError("the text is not valid UTF-8") from error
-    except RecursionError as error:
-        raise JsonError("the JSON is nested too deeply") from error
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise JsonError(_plain(str(error))) from error
-
-
-def _parse_lenient(data: bytes | str) -> Json:
     try:
         return parse(data)
     except JsonError as strict:
-        try:
-            text = data.decode("utf-8") if isinstance(data, bytes) else data
-            return json.loads(text.removeprefix("\ufeff"))
-        except (ValueError, RecursionError):
-            raise strict from None
+        return _repaired(data, strict)
+
+
+def _parse(data: bytes) -> Json:
+    try:
+        return _decoder.decode(data)
+    except _FAULTS as error:
+        raise _fault(error) from error
+
+
+def _parse_lenient(data: bytes) -> Json:
+    try:
+        return _parse(data)
+    except JsonError as strict:
+        return _repaired(data, strict)
+
+
+def _fault(error: Exception) -> JsonError:
+    match error:
+        case UnicodeError():
+            return JsonError("the text is not valid UTF-8")
+        case RecursionError():
+            return JsonError("the JSON is nested too deeply")
+    return JsonError(_plain(str(error)))
+
+
+def _repaired(data: bytes | str, strict: JsonError) -> Json:
+    """What is no strict JSON, read by a reader that is not; else the error stands."""
+    try:
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
+        return json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        raise strict from None
 
 
 def _parse_large(data: bytes, read: Callable[[bytes], Json]) -> Json:
