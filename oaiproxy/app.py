@@ -39,6 +39,8 @@ from oaiproxy.state import State
 from oaiproxy.succession import Changes, Succession
 from oaiproxy.tokens import Tokenizer
 
+MAX_REFUSALS = 10
+"""Lines about that in a second; more are left out and counted."""
 MAX_SHOWN = 100
 """Models that are logged at the start."""
 MAX_LINE = 8190
@@ -47,6 +49,22 @@ STUCK_SECONDS = 0.1
 """How long each of two tries may take to end a connection whose request did not end in time."""
 LINGER_SECONDS = 2
 """How long the rest of a body that nobody wants is read, so that its sender gets to read the answer."""
+
+
+class Refusals:
+    """What the log says of clients' mistakes that make no request: some of them, for they cost their client nothing."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._throttle = Throttle(MAX_REFUSALS)
+
+    def tell(self, client: str | None, status: int, kind: str) -> None:
+        """Tell of one."""
+        if self._throttle.passes():
+            self._log.write("info", "refused", client=client, status=status, kind=kind, **self._throttle.noted())
+
+
+REFUSALS = web.AppKey("refusals", Refusals)
 
 
 class Connection(Counted, BoundedConnection):
@@ -70,8 +88,17 @@ class Connection(Counted, BoundedConnection):
         """The library's answer, in our words; a client that left is told nothing, and is no failure."""
         if isinstance(exc, ConnectionError):
             raise ConnectionResetError("the client left") from exc
+        if status < 500:
+            if request.writer.output_size:
+                raise ConnectionResetError("an answer has begun") from exc
+            status = 431 if isinstance(exc, LineTooLong) else status
+            refusals: Refusals = vars(self._manager)["refusals"]
+            refusals.tell(request.remote, status, type(exc).__name__)
+            refusal = unreadable(status, request.headers)
+            refusal.force_close()
+            return refusal
         refused = super().handle_error(request, status, exc, message)
-        answer = unreadable(431 if isinstance(exc, LineTooLong) else status, request.headers)
+        answer = unreadable(status, request.headers)
         for name in refused.headers.keys() - {"Content-Type", "Content-Length"}:
             answer.headers[name] = refused.headers[name]
         answer.force_close()
@@ -96,6 +123,7 @@ class Runner(web.AppRunner):
         server = await super()._make_server()
         server.__class__ = Server
         vars(server)["crowd"] = self.app[CROWD]
+        vars(server)["refusals"] = self.app[REFUSALS]
         return server
 
 
@@ -127,6 +155,7 @@ def create_app(state: State, middlewares: Sequence[Middleware] = ()) -> web.Appl
     around = [*middlewares, boundary(state.log, cors, lambda: state.bounds, partial(knock, state=state))]
     app = web.Application(middlewares=around, client_max_size=server.max_body)
     app[CROWD] = state.crowd
+    app[REFUSALS] = Refusals(state.log)
     errors = {**{door.path: door.error for door in DOORS.values()}, **message_routes.ERRORS}
     behind, welcome = guarded(routes(state), state, errors)
     install(app, behind, cors, errors, {messages.error: messages.REQUEST_ID}, welcome)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Generator
+from typing import Protocol, TypeAlias, TypeVar
 
 from oaiproxy.circuits import Passage
 from oaiproxy.errors import ApiError, BackendError
@@ -12,9 +12,13 @@ from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.framing import EMPTY
 from oaiproxy.logs import Log
+from oaiproxy.offloop import COMPRESSED, off_loop
 from oaiproxy.sender import Incoming, Sender
 from oaiproxy.steps import Answer, Send, Sleep, Steps, Write
 
+Made = TypeVar("Made")
+Asked = TypeVar("Asked", bound=Send | Sleep | Write)
+Result: TypeAlias = Answer | ApiError | None
 CANCEL_SECONDS = 5.0
 """How long the call that calls a request off may take."""
 
@@ -79,12 +83,11 @@ class Calls:
         """Make the calls up to the main reply, and send for that. Raises ApiError."""
         self._clock.widen()
         opening = self._steps.opening()
-        result: Answer | ApiError | None = None
+        result: Result = None
         while True:
-            try:
-                action = opening.throw(result) if isinstance(result, ApiError) else opening.send(result)
-            except StopIteration as end:
-                main: BackendRequest | Answer = end.value
+            action, main = await off_loop(_size(result), _advance, opening, result)
+            if action is None:
+                assert main is not None
                 break
             result = None
             if isinstance(action, Sleep):
@@ -97,17 +100,16 @@ class Calls:
     async def close(self, reply: AnyReply, write: Callable[[bytes], Awaitable[object]]) -> None:
         """Make the calls that complete the answer, after the main reply came to its end."""
         self._over = True
-        if data := reply.complete():
+        if data := await off_loop(reply.size, reply.complete):
             await write(data)
         flow = self._exchange.flow
         self.vital = flow is not None and any(step.sinks.text is not None for step in flow.after)
         self._clock.widen()
         closing = self._steps.closing(reply)
-        result: Answer | ApiError | None = None
+        result: Result = None
         while True:
-            try:
-                action = closing.throw(result) if isinstance(result, ApiError) else closing.send(result)
-            except StopIteration:
+            action, _ = await off_loop(_size(result), _advance, closing, result)
+            if action is None:
                 break
             result = None
             if isinstance(action, Write):
@@ -171,6 +173,21 @@ class Calls:
     def _note(self, level: str, event: str, *, detail: str = "", **fields: object) -> None:
         more = {"detail": redact(detail, self._exchange.mapping.secrets)} if detail else {}
         self._log.write(level, event, request_id=self._exchange.identity.request_id, **fields, **more)
+
+
+def _advance(steps: Generator[Asked, Answer | None, Made], result: Result) -> tuple[Asked | None, Made | None]:
+    """What is to be done next, or what came of it all."""
+    try:
+        return (steps.throw(result) if isinstance(result, ApiError) else steps.send(result)), None
+    except StopIteration as end:
+        return None, end.value
+
+
+def _size(result: Result) -> int:
+    """Bytes that are to be read."""
+    if not isinstance(result, Answer):
+        return 0
+    return len(result.body) * (COMPRESSED if "content-encoding" in result.headers else 1)
 
 
 async def _whole(incoming: Incoming, most: int) -> bytes:

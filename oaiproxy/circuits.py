@@ -13,6 +13,7 @@ from oaiproxy.config import Breaker, Limits
 from oaiproxy.errors import BackendError
 from oaiproxy.logs import Log
 from oaiproxy.mapping import Mapping
+from oaiproxy.pool import was_asked
 from oaiproxy.retries import Budget
 
 PROBED = 1.0
@@ -189,6 +190,7 @@ def _left_alone(seconds: float) -> BackendError:
         type="service_unavailable_error",
         code="upstream_unavailable",
         retry_after=min(ceil(seconds or PROBED), LONGEST),
+        retry=None if was_asked() else True,  # as of an earlier call of the same request
     )
 
 

@@ -17,6 +17,8 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 """Counted after the expansion of aliases."""
+MAX_SLOW = 20_000
+"""Nodes before an error up to which Python's parser looks for it too, at some 60 microseconds each."""
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # What PyYAML takes for a sign and YAML 1.2 does not is hidden from it behind private-use characters. YAML 1.1 ends
@@ -50,12 +52,13 @@ def compose(source: SourceText) -> tuple[Node | None, list[Diagnostic]]:
         return None, [Diagnostic("E001", message, source.span(*unprintable.span()), help=help_)]
     # libyaml is some 20 times faster; Python's parser says better what is wrong, and reads JSON's surrogate pairs.
     composer, error = _run(source, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    if error is not None:
+    few = composer.total <= MAX_SLOW
+    if error is not None and (few or "escape" in str(error)):
         composer, error = _run(source, yaml.SafeLoader)
     if error is not None:
         flow = next((frame.start for frame in reversed(composer.frames) if frame.flow), None)
         fault = syntax_error(source, error, flow)
-        runaway = runaway_quote(source, _line(composer.found, fault))
+        runaway = runaway_quote(source, _line(composer.found, fault)) if few else None
         if runaway is not None:
             end, fault = runaway
             composer.found = [each for each in composer.found if each.span is None or each.span.line < end]
@@ -114,7 +117,7 @@ class _Composer:
         self._hidden = hidden
         self._anchors: dict[str, Node | None] = {}
         self._documents = 0
-        self._total = 0
+        self.total = 0
 
     def feed(self, event: yaml.Event) -> None:
         start, end = (mark.index if mark else 0 for mark in (event.start_mark, event.end_mark))
@@ -242,8 +245,8 @@ class _Composer:
         self._add(node, end, 1)
 
     def _add(self, node: Node, end: int, count: int) -> None:
-        self._total += count
-        if self._total > MAX_NODES:
+        self.total += count
+        if self.total > MAX_NODES:
             self._stop("E005", f"more than {MAX_NODES} values, with aliases written out", end, end, "use fewer aliases")
         if self.frames:
             self.frames[-1].children.append(node)

@@ -24,13 +24,15 @@ class BoundedConnection(web.RequestHandler):
     A client that closes its sending side has left, for all that is known here: the library closes the connection.
     """
 
-    __slots__ = ("_begun", "_header_timeout")
+    __slots__ = ("_begun", "_header_timeout", "_rest")
 
     def __init__(self, *args: Any, header_timeout: float = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._header_timeout = header_timeout
         self._begun: asyncio.TimerHandle | None = None
         """Runs since the first byte of a request, until its headers are there."""
+        self._rest = 0
+        """Bytes that are to come of a request's body, behind which the library loses what comes with them."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
@@ -41,7 +43,11 @@ class BoundedConnection(web.RequestHandler):
         """Read on, if there is anything to wait for; else leave this client."""
         _receive(self, data)
         messages = self._messages
+        if self._rest:
+            self._follow(len(data))
         if messages:
+            if getattr(messages[-1][0], "upgrade", False) and not self._upgraded:  # a mistake has none
+                self._ignore(len(data))
             if self._begun is not None:
                 self._end()
             if self._reading_paused or len(messages) > MAX_QUEUED:
@@ -54,6 +60,36 @@ class BoundedConnection(web.RequestHandler):
             self._leave()
         elif self._begun is None and self._waiter is not None and data:
             self._begin()
+
+    def _ignore(self, size: int) -> None:
+        """Answer a request for another protocol, such as `h2c`, as any other one (RFC 9110, 7.8).
+
+        What comes behind it in the same read is lost in the library, which does not tell: whoever may have sent
+        something is told that the connection ends with this answer, so that it is sent again (RFC 9112, 9.6).
+        """
+        message: Any = self._messages[-1][0]
+        head = len(message.method) + len(message.path) + len("  HTTP/1.1\r\n\r\n")
+        head += sum(len(name) + len(value) + len(b": \r\n") for name, value in message.raw_headers)
+        told = message.headers.get("Content-Length", "0")
+        body = int(told) if told.isdigit() and not message.chunked else -1
+        if size == head < head + body:
+            self._rest = body
+        elif body < 0 or size != head + body:
+            self._end_with_this()
+
+    def _follow(self, size: int) -> None:
+        """More came of such a request's body, or what is behind it."""
+        if size > self._rest:
+            self._end_with_this()
+        self._rest = max(0, self._rest - size)
+
+    def _end_with_this(self) -> None:
+        """Let the request that came last be the last one."""
+        if self._messages:
+            message, payload = self._messages[-1]
+            self._messages[-1] = _last(message), payload
+        elif self._current_request is not None:
+            self._current_request._message = _last(self._current_request._message)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget it."""
@@ -81,3 +117,8 @@ class BoundedConnection(web.RequestHandler):
         self._force_close = True
         if self.transport is not None:
             self.transport.abort()
+
+
+def _last(message: Any) -> Any:
+    """The same, as if its client had said that it closes the connection."""
+    return message._replace(should_close=True)

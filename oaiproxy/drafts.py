@@ -73,6 +73,11 @@ class Draft:
         told = wish.instruction
         self.exchange = self._try(instructed(call, exchange.reads, told) if told else call)
 
+    @property
+    def checks(self) -> bool:
+        """Whether the answer is checked against a schema of the client's: its steps are bounded, but may take long."""
+        return self._wish.form is not None
+
     def again(self) -> bool:
         """Whether another try is needed, which `exchange` then is; when the answer fits, it went out."""
         found = self._encoder.misfit

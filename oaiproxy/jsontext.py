@@ -7,6 +7,7 @@ the standard (NaN, lone surrogates, a byte order mark) is read by `parse_lenient
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +24,9 @@ def _as_plain(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+MOST = 2_000_000
+"""Lists, objects and keys of one text: to make so many takes up to a second, in which no thread gets its turn."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder(enc_hook=_as_plain)
 _BOM = b"\xef\xbb\xbf"
@@ -32,9 +36,15 @@ class JsonError(ValueError):
     """The text is not JSON, or the value cannot be. The message names the position, never the content."""
 
 
+class TooLargeError(JsonError):
+    """The text holds more than can be read in the time that others may be held up for."""
+
+
 def parse(data: bytes | str) -> Json:
     """Read strict JSON (RFC 8259), after an optional byte order mark."""
     data = data.removeprefix(_BOM) if isinstance(data, bytes) else data.removeprefix("\ufeff")
+    if len(data) > 2 * MOST:
+        _bound(data)
     try:
         return _decoder.decode(data)
     except UnicodeError as error:
@@ -49,12 +59,25 @@ def parse_lenient(data: bytes | str) -> Json:
     """Read JSON as backends really send it: NaN and infinities (kept as floats) and lone surrogates are let through."""
     try:
         return parse(data)
+    except TooLargeError:
+        raise
     except JsonError as strict:
         try:
             text = data.decode("utf-8") if isinstance(data, bytes) else data
             return json.loads(text.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             raise strict from None
+
+
+def _bound(data: bytes | str) -> None:
+    """Raises TooLargeError before anything is made of a text that holds too much; what is within strings counts not."""
+    raw = data if isinstance(data, bytes) else data.encode("utf-8", "replace")
+    if _count(raw) > MOST and _count(_STRING.sub(b"", raw)) > MOST:
+        raise TooLargeError(f"it holds more than {MOST} lists, objects and keys")
+
+
+def _count(data: bytes) -> int:
+    return sum(map(data.count, (b"[", b"{", b":")))
 
 
 def dump(value: Json) -> bytes:

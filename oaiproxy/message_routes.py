@@ -12,6 +12,7 @@ from oaiproxy.endpoints import messages
 from oaiproxy.entry import HOLDER
 from oaiproxy.jsontext import Json
 from oaiproxy.middleware import ERROR_BODY, MAX_SHOWN, RECORD, ErrorBody, json_response
+from oaiproxy.offloop import off_loop
 from oaiproxy.state import State
 
 COUNT = f"{messages.PATH}/count_tokens"
@@ -27,10 +28,12 @@ def routes(state: State, read: Read) -> list[web.RouteDef]:
     async def count_tokens(request: web.Request) -> web.Response:
         """An estimate, as other usage that no backend tells: by our own tokenizer, which is exact for few models."""
         request[ERROR_BODY] = messages.error
-        call = messages.parse_to_count(await read(request, state))
+        body = await read(request, state)
+        size = request.content.total_bytes
+        call = await off_loop(size, messages.parse_to_count, body)
         request[RECORD]["model"] = call.model[:MAX_SHOWN]
         await state.resolve(call.model, request.get(HOLDER))
-        texts, rest = messages.estimated(call)
+        texts, rest = await off_loop(size, messages.estimated, call)
         counted = {"input_tokens": sum(await state.tokenizer.count(texts)) + rest}
         return json_response(jsontext.dump(counted))
 

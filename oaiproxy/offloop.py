@@ -9,17 +9,22 @@ from typing import ParamSpec, TypeVar
 
 LARGE = 256 * 1024
 """Bytes of which the reading and the making of an answer can take longer than a loop should be held for."""
+COMPRESSED = 256
+"""Bytes that one of a compressed answer counts for: so many may come out of it."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What the work gives: done in a thread if it is on more than `LARGE` bytes.
+    """What the work gives: done in a thread if it is on more than `LARGE` bytes."""
+    return await in_thread(work, *args, **kwargs) if size > LARGE else work(*args, **kwargs)
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What the work gives, done in a thread.
 
     Who is cancelled meanwhile goes on only when the thread is done, so that the two never meet in what is worked on.
     """
-    if size <= LARGE:
-        return work(*args, **kwargs)
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
         return await asyncio.shield(task)

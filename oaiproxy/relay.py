@@ -17,7 +17,7 @@ from oaiproxy.failures import redact, sealed
 from oaiproxy.fallbacks import Fallbacks, may_be_mended
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
-from oaiproxy.offloop import LARGE, off_loop
+from oaiproxy.offloop import COMPRESSED, LARGE, in_thread, off_loop
 from oaiproxy.outlets import Made, Outlet
 from oaiproxy.pool import Attempt, attempt, was_asked
 from oaiproxy.sender import Incoming
@@ -128,16 +128,19 @@ class Relay(Generic[Made]):
 
         What becomes of each is kept for the next who would ask that backend.
         """
-        draft = draft_of(exchange)
+        small = exchange.size <= LARGE
+        draft = draft_of(exchange) if small else await off_loop(exchange.size, draft_of, exchange)
         if draft is not None and end is None:
             end = asyncio.get_running_loop().time() + exchange.mapping.backend.timeouts.total
+        apart = draft is not None and draft.checks
         while True:
             asked = exchange if draft is None else draft.exchange
             passage = self._state.circuits.enter(asked.mapping)
             try:
-                reply = await self._receive(asked, end, passage)
+                reply = await self._receive(asked, end, passage, apart=apart)
                 # one document is read only when it is complete
-                out = reply.end() if reply.size <= LARGE else await off_loop(reply.size, reply.end)
+                small = reply.size <= LARGE and not apart
+                out = reply.end() if small else await in_thread(reply.end)
                 if not passage.ended:
                     passage.end(reply.fault)
             except BackendError as error:
@@ -156,8 +159,11 @@ class Relay(Generic[Made]):
                 return reply, out
             self._record["repaired"] = True
 
-    async def _receive(self, exchange: Exchange, end: float | None, passage: Passage) -> AnyReply:
-        """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time."""
+    async def _receive(self, exchange: Exchange, end: float | None, passage: Passage, *, apart: bool) -> AnyReply:
+        """Send the request and read the reply to its end, or to what broke it off; `end` is that of its time.
+
+        `apart` says that even a small answer may take long to read.
+        """
         timeouts = exchange.mapping.backend.timeouts
         outgoing = None
         if exchange.flow is None:
@@ -185,7 +191,7 @@ class Relay(Generic[Made]):
                     )
                 try:
                     reply = exchange.reply(incoming.status, incoming.headers, time.time())
-                    await self._pump(incoming, reply, clock, write, passage)
+                    await self._pump(incoming, reply, clock, write, passage, apart=apart)
                 except BaseException:
                     incoming.close()
                     raise
@@ -231,16 +237,19 @@ class Relay(Generic[Made]):
         clock: Clock,
         write: Callable[[bytes], Awaitable[None]],
         passage: Passage,
+        *,
+        apart: bool,
     ) -> None:
         """Feed the reply until it is done or broken, or the body ends. A stream's progress is in events, not bytes.
 
-        The bytes that complete a large event are fed in a thread.
+        The bytes that complete a large event are fed in a thread, and those of which much may come.
         """
         events = held = 0
+        weight = COMPRESSED if "content-encoding" in incoming.headers else 1
         while data := await incoming.read():
-            held += len(data)
-            large = held > LARGE and reply.streams
-            out = await off_loop(held, reply.feed, data) if large else reply.feed(data)
+            held += len(data) * weight
+            large = apart or (held > LARGE and (reply.streams or weight > 1))
+            out = await in_thread(reply.feed, data) if large else reply.feed(data)
             if not events and reply.events and reply.fault is None:
                 passage.answered()
             if out:
@@ -281,7 +290,8 @@ class Relay(Generic[Made]):
         """The last bytes, with token counts that the backend did not give; of the prompt if `prompt` says so."""
         missing = reply.uncounted()
         if missing is None:
-            return reply.close()
+            small = reply.streams or reply.size <= LARGE
+            return reply.close() if small else await off_loop(reply.size, reply.close)
         # Apart, since a prompt so long that only a sample of it is counted must not blur the answer's count.
         count = self._state.tokenizer.count
         sent = sum(await count(missing.prompt)) if missing.prompt is not None and prompt else None

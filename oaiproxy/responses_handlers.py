@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Protocol, TypeAlias
 
@@ -31,6 +31,7 @@ from oaiproxy.fallbacks import Fallbacks
 from oaiproxy.jsontext import Json
 from oaiproxy.keyring import Turn
 from oaiproxy.middleware import RECORD, Record, json_response
+from oaiproxy.offloop import in_thread, off_loop
 from oaiproxy.outlets import ClientOutlet, stream_headers, to_client
 from oaiproxy.parameters import invalid_value, no_object, string
 from oaiproxy.responses_store import Kept, ResponseStore
@@ -168,7 +169,11 @@ class Responses:
     async def input_items(self, request: web.Request) -> web.Response:
         """What a response answered, the latest first, in pages."""
         run = self._run(request)
-        items = self._kept(request).input_items() if run is None else [*run.before, *run.own]
+        if run is None:
+            kept = self._kept(request)
+            items = await off_loop(kept.size, kept.input_items)
+        else:
+            items = [*run.before, *run.own]
         limit, order = request.query.get("limit", "20"), request.query.get("order", "desc")
         if not (limit.isascii() and limit.isdigit() and len(limit) <= len(str(MAX_LISTED))) or not (
             1 <= int(limit) <= MAX_LISTED
@@ -213,7 +218,8 @@ class Responses:
         token = os.urandom(16).hex()
         items = [*asked.history, *listed(asked.items, token)]
         users = [item for item in items if item.get("role") == "user"]
-        item = {"id": f"cmp_{token}", "type": "compaction", "encrypted_content": pack(items)}
+        packed = await in_thread(pack, items)  # however small what it was unpacked from is
+        item = {"id": f"cmp_{token}", "type": "compaction", "encrypted_content": packed}
         made = {
             "id": f"resp_{token}",
             "object": "response.compaction",
@@ -225,15 +231,21 @@ class Responses:
 
     async def _asked(self, request: web.Request) -> Asked:
         body, whose = await self._read(request, self._state), owner(request)
-        return parse(body, self._history(body, whose), lambda name: self.store.item(name, whose))
+        before = self._before(body, whose)
+        size = request.content.total_bytes + (0 if before is None else before.size)
+        return await off_loop(size, self._parsed, body, before, whose)
 
-    def _history(self, body: Json, whose: str) -> Sequence[Item]:
+    def _parsed(self, body: Json, before: Kept | None, whose: str) -> Asked:
+        history = () if before is None else before.conversation()
+        return parse(body, history, lambda name: self.store.item(name, whose))
+
+    def _before(self, body: Json, whose: str) -> Kept | None:
         """What `previous_response_id` stands for."""
         if not isinstance(body, dict):
             raise no_object(body)
         name = body.get("previous_response_id")
         if name is None:
-            return ()
+            return None
         run = self._background.run(string(name, "previous_response_id"), whose)
         kept = self.store.get(name, whose)
         status = "in_progress" if run is not None else kept.status if kept is not None else ""
@@ -245,7 +257,7 @@ class Responses:
                 param="previous_response_id",
                 code="previous_response_not_found",
             )
-        return kept.conversation()
+        return kept
 
     async def _tokens(self, asked: Asked) -> int:
         """The tokens of a conversation and its tools."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class ResponseStore:
         self._clock = clock
         self._kept: OrderedDict[str, Kept] = OrderedDict()
         self._owners: dict[str, str] = {}
+        self._lock = threading.RLock()  # large requests are read, and large answers made, in other threads
         self.bytes = 0
         """What all of them take."""
 
@@ -93,31 +95,34 @@ class ResponseStore:
         if kept.size > self._size or not self._count:
             return
         name = response["id"]
-        self.delete(name)
-        self._kept[name] = kept
-        self._owners.update(dict.fromkeys(ids, name))
-        self.bytes += kept.size
-        while len(self._kept) > self._count or self.bytes > self._size:
-            self.delete(next(iter(self._kept)))
+        with self._lock:
+            self.delete(name)
+            self._kept[name] = kept
+            self._owners.update(dict.fromkeys(ids, name))
+            self.bytes += kept.size
+            while len(self._kept) > self._count or self.bytes > self._size:
+                self.delete(next(iter(self._kept)))
 
     def get(self, name: str, owner: str = "") -> Kept | None:
         """The response of that id; None when it is not kept, or no longer, or for somebody else."""
-        now = self._clock()
-        while self._kept and next(iter(self._kept.values())).expires <= now:
-            self.delete(next(iter(self._kept)))
-        kept = self._kept.get(name)
+        with self._lock:
+            now = self._clock()
+            while self._kept and next(iter(self._kept.values())).expires <= now:
+                self.delete(next(iter(self._kept)))
+            kept = self._kept.get(name)
         return kept if kept is not None and kept.owner == owner else None
 
     def delete(self, name: str) -> bool:
         """Forget a response. Says whether it was there."""
-        kept = self._kept.pop(name, None)
-        if kept is None:
-            return False
-        self.bytes -= kept.size
-        for each in kept.ids:
-            if self._owners.get(each) == name:
-                del self._owners[each]
-        return True
+        with self._lock:
+            kept = self._kept.pop(name, None)
+            if kept is None:
+                return False
+            self.bytes -= kept.size
+            for each in kept.ids:
+                if self._owners.get(each) == name:
+                    del self._owners[each]
+            return True
 
     def item(self, name: str, owner: str = "") -> dict[str, Json] | None:
         """An item that a response made, by the item's id."""

@@ -70,6 +70,8 @@ def runaway_quote(source: SourceText, line: int) -> tuple[int, Diagnostic] | Non
     found = None
     try:
         for token in yaml.scan(source.text, Loader=yaml.SafeLoader):
+            if token.start_mark.line + 1 >= line:
+                break
             quoted = isinstance(token, yaml.ScalarToken) and token.style in ("'", '"')
             if quoted and token.start_mark.line < token.end_mark.line and token.end_mark.line + 1 <= line:
                 found = token

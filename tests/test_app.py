@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,10 +33,12 @@ from scripted import (
 )
 from support import ROOT
 
-from oaiproxy.app import Running, create_app, serve
+from oaiproxy import logs
+from oaiproxy.app import Refusals, Running, create_app, serve
 from oaiproxy.backends import MOCK_URL
 from oaiproxy.config import Config, Server
 from oaiproxy.loader import Loader
+from oaiproxy.logs import Log
 from oaiproxy.mock import serve_mock
 
 EXAMPLE = ROOT / "mappings" / "example.yaml"
@@ -167,6 +170,42 @@ async def test_what_libraries_say_goes_to_the_log(proxy: Any, capfd: pytest.Capt
     running.state.log.close()
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert [line["message"] for line in lines if line["event"] == "library"] == ["something odd"]
+
+
+async def test_clients_that_send_no_http_do_not_fill_the_log(proxy: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """It is their mistake, as others are, and costs them nothing: only some of it is told."""
+    running = await proxy(mapping("http://backend.test"))
+    for _ in range(100):
+        wire = await fetch(running.url, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+        assert (wire.status, wire.error["code"]) == (400, "invalid_request")
+    running.state.log.close()
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    told = [line for line in lines if line["event"] not in ("listening", "reload")]
+    assert {(line["event"], line["level"], line["status"], line["kind"], line["client"]) for line in told} == {
+        ("refused", "info", 400, "BadHttpMessage", "127.0.0.1")
+    }
+    assert told[0].get("left_out") is None
+    assert len(told) + sum(line.get("left_out", 0) for line in told) <= 100
+
+
+def test_refusals_are_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how many there were besides."""
+    now = 0.0
+    monkeypatch.setattr(logs.time, "monotonic", lambda: now)
+    reading, writing = os.pipe()
+    log = Log("info", writing)
+    refusals = Refusals(log)
+    for _ in range(25):
+        refusals.tell("::1", 400, "BadHttpMessage")
+    now = 1.0
+    for _ in range(25):
+        refusals.tell("::1", 400, "BadHttpMessage")
+    log.close()
+    os.close(writing)
+    with open(reading, "rb") as written:
+        lines = [json.loads(line) for line in written]
+    assert len(lines) == 20
+    assert [line.get("left_out") for line in lines] == [*[None] * 10, 15, *[None] * 9]
 
 
 async def test_a_request_that_is_not_http_tells_the_log_no_secret(

@@ -35,7 +35,9 @@ from oaiproxy.app import Running
 from oaiproxy.breaker import State
 from oaiproxy.circuits import Circuits
 from oaiproxy.config import Breaker
+from oaiproxy.errors import BackendError
 from oaiproxy.logs import Log
+from oaiproxy.pool import Attempt, attempt
 
 BOTH_WAYS = pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
 FAIL: Sequence[Step] = [REQUEST, failed()]
@@ -50,7 +52,7 @@ async def asked(running: Running, times: int = 1, **fields: Any) -> list[Wire]:
 def is_refusal(wire: Wire, after: str) -> bool:
     """Whether it says that the backend is left alone."""
     error = wire.error
-    assert wire.headers.get("x-should-retry") is None
+    assert wire.headers.get("x-should-retry") == "true"
     assert "retry-after-ms" not in wire.headers
     return (wire.status, error["type"], error["code"], wire.headers.get("retry-after")) == (
         503,
@@ -90,6 +92,22 @@ async def test_a_flapping_backend(tokenizer: Any, capfd: Any, streams: bool) -> 
         assert all(line.keys() == {"time", "level", "event", "mapping", "state"} for line in lines)
         await backend.gone(6)
         await nothing_is_left(running)
+
+
+async def test_who_was_answered_before_is_not_told_to_ask_again(tokenizer: Any) -> None:
+    """A later call of a request that was paid for in part."""
+    async with (
+        Backend(FAIL) as backend,
+        guarded(tokenizer, mapping(backend.url), failures=1, pause=8) as running,
+    ):
+        await asked(running)
+        (made,) = [each for each, _ in running.state.generation.mappings]
+        for before, retry in ((False, True), (True, None)):
+            attempt.set(tried := Attempt())
+            tried.asked = before
+            with pytest.raises(BackendError) as caught:
+                running.state.circuits.enter(made)
+            assert (caught.value.status, caught.value.retry) == (503, retry)
 
 
 @pytest.mark.row(30)
@@ -436,6 +454,28 @@ async def test_a_storm_of_retries_is_bounded(tokenizer: Any, capfd: Any, way: st
             tries = sum(line.get("tries", 1) for line in lines)
             assert times < tries <= times * 1.1 + 10 + 2
             assert way == "connection" or len(backend.requests) == tries
+
+
+async def test_the_retries_of_one_backend_are_not_used_up_by_another(tokenizer: Any) -> None:
+    """Each has a budget of its own: what is down takes none from what is well."""
+    described = "retry: {max: 1, on: [503], backoff: 1ms}"
+    async with (
+        Backend([REQUEST, failed(503)]) as down,
+        Backend([REQUEST, failed(503)], [REQUEST, FINE]) as well,
+        guarded(
+            tokenizer,
+            mapping(down.url, backend=described),
+            mapping(well.url, backend=described, models="[other]"),
+            failures=0,
+        ) as running,
+    ):
+        tries = 2
+        while tries > 1:  # as long as one more is allowed
+            before = len(down.requests)
+            assert [wire.status for wire in await asked(running)] == [503]
+            tries = len(down.requests) - before
+        assert [wire.text for wire in await asked(running, model="other")] == ["fine"]
+        assert len(well.requests) == 2
 
 
 async def test_no_retries(tokenizer: Any) -> None:

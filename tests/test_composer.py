@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 from support import marked, only_finding, read_yaml, sound_yaml
 
 
@@ -122,3 +123,36 @@ def test_what_is_too_large_is_refused(text: str) -> None:
 def test_what_is_large_but_not_too_large_is_read(text: str) -> None:
     """The limits are no tighter than they say."""
     sound_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + '"' * ((1 << 20) - 3), 'unexpected `"'),
+        ("\n".join(f'"{number}": ""' for number in range(30_000)) + "\nx: [", "the `[` is never closed"),
+    ],
+    ids=["one line", "many lines"],
+)
+def test_an_error_in_much_text_is_not_looked_for_slowly(
+    text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python's parser takes many seconds for."""
+    calls = 0
+    fetch = yaml.SafeLoader.fetch_more_tokens
+
+    def counted(loader: yaml.SafeLoader) -> None:
+        nonlocal calls
+        calls += 1
+        fetch(loader)
+
+    monkeypatch.setattr(yaml.SafeLoader, "fetch_more_tokens", counted)
+    document, (found,) = read_yaml(text)
+    assert document is None
+    assert (found.code, found.message.startswith(message)) == ("E001", True)
+    assert calls < 10_000
+
+
+def test_a_surrogate_pair_is_read_in_a_large_file() -> None:
+    """Which Python's parser alone can."""
+    text = '{"a":[' + "1," * 20_001 + '"\\ud83d\\ude00"]}'
+    assert sound_yaml(text).data["a"][-1] == "😀"

@@ -130,6 +130,68 @@ async def test_requests_that_come_together_are_answered_in_order(proxy: Any) -> 
         assert len(backend.connections) == 1
 
 
+UPGRADE = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA"}
+FINE = (REQUEST, answer({"text": "fine"}))
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("at", [None, "head"], ids=["in one piece", "body apart"])
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0"])
+async def test_a_request_for_another_protocol_is_answered_as_any_other(
+    proxy: Any, protocol: str, at: str | None
+) -> None:
+    """In this one; the connection can be used again (RFC 9110, 7.8)."""
+    async with Backend([*FINE, *FINE]) as backend:
+        running = await proxy(mapping(backend.url))
+        async with await Client.connect(running.url) as client:
+            for _ in range(2):
+                asked = hello(headers={**UPGRADE, "Upgrade": protocol})
+                cut = asked.index(b"\r\n\r\n") + 4 if at else 0
+                if cut:
+                    await client.send(asked[:cut])
+                    await asyncio.sleep(0.1)
+                await client.send(asked[cut:])
+                wire = await client.answer()
+                assert (wire.status, wire.text, wire.headers.get("connection")) == (200, "fine", None)
+            await client.send(LIVE)
+            assert (await client.answer()).status == 200
+
+
+@BOTH_LOOPS
+@pytest.mark.parametrize("cut", [0, 50, "head", -3], ids=str)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_what_comes_behind_a_request_for_another_protocol_is_not_just_lost(
+    proxy: Any, cut: int | str, version: str
+) -> None:
+    """The library loses it; so its sender is told that nothing behind the answer was read (RFC 9112, 9.6)."""
+    async with Backend([*FINE, *FINE]) as backend:
+        running = await proxy(mapping(backend.url))
+        async with await Client.connect(running.url) as client:
+            asked = hello(headers=UPGRADE, version=version)
+            at = asked.index(b"\r\n\r\n") + 4 if isinstance(cut, str) else cut % len(asked)
+            if at:
+                await client.send(asked[:at])
+                await asyncio.sleep(0.1)
+            await client.send(asked[at:] + LIVE)
+            wire = await client.answer()
+            assert (wire.status, wire.text) == (200, "fine")
+            if version == "1.1":
+                assert wire.headers["connection"] == "close"
+            assert await client.rest() == b""
+        assert len(backend.requests) == 1
+
+
+@BOTH_LOOPS
+async def test_what_comes_behind_a_handshake_that_is_declined_is_answered(proxy: Any) -> None:
+    """That of a websocket, of which the library keeps what follows."""
+    async with Backend([*FINE, *FINE]) as backend:
+        running = await proxy(mapping(backend.url))
+        async with await Client.connect(running.url) as client:
+            await client.send(hello(headers={"Connection": "Upgrade", "Upgrade": "websocket"}) + LIVE)
+            assert (await client.answer()).text == "fine"
+            assert (await client.answer()).status == 200
+
+
 # ---- clients that are slow
 
 

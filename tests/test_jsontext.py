@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from oaiproxy.jsontext import JsonError, dump, is_shallow, parse, parse_lenient
+from oaiproxy import jsontext
+from oaiproxy.jsontext import JsonError, TooLargeError, dump, is_shallow, parse, parse_lenient
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53 + 1, 2**63, -(2**64), 10**30, -(10**400)])
@@ -119,3 +121,21 @@ def test_how_deep_a_value_is() -> None:
     """Its scalars are a level too."""
     assert is_shallow({"a": [1]}, 3)
     assert not is_shallow({"a": [1]}, 2)
+
+
+@pytest.mark.parametrize("read", [parse, parse_lenient])
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_what_costs_more_than_its_bytes_is_bounded(
+    read: Any, kind: Callable[[str], str | bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists, objects and keys; what looks like one within a text is none, and numbers cost little."""
+    monkeypatch.setattr(jsontext, "MOST", 10)
+    assert len(read(kind("[" + "[]," * 8 + "1]"))) == 9
+    for text in ("[" + "[]," * 10 + "1]", "{" + ",".join(f'"{n}":1' for n in range(10)) + "}", "[" * 11 + "]" * 11):
+        with pytest.raises(TooLargeError, match="more than 10 lists, objects and keys"):
+            read(kind(text))
+    texts = ["[{:" * 9, '\\"[[[[[[[[[[[[[[[', "\\", '"', "é{{{{{{{{{{{{{{{{{{\n"]
+    assert read(kind(dump(texts).decode())) == texts
+    assert read(kind("[" + "1," * 50 + "1]")) == [1] * 51
+    with pytest.raises(JsonError, match="truncated"):
+        read(kind('["' + "[" * 50))

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from msgspec import Raw
+
+from oaiproxy import jsontext
 from oaiproxy.canonical import Call, Identity
 from oaiproxy.endpoints.answering import ObjectEncoder, input_usage, read_call
 from oaiproxy.endpoints.encoding import Encoder
@@ -19,6 +22,8 @@ from oaiproxy.parameters import invalid_value
 from oaiproxy.vectors import VectorError, to_base64
 
 ENDPOINT = "embeddings"
+APART = 16
+"""Vectors that are written at once."""
 
 
 def parse(body: Json) -> Call:
@@ -57,7 +62,9 @@ class EmbeddingsEncoder(ObjectEncoder):
 
     def object(self, usage: Usage | None) -> Mapping[str, Json]:
         """The list."""
-        data = [
-            {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(self.result)
-        ]
+        result = self.result
+        if len(result) > APART:
+            # All at once they would take long, in which no other thread gets its turn.
+            result = [vector if isinstance(vector, str) else Raw(jsontext.dump(vector)) for vector in result]
+        data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(result)]
         return {"object": "list", "data": data, "model": self.head.model, "usage": input_usage(usage)}

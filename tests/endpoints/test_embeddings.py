@@ -11,6 +11,7 @@ from oaiproxy import jsontext
 from oaiproxy.endpoints.embeddings import encoder, parse
 from oaiproxy.errors import BackendError, ClientError
 from oaiproxy.events import Head, Result, Usage
+from oaiproxy.vectors import to_base64
 
 
 def made(vectors: Any, **fields: Any) -> Any:
@@ -18,6 +19,24 @@ def made(vectors: Any, **fields: Any) -> Any:
     answer.feed(Head(None, "large"))
     answer.feed(Result(vectors))
     return jsontext.parse(answer.close(Usage(prompt=2, total=2)))
+
+
+def test_many_vectors_are_written_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what a few are, and so that no other thread waits for all of them."""
+    sizes = []
+    dump = jsontext.dump
+
+    def noted(value: Any) -> bytes:
+        sizes.append(len(value))
+        return dump(value)
+
+    monkeypatch.setattr(jsontext, "dump", noted)
+    vectors = [[number / 7, 1e-9, -0.5] for number in range(100)]
+    data = made(vectors)["data"]
+    assert [each["embedding"] for each in data] == vectors
+    assert [each["index"] for each in data] == list(range(100))
+    assert sizes[:100] == [3] * 100
+    assert made(vectors, encoding_format="base64")["data"][1]["embedding"] == to_base64(vectors[1])
 
 
 @pytest.mark.parametrize(

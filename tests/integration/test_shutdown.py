@@ -24,6 +24,7 @@ from scripted import (
     hello,
     refused,
     request,
+    stream,
     stream_head,
 )
 
@@ -240,6 +241,55 @@ async def test_of_many_calls_one_that_was_seen_is_enough(tmp_path: Path) -> None
         wire = await client.answer()
         assert (wire.status, wire.error["code"]) == (502, "server_shutdown")
         assert wire.headers["x-should-retry"] == "false"
+        assert await service.exit() == 0
+
+
+@pytest.mark.row(103)
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+async def test_a_request_of_many_calls_makes_them_all(tmp_path: Path, streams: bool) -> None:
+    """Also those that had not begun when the signal came, as long as there is time for them."""
+    go = asyncio.Event()
+    said = stream("one") if streams else answer({"text": "one"})
+    async with (
+        Backend([REQUEST, go, said, REQUEST, said]) as backend,
+        serving(tmp_path, backend.url) as service,
+        await Client.connect(service.url) as client,
+    ):
+        await client.send(hello(n=12, stream=streams))
+        await backend.asked(8)
+        service.signal(signal.SIGTERM)
+        await refused(service.url)
+        assert len(backend.requests) == 8
+        go.set()
+        wire = await client.answer()
+        assert (wire.status, len(backend.requests)) == (200, 12)
+        if streams:
+            texts = [
+                choice for each in wire.events[:-1] for choice in each["choices"] if choice["delta"].get("content")
+            ]
+        else:
+            texts = wire.json["choices"]
+        assert sorted(each["index"] for each in texts) == list(range(12))
+        assert await service.exit() == 0
+
+
+@pytest.mark.row(105)
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "stream"])
+async def test_a_request_of_many_calls_has_one_end(tmp_path: Path, streams: bool) -> None:
+    """Where the time is over and some of its calls were seen, others not: it may not be sent again as a whole."""
+    limits = "limits: {connections: 2, queue_timeout: 3600}"
+    async with (
+        Backend([REQUEST, GONE]) as backend,
+        serving(tmp_path, backend.url, timeout=0.1, more=limits) as service,
+        await Client.connect(service.url) as client,
+    ):
+        await client.send(hello(n=8, stream=streams))
+        await backend.asked(2)
+        service.signal(signal.SIGTERM)
+        wire = await client.answer()
+        assert (wire.status, wire.error["code"]) == (502, "server_shutdown")
+        assert wire.headers["x-should-retry"] == "false"
+        assert len(backend.requests) == 2
         assert await service.exit() == 0
 
 
