@@ -245,7 +245,7 @@ def _is_one_answer(data: bytes, end: int) -> bool:
     head = data[:end].lower()
     place = head.find(b"\r\ncontent-length:")
     # Some of another status have no body, whatever their heads say.
-    if place < 0 or head[:13] != b"http/1.1 200 " or b"transfer-encoding" in head:
+    if place < 0 or head[:13] != b"http/1.1 200 " or head.find(b"transfer-encoding") >= 0:
         return False
     told = head[place + 17 : head.find(b"\r", place + 17)].strip()
     return told.isdigit() and len(told) < MAX_DIGITS and len(data) - end <= int(told)
