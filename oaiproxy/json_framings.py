@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from oaiproxy.errors import BackendError
 from oaiproxy.framing import Frame, Head, too_large
 
+_SPACE = 0x20
+"""All that may stand between values is this or less."""
+
 
 class Ndjson:
     """One JSON value per line, also after a record separator (RFC 7464); blank lines are skipped."""
@@ -63,7 +66,7 @@ class JsonConcat:
         yield from self._value.finish()
 
     def _next(self, data: bytes, at: int) -> int:
-        return _skip(self._BETWEEN, data, at)
+        return at if data[at] > _SPACE else _skip(self._BETWEEN, data, at)
 
 
 class JsonArray:

@@ -92,7 +92,8 @@ def dump(value: Json) -> bytes:
         raise JsonError("the value is nested too deeply") from error
     except ValueError as error:
         raise JsonError("an integer has too many digits") from error
-    if (b"\xe2" in data and b"\xe2\x80" in data) or (b"\xc2" in data and b"\xc2\x85" in data):  # one byte is fast
+    # A number is looked for at once; bytes are tried as one first, which raises and catches an error.
+    if (0xE2 in data and b"\xe2\x80" in data) or (0xC2 in data and b"\xc2\x85" in data):
         data = (
             data.replace(b"\xe2\x80\xa8", b"\\u2028")
             .replace(b"\xe2\x80\xa9", b"\\u2029")

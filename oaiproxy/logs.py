@@ -112,7 +112,7 @@ class Log:
 def _line(level: str, event: str, fields: dict[str, Any]) -> bytes:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     data = jsontext.dump({"time": stamp, "level": level, "event": event, **fields}) + b"\n"
-    if not data.isascii() or b"\x7f" in data:
+    if not data.isascii() or 0x7F in data:
         data = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", data.decode()).encode()
     return data
 

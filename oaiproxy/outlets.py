@@ -58,6 +58,10 @@ class HeldResponse(web.StreamResponse):
 
     _send_headers_immediately = False
 
+    def chunk(self, transport: asyncio.WriteTransport, data: bytes) -> None:
+        """Send a chunk (RFC 9112, 7.1) after the headers: `write` does more, for several times the work."""
+        transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
 
 class ClientOutlet:
     """The connection of the client that asked. Who writes waits for a slow client, though not for ever.
@@ -73,6 +77,8 @@ class ClientOutlet:
         self._write_timeout = server.write_timeout
         self._headers = headers
         self._response: HeldResponse | None = None
+        self._chunked = False
+        """Whether the headers are out, and what follows them is chunks."""
         self._heartbeat = Heartbeat(server.keepalive_comments if commented else 0, self._comment)
 
     @property
@@ -89,7 +95,11 @@ class ClientOutlet:
             await response.prepare(self._request)
         transport = self._request.transport
         if transport is None or (len(data) <= SMALL and transport.get_write_buffer_size() == 0):
+            if self._chunked and data and transport is not None and not transport.is_closing():
+                response.chunk(transport, data)
+                return
             await response.write(data)
+            self._chunked = "Transfer-Encoding" in response.headers
             return
         if clock is not None:
             clock.pause()

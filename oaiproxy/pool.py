@@ -120,7 +120,7 @@ class Connector(TCPConnector):
         if connection is not None:
             protocol = connection.protocol
             assert isinstance(protocol, _Handler)
-            protocol.idle = protocol.heard = False
+            protocol.idle = protocol.heard = protocol.halted = False
             tried = attempt.get()
             tried.asked, tried.kept, protocol.large = True, protocol, tried.large
         return connection
@@ -143,7 +143,22 @@ class _Handler(ResponseHandler):
     """Whether anything came since it was last taken."""
     large = False
     """Whether the request is a large one."""
+    halted = False
+    """Whether reading was paused since it was last taken: only then may the library hold back what it has read."""
     _reading = False
+
+    def pause_reading(self) -> None:
+        """Read no more."""
+        self.halted = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on. The library wants that after each read of a body, and it costs as much as to receive one.
+
+        That `_reading_paused` is false does not say that nothing is held back.
+        """
+        if self.halted:
+            super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
         """Read what came. The head of an answer is read alone, so that it is not lost to what follows its body."""
@@ -230,7 +245,7 @@ def _is_one_answer(data: bytes, end: int) -> bool:
     head = data[:end].lower()
     place = head.find(b"\r\ncontent-length:")
     # Some of another status have no body, whatever their heads say.
-    if place < 0 or head[:13] != b"http/1.1 200 " or b"transfer-encoding" in head:
+    if place < 0 or head[:13] != b"http/1.1 200 " or head.find(b"transfer-encoding") >= 0:
         return False
     told = head[place + 17 : head.find(b"\r", place + 17)].strip()
     return told.isdigit() and len(told) < MAX_DIGITS and len(data) - end <= int(told)

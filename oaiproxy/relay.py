@@ -173,9 +173,11 @@ class Relay(Generic[Made]):
         clock = Clock(timeouts, end)
         calls = self._calls(exchange, clock, passage)
 
-        async def write(data: bytes) -> None:
+        put = self._outlet.write if end is None else self._write_in_turn
+
+        def write(data: bytes) -> Awaitable[None]:
             self._told = self._told or bool(data)
-            await (self._outlet.write(data, clock) if end is None else self._write_in_turn(data, clock))
+            return put(data, clock)
 
         self._state.clocks.add(clock)
         if self._state.closed:

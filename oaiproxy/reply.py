@@ -358,13 +358,14 @@ class Reply:
         for event in events:
             self.events += 1
             match event:
+                case Delta(text=text):  # most are
+                    if self._counts:
+                        self._said.append(text)
                 case Fault(error=error):
                     raise error
                 case Usage():
                     self._usage = event
                     continue
-                case Delta(text=text) if self._counts:
-                    self._said.append(text)
                 case ToolCallDelta(name=name, arguments=arguments) if self._counts:
                     self._said.append((name or "") + arguments)
             output.append(encode(event))

@@ -22,6 +22,7 @@ from aiohttp.typedefs import Handler
 from strict import STRICT, schema
 
 from oaiproxy.heartbeat import COMMENT
+from oaiproxy.outlets import HeldResponse
 
 LARGEST = 8 << 20
 """Bytes of a response that are looked at; a stream that is longer is judged by its beginning."""
@@ -110,7 +111,8 @@ class Recorder:
 
 def tap(request: web.Request, sent: Sent) -> None:
     """Have the writer of a request's response tell what goes through it."""
-    writer = request._payload_writer  # the one place where whole answers and streams are still bytes of a body
+    request[SENT] = sent
+    writer = request._payload_writer  # where whole answers and streams are still bytes of a body, but for later chunks
     write_headers, write, write_eof = writer.write_headers, writer.write, writer.write_eof
 
     async def headers(status_line: str, fields: Any) -> None:
@@ -130,6 +132,20 @@ def tap(request: web.Request, sent: Sent) -> None:
         sent.ended = open_
 
     writer.write_headers, writer.write, writer.write_eof = headers, some, last  # type: ignore[method-assign]
+
+
+SENT: web.RequestKey[Sent] = web.RequestKey("sent", Sent)
+_chunk = HeldResponse.chunk
+
+
+def _seen(response: HeldResponse, transport: asyncio.WriteTransport, data: bytes) -> None:
+    """Send a chunk, and tell of it."""
+    if response._req is not None and (sent := response._req.get(SENT)) is not None:
+        sent.add(data)
+    _chunk(response, transport, data)
+
+
+HeldResponse.chunk = _seen  # type: ignore[method-assign]
 
 
 def shown(sent: Sent) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from oaiproxy.outlets import SMALL, ClientOutlet, stream_headers
 EVENT = b"data: 1\n\n"
 
 
-async def sent(answer: Any, headers: dict[str, str]) -> Any:
+async def sent(answer: Any, headers: dict[str, str], version: str = "1.1") -> Any:
     """What a client gets of an answer."""
 
     async def handle(asked: web.Request) -> web.StreamResponse:
@@ -27,7 +28,7 @@ async def sent(answer: Any, headers: dict[str, str]) -> Any:
     app = web.Application()
     app.router.add_get("/", handle)
     async with listening(app) as url, await Client.connect(url) as client:
-        await client.send(request(None, "/", method="GET"))
+        await client.send(request(None, "/", method="GET", version=version))
         return await client.answer()
 
 
@@ -55,3 +56,36 @@ async def test_a_stream(breaks: bool) -> None:
     wire = await sent(answer, stream_headers())
     assert (wire.body, wire.complete) == (2 * EVENT, not breaks)
     assert wire.headers["cache-control"] == "no-cache"
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_each_write_of_a_stream_goes_out_as_it_is(version: str) -> None:
+    """In chunks to who knows them; an empty one, which would be the end, does not."""
+    pieces = [b"1", b"", b"x" * 16, b"y" * SMALL, b"z" * (SMALL + 1), b"", b"2"]
+
+    async def answer(outlet: ClientOutlet) -> web.StreamResponse:
+        for piece in pieces:
+            await outlet.write(piece)
+            await asyncio.sleep(0)
+        return await outlet.end(b"")
+
+    wire = await sent(answer, stream_headers(), version)
+    assert (wire.body, wire.complete) == (b"".join(pieces), version == "1.1")
+    assert ("transfer-encoding" in wire.headers) == (version == "1.1")
+
+
+async def test_nothing_more_is_written_to_who_has_left() -> None:
+    """Who relays the answer learns of it, and leaves the backend."""
+    told = []
+
+    async def answer(outlet: ClientOutlet) -> web.StreamResponse:
+        await outlet.write(EVENT)
+        await outlet.write(EVENT)
+        outlet._request.transport.close()
+        with pytest.raises(ConnectionError):
+            await outlet.write(EVENT)
+        told.append(True)
+        return await outlet.break_off(b"")
+
+    wire = await sent(answer, stream_headers())
+    assert (wire.body, wire.complete, told) == (2 * EVENT, False, [True])

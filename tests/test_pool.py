@@ -79,6 +79,23 @@ async def test_what_comes_later_costs_the_connection(session: ClientSession) -> 
         assert await ask(session, backend) == b"two"
 
 
+async def test_nothing_is_held_back_from_who_reads_late() -> None:
+    """The library pauses at so many chunks that nobody reads, and once more, within the next, when they are read."""
+    later, limit = asyncio.Event(), 1024
+    many = limit // 16 + 1
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    attempt.set(Attempt())
+    async with (
+        Backend([REQUEST, head + b"1\r\na\r\n" * many, later, b"1\r\nb\r\n" * 3 + b"0\r\n\r\n"]) as backend,
+        ClientSession(connector=Connector(limit=0), read_bufsize=limit) as session,
+        asyncio.timeout(PATIENCE),
+        session.post(backend.url, data=b"{}") as response,
+    ):
+        said = await response.content.readexactly(many)
+        later.set()
+        assert said + await response.read() == b"a" * many + b"bbb"
+
+
 async def test_the_library_is_as_it_is_known() -> None:
     """What is overridden is called by these names with these arguments."""
     assert list(inspect.signature(TCPConnector._release).parameters) == ["self", "key", "protocol", "should_close"]
