@@ -58,7 +58,9 @@ LEGAL = {
     r"backend auth\b.*": "examples never show what proves to the backend who asks",
     r"(backend|.* request) headers \S+": "an example tells headers that must be there; more of them are the operator's",
     r"backend( url)?": "examples have no server, so no address is wrong; the path below it they do hold to account",
-    r"models_list\b.*|models( \S+( id)?)?": "which models there are, and what they are called, only the backend knows",
+    r"models_list\b.*|models( \S+( id)?)?|\w+ chat_template": (
+        "which models there are, what they are called, and how they want a conversation written, only the backend knows"
+    ),
     r"\w+ cancel\b.*": "no example has a client that goes away",
 }
 """Places whose values no example could hold to account, and why."""
