@@ -88,6 +88,16 @@ def test_an_edit_is_judged(kind: str, old: str, new: str, outcome: str) -> None:
     assert verdict.outcome == outcome, verdict.told
 
 
+def test_a_finding_may_stand_at_an_alias() -> None:
+    """Where what is edited stands by another name, a reader looks there too."""
+    judged = subject(next(path for path in MAPPINGS if path.stem == "openai-compatible"))
+    old = """"{{ request | strip_keys('modalities', 'stream_options') }}\""""
+    start = judged.text.index(old)
+    edit = Edit("change a type", ("embeddings", "request", "body", "$merge", 0), start, start + len(old), "{}")
+    verdict = judged.judge(edit)
+    assert verdict.outcome == "caught", verdict.told
+
+
 def test_what_is_legal_has_a_reason() -> None:
     """And there are few kinds of it."""
     assert all(LEGAL.values())
