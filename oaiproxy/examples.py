@@ -113,7 +113,7 @@ class _Run:
         if len(played.requests) > len(self._answers):
             return
         data = self._answers[played.main or 0].body
-        yield from self._sends(played.requests)
+        yield from self._sends(played)
         yield from self._unlisted(played)
         first = played.outcome
         yield from self._replies(first)
@@ -197,9 +197,10 @@ class _Run:
             message = f"{called} made, and there are {given} answers"
             yield self._finding("E505", message, self._at("backend", made), "take it out: nothing asks for it")
 
-    def _sends(self, requests: list[BackendRequest]) -> Iterator[Diagnostic]:
+    def _sends(self, played: Rehearsal) -> Iterator[Diagnostic]:
+        requests = played.requests
         for key, exact in (("sends", True), ("sends_like", False)):
-            wanted = getattr(self._example, key)
+            wanted = with_prompt(getattr(self._example, key), played)
             listed = wanted if isinstance(wanted, list) else [wanted]
             for index, (each, request) in enumerate(zip(listed, requests, strict=False)):
                 place = (key, index) if listed is wanted else (key,)
@@ -348,6 +349,22 @@ def told_request(mapping: Mapping, request: BackendRequest) -> dict[str, Json]:
         "headers": {name.lower(): value for name, value in request.headers.items() if name.lower() not in hidden},
         "body": None if request.body is None else decoded(request.body, content_type(request.headers)),
     }
+
+
+PROMPT = re.compile(r"\{\{ *chat_prompt *\}\}")
+"""What stands for the conversation as the chat template writes it, which may be told by the environment alone."""
+
+
+def with_prompt(wanted: Json, played: Rehearsal) -> Json:
+    """What an example wants to be sent, with the conversation in the place of `{{ chat_prompt }}` in its texts."""
+    match wanted:
+        case dict():
+            return {key: with_prompt(value, played) for key, value in wanted.items()}
+        case list():
+            return [with_prompt(value, played) for value in wanted]
+        case str() if PROMPT.search(wanted) and (prompt := played.chat_prompt()) is not None:
+            return PROMPT.sub(lambda _: prompt, wanted)
+    return wanted
 
 
 def _comparable(outcome: Outcome, call: Call, streams: bool) -> Json:

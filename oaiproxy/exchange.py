@@ -264,6 +264,15 @@ class Exchange:
             names.derive(NAME, lambda: chat_template.render(self.call, self.identity.now, scope))
         return scope.inner(dict(self.replies)) if self.replies else scope
 
+    def chat_prompt(self) -> str | None:
+        """The conversation as the chat template writes it; None without a template, or where it cannot."""
+        if self._endpoint.chat_template is None:
+            return None
+        try:
+            return str(self._scope().lookup(NAME))
+        except RenderError:
+            return None
+
     def _prompt_texts(self) -> tuple[str, ...]:
         """The texts that the mapping sends, for the count of tokens."""
         return sent_texts(self.call, self._endpoint.reads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,6 +30,8 @@ class Rehearsal:
     """The events of the main answer that the mapping does not list, by name."""
     main: int | None = None
     """Which of the answers was the main one."""
+    chat_prompt: Callable[[], str | None] = lambda: None
+    """Makes the conversation as the chat template writes it."""
 
 
 def rehearse(exchange: Exchange, answers: Sequence[Answer], pieces: Sequence[bytes] | None = None) -> Rehearsal:
@@ -103,7 +105,7 @@ def sample_replies(mapping: Mapping, endpoint: str, streams: bool) -> dict[str, 
 
 class _Play:
     def __init__(self, exchange: Exchange, answers: Sequence[Answer]) -> None:
-        self.rehearsal = Rehearsal()
+        self.rehearsal = Rehearsal(chat_prompt=exchange.chat_prompt)
         self._exchange = exchange
         self._answers = answers
         self._now = 0.0

@@ -203,9 +203,13 @@ class _Template:
         try:
             return self._compilation.sandbox.tree(self._text)
         except TemplateSyntaxError as error:
-            found = re.compile(r"\w+|-?[%}]\}|\S").match(self._text, error.lineno)
-            message, label = _plain(error)
-            self._report(Finding("E201", message, error.lineno, len(found[0]) if found else 1, label))
+            at, message, label = error.lineno, *_plain(error)
+            if (
+                stray := _stray(self._text)
+            ) is not None and stray < at:  # what is said of a later block follows from it
+                at, message, label = stray, "template syntax: `%}` closes nothing", "open it with `{%`"
+            found = re.compile(r"\w+|-?[%}]\}|\S").match(self._text, at)
+            self._report(Finding("E201", message, at, len(found[0]) if found else 1, label))
         except _EXHAUSTED:
             self._refuse("the template is nested too deeply")
         except ValueError:
@@ -315,6 +319,14 @@ _SYNTAX = (
     (r"encountered unknown tag '(.*?)'.*", r"unknown tag `\1`", "the tags are `if`, `for` and `set`"),
 )
 """Jinja's messages in the words of mappings, and the fix."""
+
+
+_PARTS = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|(?P<stray>-?%\})", re.DOTALL)
+
+
+def _stray(text: str) -> int | None:
+    """Where the first `%}` stands that no `{%` opens."""
+    return next((found.start() for found in _PARTS.finditer(text) if found["stray"]), None)
 
 
 def _plain(error: TemplateSyntaxError) -> tuple[str, str]:

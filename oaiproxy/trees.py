@@ -124,7 +124,7 @@ class _Tree:
 
     def _mapping(self, source: Source, bound: Bound, depth: int, keep: bool = False) -> Render:
         """The node without its `$for`: `$let`, then `$if`, then the value."""
-        meant = self._misspelled(source)
+        meant = self._misspelled(source, bound)
         self._check_company(source, meant)
         if "$cases" in meant:
             return _absent
@@ -285,20 +285,18 @@ class _Tree:
 
         return render
 
-    def _misspelled(self, source: Source) -> set[str]:
+    def _misspelled(self, source: Source, bound: Bound) -> set[str]:
         """Report the unknown directives; those that they are meant to be."""
-        meant = set()
+        meant, known = set(), {*self._compilation.shapes, *bound}
         for key, child in source.items():
             directive = key.startswith("$") and not key.startswith("$$")
             if self._is_plain(child, key) and directive and key not in DIRECTIVES:
                 self._unknown(child, key, DIRECTIVES)
                 meant.add(closest(key, DIRECTIVES))
-            elif f"${key}" in _BINDS and f"${key}" not in source.value and _binds(key, child.value, source.value):
-                label = f"did you mean `${key}`?"
-                self._compilation.report(
-                    "E208", f"`{key}` is a plain key, no directive", child.span(key=True), label=label
-                )
-                meant.add(f"${key}")
+            elif binds := _meant_to_bind(key, child.value, source.value, known):
+                message, label = f"`{key}` is a plain key, no directive", f"did you mean `{binds}`?"
+                self._compilation.report("E208", message, child.span(key=True), label=label)
+                meant.add(binds)
         return meant
 
     def _is_plain(self, source: Source, key: str) -> bool:
@@ -314,7 +312,7 @@ class _Tree:
     def _check_company(self, source: Source, meant: set[str]) -> None:
         """Directives that make no sense alone or together."""
         given = source.value
-        plain = next((key for key, _ in _plain(source)), None)
+        plain = next((key for key, _ in _plain(source)), None) if not meant else None
         for key, needs in _NEEDS:
             if key in given and needs not in given and needs not in meant:
                 self._report(source[key], f"`{key}` stands without `{needs}`", label=f"add `{needs}` beside it")
@@ -468,15 +466,21 @@ def _array(items: list[tuple[Render, bool]], keep: bool) -> Render:
     return render
 
 
-def _binds(key: str, operand: Any, node: Any) -> bool:
-    """Whether a plain key is surely meant for a directive: what it would bind is read in a template beside it."""
-    if key == "for":
-        found = _LOOP.fullmatch(operand) if isinstance(operand, str) else None
-        names = [found[1]] if found else []
-    else:
-        names = [name for name in operand if name.isidentifier()] if isinstance(operand, dict) else []
+def _meant_to_bind(key: str, operand: Any, node: Any, known: set[str]) -> str:
+    """The directive that a plain key is surely meant for, which the node lacks: what that would bind is read in a
+    template beside it, and, if the key is misspelled too, is no name that is known. "" where it is not so.
+    """
+    directive, found = ("$for", _LOOP.fullmatch(operand)) if isinstance(operand, str) else ("$let", None)
+    names = (
+        {name for name in operand if name.isidentifier()} if isinstance(operand, dict) else {found[1]} if found else ()
+    )
+    if not names or len(key) > 5 or directive in node or not closest(f"${key}", [directive], 0.8):
+        return ""
+    if f"${key}" != directive and ("*" in known or not known.isdisjoint(names)):
+        return ""
     beside = " ".join(text for name, child in node.items() if name != key for text in _templates(child))
-    return any(re.search(rf"\{{[{{%][^}}]*(?<![\w.'\"]){name}\b", beside) for name in names)
+    read = any(re.search(rf"\{{[{{%][^}}]*(?<![\w.'\"]){name}\b", beside) for name in names)
+    return directive if read else ""
 
 
 def _templates(value: Any) -> Iterator[str]:

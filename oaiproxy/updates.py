@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from oaiproxy.differences import difference, place_name
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import answer_of, parse_example, rounds
-from oaiproxy.examples import told_request
+from oaiproxy.examples import told_request, with_prompt
 from oaiproxy.jsontext import Json
 from oaiproxy.mapping import Example, Mapping
 from oaiproxy.received import RECEIVED, plain
@@ -74,7 +74,7 @@ def _edits(
 
 def _sends(mapping: Mapping, example: Example, played: Rehearsal) -> Iterator[tuple[Path, Json]]:
     for key, exact in (("sends", True), ("sends_like", False)):
-        wanted = getattr(example, key)
+        wanted = with_prompt(getattr(example, key), played)
         listed = wanted if isinstance(wanted, list) else [wanted]
         if len(listed) > len(played.requests) > 0:
             yield (key,), listed[: len(played.requests)]

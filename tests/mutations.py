@@ -29,6 +29,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from mutators import Edit, Text, edits  # noqa: E402
+from mutators import Path as Path_  # noqa: E402
 from support import bases_in  # noqa: E402
 
 from oaiproxy.check import Checked, Surroundings, check_document  # noqa: E402
@@ -40,6 +41,7 @@ from oaiproxy.example_answers import answer_of, parse_example, rounds  # noqa: E
 from oaiproxy.exchange import Exchange  # noqa: E402
 from oaiproxy.jsontext import Json  # noqa: E402
 from oaiproxy.mapping import Example, Mapping  # noqa: E402
+from oaiproxy.nodes import ListNode, MappingNode, Node  # noqa: E402
 from oaiproxy.probes import IDENTITY, _different, _Probe  # noqa: E402
 from oaiproxy.rehearsal import rehearse, requests_of, sample_replies  # noqa: E402
 from oaiproxy.sinks import FINISH_REASONS, FinishReasons  # noqa: E402
@@ -58,7 +60,9 @@ LEGAL = {
     r"backend auth\b.*": "examples never show what proves to the backend who asks",
     r"(backend|.* request) headers \S+": "an example tells headers that must be there; more of them are the operator's",
     r"backend( url)?": "examples have no server, so no address is wrong; the path below it they do hold to account",
-    r"models_list\b.*|models( \S+( id)?)?": "which models there are, and what they are called, only the backend knows",
+    r"models_list\b.*|models( \S+( id)?)?|\w+ chat_template": (
+        "which models there are, what they are called, and how they want a conversation written, only the backend knows"
+    ),
     r"\w+ cancel\b.*": "no example has a client that goes away",
 }
 """Places whose values no example could hold to account, and why."""
@@ -208,8 +212,21 @@ class Subject:
         return first, self._document.span(edit.path).end_line
 
     def _holders(self, edit: Edit) -> set[int]:
-        """The lines of the keys around an edit."""
-        return {self._document.span(edit.path[:length], key=True).line for length in range(1, len(edit.path) + 1)}
+        """The lines of the keys around an edit, and around each alias of what is edited."""
+        paths = [edit.path]
+        target = self._document._find(edit.path)[1]
+        places: list[tuple[Path_, Node]] = [((), self._document._root)]
+        while places:
+            path, node = places.pop()
+            paths += [path] * (node is target)
+            match node:
+                case MappingNode(entries=entries):
+                    places += [((*path, name), child) for name, (_, child) in entries.items()]
+                case ListNode(items=items):
+                    places += [((*path, index), child) for index, child in enumerate(items)]
+        return {
+            self._document.span(path[:length], key=True).line for path in paths for length in range(1, len(path) + 1)
+        }
 
     @cache  # noqa: B019
     def _bodies(self) -> list[tuple[str, dict[str, Json]]]:

@@ -94,6 +94,39 @@ def test_an_integer_is_no_fractional_number() -> None:
     assert label == "body.t: the fractional number 1.0 expected, the integer 1 came"
 
 
+TEMPLATED = """oaiproxy: 1
+models: [m]
+backend: {url: 'https://h'}
+chat:
+  chat_template: ${FORM:-chatml}
+  request: {path: /x, body: {q: "a: {{ chat_prompt }}", t: "{{ temperature }}"}}
+  response: {text: out}
+"""
+
+
+@pytest.mark.parametrize("form", ["chatml", "mistral", "llama-3"])
+def test_the_conversation_can_be_named_whatever_the_template(form: str) -> None:
+    """The rest is held to account exactly, and so is what stands beside it."""
+    wanted = """sends: {body: {q: "a: {{ chat_prompt }}"}}"""
+    assert not ran(TEMPLATED, ASK, wanted, OUT, FORM=form)
+    more = "request: {messages: [{role: user, content: hi}], temperature: 0.5}"
+    assert ran(TEMPLATED, more, wanted, OUT, FORM=form)[0][2] == "body.t: 0.5 came too"
+    ((code, _, label),) = ran(TEMPLATED, ASK, wanted.replace("a:", "b:"), OUT, FORM=form)
+    assert code == "E501"
+    assert "b: " in label
+    assert "chat_prompt" not in label
+
+
+def test_what_no_template_writes_is_text() -> None:
+    """Without a chat template, or with one that cannot write this conversation."""
+    wanted = """sends: {body: {q: "{{ chat_prompt }}", s: false}}"""
+    assert ran(WHOLE, ASK, wanted, OUT)[0][2] == 'body.q: "{{ chat_prompt }}" expected, "hi" came'
+    failing = TEMPLATED.replace("${FORM:-chatml}", "{text: \"{{ raise_exception('no') }}\"}")
+    failing = failing.replace('"a: {{ chat_prompt }}"', '{$if: seed, $value: "{{ chat_prompt }}"}, r: none')
+    wanted = """sends: {body: {r: "{{ chat_prompt }}"}}"""
+    assert ran(failing, ASK, wanted, OUT)[0][2] == 'body.r: "{{ chat_prompt }}" expected, "none" came'
+
+
 def test_a_part_of_what_is_sent_can_be_named() -> None:
     """`sends_like` looks at what it names."""
     assert not ran(WHOLE, ASK, "sends_like: {body: {q: hi}}", OUT)

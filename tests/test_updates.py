@@ -64,3 +64,12 @@ def test_what_cannot_be_run_is_left() -> None:
         raise FileNotFoundError(2, "No such file", name)
 
     assert update(load(text), text, read).text == text
+
+
+def test_the_place_of_a_conversation_stays() -> None:
+    """What the chat template makes of it is not written out."""
+    text = TEXT.replace("chat:\n", "chat:\n  chat_template: chatml\n").replace("{{ prompt }}", "{{ chat_prompt }}")
+    wanted = """sends: {body: {p: "{{ chat_prompt }}", list: [%s, {a: 2, b: 3}]}}"""
+    text += "    backend: {json: {t: Hi}}\n    "
+    made = update(load(text + wanted % 7), text + wanted % 7, lambda name: "")
+    assert made.text == text + wanted % 1
