@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,6 +21,12 @@ from oaiproxy.mapping import Mapping as CompiledMapping
 from oaiproxy.tokens import Tokenizer
 
 Proxy = Callable[..., Awaitable[Running]]
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell has it for what runs in the background
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # else the processes that tests start could not be interrupted
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
