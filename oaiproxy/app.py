@@ -40,7 +40,7 @@ from oaiproxy.succession import Changes, Succession
 from oaiproxy.tokens import Tokenizer
 
 MAX_REFUSALS = 10
-"""Lines about that in a second; more are left out and counted."""
+"""Lines of the log about what is no request, in a second; more are left out and counted."""
 MAX_SHOWN = 100
 """Models that are logged at the start."""
 MAX_LINE = 8190

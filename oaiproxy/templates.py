@@ -204,9 +204,8 @@ class _Template:
             return self._compilation.sandbox.tree(self._text)
         except TemplateSyntaxError as error:
             at, message, label = error.lineno, *_plain(error)
-            if (
-                stray := _stray(self._text)
-            ) is not None and stray < at:  # what is said of a later block follows from it
+            stray = _stray(self._text)
+            if stray is not None and stray < at:  # what is said of a later block follows from it
                 at, message, label = stray, "template syntax: `%}` closes nothing", "open it with `{%`"
             found = re.compile(r"\w+|-?[%}]\}|\S").match(self._text, at)
             self._report(Finding("E201", message, at, len(found[0]) if found else 1, label))
