@@ -158,20 +158,25 @@ class _Explanation:
         wanted = _listed([_TYPES[name] for name in types], "or")
         given = error.instance
         message = f"`{_name(path)}` is {_kind(given)}, not {wanted}"
+        selects = error.schema.get("title") == "Selector"
         keys = ", ".join(error.schema.get("properties", ())) if "object" in types else ""
         help_ = "\n".join(filter(None, (_description(error.schema), keys and f"known keys: {keys}")))
         if given is None:
             message = f"`{_name(path)}` is empty"
-            help_ = "indent what belongs to it" if "object" in types else "write its value, or leave the key out"
-        yield Diagnostic("E103", message, self.document.span(path), self._retyped(given, path, types, wanted), help_)
+            empty = "write what selects it" if selects else "write its value, or leave the key out"
+            help_ = "indent what belongs to it" if "object" in types else empty
+        label = self._retyped(given, path, types, wanted, selects=selects)
+        yield Diagnostic("E103", message, self.document.span(path), label, help_)
 
-    def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str) -> str:
+    def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str, *, selects: bool) -> str:
         """The value as it would be right; else what is expected."""
         if isinstance(given, dict) and types == ["array"]:
             return f"expected {wanted}: begin each item with `- `"
         if isinstance(given, dict | list) or given is None:
             return f"expected {wanted}"
         shown = self._shown(given, path)
+        if selects:
+            return f'name the field that holds it; a constant stands in back-ticks: `` "`{shown}`" ``'
         if "string" in types:
             quoted = shown if shown.startswith('"') else f'"{shown}"'
             return f"put it in quotes: `{quoted}`"

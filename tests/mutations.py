@@ -1,6 +1,7 @@
 """How many mistakes in the shipped mappings `check` finds.
 
-`python tests/mutations.py [--edits N] [--seed S] [MAPPING...]` prints the figures.
+`python tests/mutations.py [--edits N] [--seed S] [MAPPING...]` prints the figures; with `--every` those of all edits of
+the simplest kinds, which takes an hour.
 Each mistake is one random edit of a file. It is
 - caught: `check` reports it, in the right line;
 - harmless: the mapping does the same with it, as far as `behaviour` can tell;
@@ -28,7 +29,7 @@ ROOT = Path(__file__).parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from mutators import Edit, Text, edits  # noqa: E402
+from mutators import Edit, Text, edits, every  # noqa: E402
 from mutators import Path as Path_  # noqa: E402
 from support import bases_in  # noqa: E402
 
@@ -446,15 +447,16 @@ def subject(path: Path) -> Subject:
     return Subject(path)
 
 
-def verdicts(path: Path, count: int, seed: str, *, examples: bool = False) -> list[Verdict]:
-    """What becomes of so many edits of a mapping; `examples` are edited instead of what they are for."""
+def verdicts(path: Path, count: int | None, seed: str, *, examples: bool = False) -> list[Verdict]:
+    """What becomes of so many edits of a mapping, or of `every`; `examples` are edited instead of what they are for."""
     judged = subject(path)
     text = Text(judged.text, examples=examples)
     found = []
     gc.freeze()  # what is there stays, and need not be looked at for each of the many edits
     gc.disable()  # of what they leave, little is in circles
     try:
-        for number, edit in enumerate(edits(text, count, f"{seed} {path.stem}")):
+        made = every(text) if count is None else edits(text, count, f"{seed} {path.stem}")
+        for number, edit in enumerate(made):
             found.append(judged.judge(edit))
             if number % 20 == 0:
                 gc.collect()
@@ -484,7 +486,7 @@ def told(path: Path, verdict: Verdict, text: str) -> str:
     return f"{where}: {around}⟦{old!r} → {edit.new[:200]!r}⟧\n    {verdict.told}"
 
 
-def _of_one(arguments: tuple[Path, int, str, bool]) -> list[Verdict]:
+def _of_one(arguments: tuple[Path, int | None, str, bool]) -> list[Verdict]:
     path, count, seed, examples = arguments
     return verdicts(path, count, seed, examples=examples)
 
@@ -494,13 +496,15 @@ def main() -> int:
     parser.add_argument("mapping", nargs="*", help="names of shipped mappings; all without")
     parser.add_argument("--edits", type=int, default=500, help="how many for each mapping")
     parser.add_argument("--seed", default="1", help="other edits for another seed")
+    parser.add_argument("--every", action="store_true", help="no random edits, but all of the simplest kinds")
     parser.add_argument("--examples", action="store_true", help="edit the examples instead of what they are for")
     parser.add_argument("--show", default="escaped,wrong line,traceback", help="outcomes of which each edit is told")
     given = parser.parse_args()
     paths = [path for path in MAPPINGS if not given.mapping or path.stem in given.mapping]
     counts = []
     with ProcessPoolExecutor(2) as pool:
-        jobs = [(path, given.edits, given.seed, given.examples) for path in paths]
+        count = None if given.every else given.edits
+        jobs = [(path, count, given.seed, given.examples) for path in paths]
         for path, made in zip(paths, pool.map(_of_one, jobs), strict=True):
             counts.append((path.stem, Counter(each.outcome for each in made)))
             for each in made:

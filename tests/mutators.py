@@ -134,9 +134,10 @@ def drop_key(text: Text, random: Random) -> Edit:
 
 
 def drop_item(text: Text, random: Random) -> Edit | None:
-    if not text.items:
-        return None
-    place = random.choice(text.items)
+    return _without_item(text, random.choice(text.items)) if text.items else None
+
+
+def _without_item(text: Text, place: Place) -> Edit:
     start = text.text.rfind("-", _line_start(text.text, place.start), place.start)
     if start >= 0 and text.text[start + 1 : place.start].strip() == "" and text.text[start - 1] in " \n":
         begin = _line_start(text.text, start)
@@ -184,8 +185,11 @@ def _at(text: Text, start: int) -> Path:
     return max(holding, key=lambda each: (each.start, len(each.path))).path if holding else ()
 
 
+_SIGNS = "{}[]()\"':,|%"
+
+
 def bracket(text: Text, random: Random) -> Edit | None:
-    signs = [spot for spot in text.spots if text.text[spot] in "{}[]()\"':,|%"]
+    signs = [spot for spot in text.spots if text.text[spot] in _SIGNS]
     if not signs:
         return None
     at = random.choice(signs)
@@ -229,8 +233,11 @@ def _type(node: Node) -> str:
 def change_type(text: Text, random: Random) -> Edit:
     place = random.choice(text.scalars if random.random() < 0.8 else text.places)
     kind = random.choice([kind for kind in _VALUES if kind != _type(place.node)])
-    new, end = random.choice(_VALUES[kind]), _end(text.text, place.node)
-    start = place.node.start
+    return _retyped(text, place, random.choice(_VALUES[kind]))
+
+
+def _retyped(text: Text, place: Place, new: str) -> Edit:
+    start, end = place.node.start, _end(text.text, place.node)
     if text.text[start - 1] == "\n" or (place.key and "\n" in text.text[place.key.end : start]):
         new = " " * (start - _line_start(text.text, start)) + new if text.text[start - 1] == "\n" else new
     return Edit("change a type", place.path, start, end, new)
@@ -371,3 +378,22 @@ def edits(text: Text, count: int, seed: str) -> Iterator[Edit]:
         if edit is not None and (made := edit.apply(text.text)) not in seen:
             seen.add(made)
             yield edit
+
+
+def every(text: Text) -> Iterator[Edit]:
+    """Each key and item dropped, each value as one of each other type, each sign left out or twice; all different."""
+    seen = {text.text}
+    for edit in _every(text):
+        if (made := edit.apply(text.text)) not in seen:
+            seen.add(made)
+            yield edit
+
+
+def _every(text: Text) -> Iterator[Edit]:
+    yield from (_drop(text.text, place, "drop a key") for place in text.entries)
+    yield from (_without_item(text, place) for place in text.items)
+    for place in text.places:
+        yield from (_retyped(text, place, news[0]) for kind, news in _VALUES.items() if kind != _type(place.node))
+    for at in text.spots:
+        if (sign := text.text[at]) in _SIGNS:
+            yield from (Edit("break a sign", _at(text, at), at, at + 1, new) for new in ("", sign * 2))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mutations import LEGAL, MAPPINGS, OUTCOMES, Verdict, subject, table, told, verdicts
-from mutators import MUTATORS, Edit, Text, edits
+from mutators import MUTATORS, Edit, Text, edits, every
 
 SOME = 12
 """Edits of each mapping that every run of the tests makes."""
@@ -66,6 +66,16 @@ def test_every_kind_of_edit_is_made() -> None:
     head = text.text.index("\noaiproxy:")
     assert all(head < each.start <= examples for each in made)
     assert len({each.apply(text.text) for each in made}) == 300
+
+
+def test_every_key_is_dropped_once() -> None:
+    """And every item; all edits differ."""
+    text = Text(MAPPINGS[0].read_text())
+    made = list(every(text))
+    assert len({each.apply(text.text) for each in made}) == len(made)
+    dropped = {each.path for each in made if each.kind in ("drop a key", "drop an item")}
+    assert dropped == {each.path for each in (*text.entries, *text.items)}
+    assert {each.kind for each in made} == {"drop a key", "drop an item", "change a type", "break a sign"}
 
 
 @pytest.mark.parametrize(
