@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from oaiproxy.config import Limits
 
@@ -25,6 +25,9 @@ AT_ONCE = 1000
 NONE_LEFT = (errno.EMFILE, errno.ENFILE)
 RETRY_SECONDS = 1
 """How long asyncio waits after a failed `accept` before it listens again."""
+
+
+_Handler: TypeAlias = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object] | None
 
 
 class DescriptorsError(RuntimeError):
@@ -87,22 +90,31 @@ class Reserve:
         self._loop = loop
         self._tell = tell
         self._shed_at: float | None = None
-        self._before = loop.get_exception_handler()
+        self._closed = False
+        before = loop.get_exception_handler()
+        owner = getattr(before, "__self__", None)
+        self._before: _Handler = owner._before if isinstance(owner, Reserve) and owner._closed else before
         self._spare = _open()
         loop.set_exception_handler(self._handle)
 
     def close(self) -> None:
         """Leave the loop as it was: once asyncio will no more find a listener closed that it means to come back to."""
+        self._closed = True
         left = 0.0 if self._shed_at is None else self._shed_at + 2 * RETRY_SECONDS - self._loop.time()
         if left > 0:
-            self._loop.call_later(left, self._loop.set_exception_handler, self._before)
+            self._loop.call_later(left, self._restore)
         else:
-            self._loop.set_exception_handler(self._before)
+            self._restore()
         self._give()
+
+    def _restore(self) -> None:
+        """Not where another has taken over since."""
+        if self._loop.get_exception_handler() == self._handle:
+            self._loop.set_exception_handler(self._before)
 
     def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error, listener = context.get("exception"), context.get("socket")
-        if isinstance(error, OSError) and error.errno in NONE_LEFT and listener is not None:
+        if not self._closed and isinstance(error, OSError) and error.errno in NONE_LEFT and listener is not None:
             self._shed_at = loop.time()
             self._tell(self._shed(listener.fileno()))
         elif isinstance(error, ValueError) and "_start_serving" in str(context.get("message")):

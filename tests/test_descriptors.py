@@ -12,6 +12,7 @@ import pytest
 from scripted import settled
 from support import ROOT
 
+from oaiproxy import descriptors
 from oaiproxy.config import Limits
 from oaiproxy.descriptors import OWN, Reserve, clients_for, needed
 
@@ -115,3 +116,24 @@ async def test_a_listener_closed_after_shedding_is_not_complained_of() -> None:
         assert not complaints
     finally:
         loop.set_exception_handler(None)
+
+
+async def test_who_comes_next_keeps_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though whoever shed before it has still to leave it; and leaves it as it was before them both."""
+    monkeypatch.setattr(descriptors, "RETRY_SECONDS", 0.01)
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    told: list[int] = []
+    first = Reserve(loop, told.append)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        context = {"message": "no files", "exception": OSError(24, "none"), "socket": listener}
+        loop.call_exception_handler(context)
+        first.close()
+        second = Reserve(loop, told.append)
+        await asyncio.sleep(0.1)
+        assert loop.get_exception_handler() == second._handle
+        loop.call_exception_handler(context)
+        assert told == [0, 0]
+    second.close()
+    await settled(lambda: loop.get_exception_handler() is before)
