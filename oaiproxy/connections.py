@@ -90,6 +90,9 @@ class BoundedConnection(web.RequestHandler):
             self._messages[-1] = _last(message), payload
         elif self._current_request is not None:
             self._current_request._message = _last(self._current_request._message)
+            self.close()  # its answer may have begun
+        else:
+            self.close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget it."""

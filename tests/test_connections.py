@@ -182,6 +182,18 @@ async def test_what_comes_behind_a_request_for_another_protocol_is_not_just_lost
 
 
 @BOTH_LOOPS
+async def test_what_comes_behind_an_answered_request_for_another_protocol_ends_the_connection(proxy: Any) -> None:
+    """Its body was not waited for, so the answer is out: nobody is left waiting for another one."""
+    running = await proxy(mapping("http://backend.test"), keepalive_timeout=3600)
+    async with await Client.connect(running.url) as client:
+        head = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        await client.send(head + b"Content-Length: 5\r\n\r\n")
+        assert (await client.answer()).status == 200
+        await client.send(b"hello" + LIVE)
+        assert await client.rest() == b""
+
+
+@BOTH_LOOPS
 async def test_what_comes_behind_a_handshake_that_is_declined_is_answered(proxy: Any) -> None:
     """That of a websocket, of which the library keeps what follows."""
     async with Backend([*FINE, *FINE]) as backend:
