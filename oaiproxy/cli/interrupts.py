@@ -1,4 +1,4 @@
-"""Ctrl-C ends a command whatever it is at: while it loads, and while it waits for a backend.
+"""Ctrl-C ends a command while it loads, and while it waits for a backend (but for the lookup of its name).
 
 Python alone loses some: https://docs.python.org/3/library/signal.html#note-on-signal-handlers-and-exceptions
 """
