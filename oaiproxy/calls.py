@@ -12,7 +12,7 @@ from oaiproxy.exchange import AnyReply, BackendRequest, Exchange
 from oaiproxy.failures import redact
 from oaiproxy.framing import EMPTY
 from oaiproxy.logs import Log
-from oaiproxy.offloop import COMPRESSED, off_loop
+from oaiproxy.offloop import off_loop, weight_of
 from oaiproxy.sender import Incoming, Sender
 from oaiproxy.steps import Answer, Send, Sleep, Steps, Write
 
@@ -187,7 +187,7 @@ def _size(result: Result) -> int:
     """Bytes that are to be read."""
     if not isinstance(result, Answer):
         return 0
-    return len(result.body) * (COMPRESSED if "content-encoding" in result.headers else 1)
+    return len(result.body) * weight_of(result.headers)
 
 
 async def _whole(incoming: Incoming, most: int) -> bytes:

@@ -2,12 +2,14 @@
 
 fan = split(exchange)               # None where one request is all there is
 for part in fan.parts: ...          # exchanges, whose replies are read as any other; their encoders lead to one answer
+fan.take()                          # the bytes that they made, in the order in which they did
 fan.finish()                        # the last bytes, when all parts are closed
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -22,6 +24,8 @@ from oaiproxy.promptlists import check_count, of_prompt
 
 AT_ONCE = 8
 """Parts that are under way at the same time."""
+NO_LOCK = nullcontext()
+"""Where one thread reads all parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,15 @@ class Share:
 
 
 class Fan:
-    """The parts of an exchange: choices of its answer, or `results`, which are joined."""
+    """The parts of an exchange: choices of its answer, or `results`, which are joined.
 
-    def __init__(self, exchange: Exchange, shares: Sequence[Share], *, results: bool) -> None:
+    What they make is kept here in the order in which it was made, for a choice is only opened once, and after those
+    before it. `lock` is held meanwhile: by it, parts may be read in several threads.
+    """
+
+    def __init__(
+        self, exchange: Exchange, shares: Sequence[Share], lock: AbstractContextManager[object], *, results: bool
+    ) -> None:
         self._of_results = results
         self._shares = shares
         self.encoder: Encoder = exchange.encoder
@@ -46,6 +56,8 @@ class Fan:
             exchange.part(share.call, self._part_encoder(number), _identity(exchange.identity, number))
             for number, share in enumerate(shares)
         ]
+        self._lock = lock
+        self._made: list[bytes] = []
         self._head: Head | None = None
         self._results: list[Json] = [None] * len(shares)
         self._usages: list[Usage | None] = [None] * len(shares)
@@ -54,16 +66,33 @@ class Fan:
         """Whether the prompt of a part is to be counted: not where it is that of the part before."""
         return self._shares[number].counts_prompt
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._made)
+
+    def take(self) -> bytes:
+        """The bytes that the parts made since the last time, for the client."""
+        with self._lock:
+            data = b"".join(self._made)
+            self._made.clear()
+        return data
+
     def finish(self) -> bytes:
         """The last bytes of the answer. Raises BackendError when its parts do not fit together."""
         if not self._of_results:
-            return self.encoder.close(self._usage())
+            return self.take() + self.encoder.close(self._usage())
         results = [item for result in self._results for item in result]
         if len({len(item) for item in results if isinstance(item, list)}) > 1:
             message = "the vectors of the inputs have different lengths"
             raise BackendError(message, code="upstream_mapping_mismatch", retry=False)
         data = self.encoder.feed(self._head) if self._head is not None else b""
         return data + self.encoder.feed(Result(results)) + self.encoder.close(self._usage())
+
+    def encode(self, event: Event) -> None:
+        """Take what a part that is a choice says."""
+        with self._lock:
+            self._made.append(self.encoder.feed(event))
 
     def keep(self, number: int, event: Event) -> None:
         """Take what a part that is no choice says."""
@@ -95,19 +124,19 @@ class Fan:
         return Usage(prompt, completion, (prompt or 0) + (completion or 0), cached, reasoning)
 
 
-def split(exchange: Exchange) -> Fan | None:
+def split(exchange: Exchange, lock: AbstractContextManager[object] = NO_LOCK) -> Fan | None:
     """The parts of an exchange that takes several requests; None where one does."""
     call = exchange.call
     if exchange.each_input:
         key = "tokens" if "tokens" in call.fields else "input"
         inputs = call.fields[key]
-        return Fan(exchange, [Share(_of_input(call, key, each)) for each in inputs], results=True)
+        return Fan(exchange, [Share(_of_input(call, key, each)) for each in inputs], lock, results=True)
     if not (exchange.each_prompt or exchange.each_choice):
         return None
     width = call.fields.get("n", 1)
     if exchange.makes_results:
         of_one = [Share(_of_choice(call, number)) for number in range(width)]
-        return Fan(exchange, of_one, results=True) if width > 1 else None
+        return Fan(exchange, of_one, lock, results=True) if width > 1 else None
     prompts = [of_prompt(call, text) for text in call.fields["prompt"]] if exchange.each_prompt else [call]
     check_count(len(prompts), width if exchange.each_choice else 1)
     if not exchange.each_choice or width == 1:
@@ -118,7 +147,7 @@ def split(exchange: Exchange) -> Fan | None:
             for number, each in enumerate(prompts)
             for choice in range(width)
         ]
-    return Fan(exchange, shares, results=False) if len(shares) > 1 else None
+    return Fan(exchange, shares, lock, results=False) if len(shares) > 1 else None
 
 
 def exchanges(exchange: Exchange) -> list[Exchange]:
@@ -128,7 +157,7 @@ def exchanges(exchange: Exchange) -> list[Exchange]:
 
 
 class _OneChoice(Encoder):
-    """Leads what a part says to the one answer, as choices of its numbers."""
+    """Leads what a part says to the one answer, as choices of its numbers; the bytes are its fan's to give."""
 
     def __init__(self, fan: Fan, number: int, share: Share) -> None:
         self.content_type = fan.encoder.content_type
@@ -140,18 +169,20 @@ class _OneChoice(Encoder):
         self._width = share.width
 
     def feed(self, event: Event) -> bytes:
-        """The bytes that the event makes."""
-        number, encoder = self._number, self._fan.encoder
-        if isinstance(event, Head):
-            return encoder.feed(event) if number == 0 else b""
+        """Nothing: the fan gives what the event makes."""
         if isinstance(event, Usage | Fault | Result | Audio):
-            return encoder.feed(event)
-        if not 0 <= event.choice < self._width:
+            self._fan.encode(event)
+        elif isinstance(event, Head):
+            if self._number == 0:
+                self._fan.encode(event)
+        elif not 0 <= event.choice < self._width:
             asked = f"{self._width} choices" if self._width > 1 else "one choice"
             message = f"the backend was asked for {asked}, and told of number {event.choice}"
             raise BackendError(message, code="upstream_mapping_mismatch", retry=False)
-        place = self._first + event.choice
-        return encoder.feed(msgspec.structs.replace(event, choice=place) if self._first else event)
+        else:
+            place = self._first + event.choice
+            self._fan.encode(msgspec.structs.replace(event, choice=place) if self._first else event)
+        return b""
 
     def close(self, usage: Usage | None) -> bytes:
         """Nothing: the answer ends when all parts have."""

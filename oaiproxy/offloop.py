@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
@@ -13,6 +13,11 @@ COMPRESSED = 256
 """Bytes that one of a compressed answer counts for: so many may come out of it."""
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def weight_of(headers: Mapping[str, str]) -> int:
+    """How many bytes one of a body with these headers counts for."""
+    return COMPRESSED if headers.get("content-encoding", "").strip().lower() not in ("", "identity") else 1
 
 
 async def off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -27,7 +32,7 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """
     task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
-        return await asyncio.shield(task)
+        await asyncio.wait([task])
     except asyncio.CancelledError:
         while not task.done():
             with suppress(asyncio.CancelledError):
@@ -35,3 +40,4 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         if not task.cancelled():
             task.exception()  # nobody waits for it any more
         raise
+    return task.result()

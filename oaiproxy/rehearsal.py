@@ -125,19 +125,17 @@ class _Play:
         made.unlisted = frozenset(reply.unknown_events)
 
     def _fanned(self, fan: Fan, pieces: Sequence[bytes] | None) -> Outcome:
-        sent = b""
         fault: ApiError | None = None
         endpoint = self._exchange.call.endpoint if self._exchange.each_input else ""
         for part in fan.parts:
             try:
-                out, fault = self._drafted(part, pieces)
-                sent += out
+                _, fault = self._drafted(part, pieces)
             except ApiError as error:
                 fault = error
             if fault is not None:
-                return told(sent, fault, endpoint, fan.encoder.content_type)
+                return told(fan.take(), fault, endpoint, fan.encoder.content_type)
             pieces = None
-        return told(sent + fan.finish(), None, endpoint, fan.encoder.content_type)
+        return told(fan.finish(), None, endpoint, fan.encoder.content_type)
 
     def _drafted(self, exchange: Exchange, pieces: Sequence[bytes] | None) -> tuple[bytes, ApiError | None]:
         """What goes out of one exchange, whose answer may be made a second time, and its failure."""

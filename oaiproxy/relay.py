@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from threading import Lock
 from typing import Generic
 
 from oaiproxy.calls import Calls
@@ -17,7 +18,7 @@ from oaiproxy.failures import redact, sealed
 from oaiproxy.fallbacks import Fallbacks, may_be_mended
 from oaiproxy.fan import AT_ONCE, Fan, split
 from oaiproxy.middleware import Record, report_bug
-from oaiproxy.offloop import COMPRESSED, LARGE, in_thread, off_loop
+from oaiproxy.offloop import LARGE, in_thread, off_loop, weight_of
 from oaiproxy.outlets import Made, Outlet
 from oaiproxy.pool import Attempt, attempt, was_asked
 from oaiproxy.sender import Incoming
@@ -45,18 +46,15 @@ class Relay(Generic[Made]):
         self._fallbacks = fallbacks
         self._told = False
         """Whether anything of an answer went out, comments aside: then nobody else can give another."""
+        self._fan: Fan | None = None
+        """The parts of the exchange, if it has several."""
         self._turn = asyncio.Lock()
-        """Of the parts of an exchange, which one writes."""
+        """Of the parts, which one writes."""
 
     async def run(self) -> Made:
         """Relay the reply. Before its first byte for the client a failure is raised, after it an error event."""
         try:
-            if self._fallbacks is not None:
-                return await self._made_by_any(self._fallbacks)
-            fan = split(self._exchange)
-            if fan is not None:
-                return await self._gather(fan)
-            return await self._finish(*await self._ask(self._exchange))
+            return await (self._made() if self._fallbacks is None else self._made_by_any(self._fallbacks))
         except ConnectionError:
             raise
         except Exception as error:
@@ -68,15 +66,18 @@ class Relay(Generic[Made]):
         finally:
             self._outlet.close()
 
+    async def _made(self) -> Made:
+        self._fan = fan = split(self._exchange, Lock())
+        if fan is not None:
+            return await self._gather(fan)
+        return await self._finish(*await self._ask(self._exchange))
+
     async def _made_by_any(self, fallbacks: Fallbacks) -> Made:
         """The answer of the first model that has one; where none has, the error of the one that was asked for."""
         first: ApiError | None = None
         while True:
             try:
-                fan = split(self._exchange)
-                if fan is not None:
-                    return await self._gather(fan)
-                return await self._finish(*await self._ask(self._exchange))
+                return await self._made()
             except ApiError as error:
                 if self._told or error.code == SHUTDOWN or not (first or may_be_mended(error)):
                     raise
@@ -102,8 +103,7 @@ class Relay(Generic[Made]):
             try:
                 for number, part in parts:
                     reply, out = await self._ask(part, end, prompt=fan.counts_prompt(number))
-                    if out:
-                        await self._write_in_turn(out, None)
+                    await self._write(out, None)
                     if reply.fault is not None:
                         raise reply.fault
             finally:
@@ -173,11 +173,8 @@ class Relay(Generic[Made]):
         clock = Clock(timeouts, end)
         calls = self._calls(exchange, clock, passage)
 
-        put = self._outlet.write if end is None else self._write_in_turn
-
         def write(data: bytes) -> Awaitable[None]:
-            self._told = self._told or bool(data)
-            return put(data, clock)
+            return self._write(data, clock)
 
         self._state.clocks.add(clock)
         if self._state.closed:
@@ -247,14 +244,17 @@ class Relay(Generic[Made]):
         The bytes that complete a large event are fed in a thread, and those of which much may come.
         """
         events = held = 0
-        weight = COMPRESSED if "content-encoding" in incoming.headers else 1
+        weight = weight_of(incoming.headers)
         while data := await incoming.read():
             held += len(data) * weight
-            large = apart or (held > LARGE and (reply.streams or weight > 1))
-            out = await in_thread(reply.feed, data) if large else reply.feed(data)
+            if apart or (held > LARGE and (reply.streams or weight > 1)):
+                with clock.stopped():
+                    out = await in_thread(reply.feed, data)
+            else:
+                out = reply.feed(data)
             if not events and reply.events and reply.fault is None:
                 passage.answered()
-            if out:
+            if out or (self._fan is not None and reply.events != events):
                 await write(out)
             if reply.done or reply.fault is not None:
                 return
@@ -300,15 +300,21 @@ class Relay(Generic[Made]):
         completion = sum(await count([missing.completion])) if missing.completion is not None else None
         return reply.close(sent, completion)
 
-    async def _write_in_turn(self, data: bytes, clock: Clock | None) -> None:
-        """Write for one of several parts."""
-        if clock is not None and self._turn.locked():
-            clock.pause()
-        async with self._turn:
+    async def _write(self, data: bytes, clock: Clock | None) -> None:
+        """Write what a reply made; where that is one of several parts, what all of them did, in that order."""
+        fan = self._fan
+        if fan is None:
             self._told = self._told or bool(data)
             await self._outlet.write(data, clock)
-        if clock is not None:
-            clock.renew()
+        elif fan.waits:
+            if clock is not None and self._turn.locked():
+                clock.pause()
+            async with self._turn:
+                if made := fan.take():
+                    self._told = True
+                    await self._outlet.write(made, clock)
+            if clock is not None:
+                clock.renew()
 
     async def _break_off(self, error: ApiError) -> Made:
         """Tell of the failure."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -365,7 +367,7 @@ def fanned(endpoint: str = "chat", **fields: Any) -> Fan:
         body["messages"] = [{"role": "user", "content": "hi"}]
     call = DOORS[endpoint].parse(body)
     mapping = mapped("https://b", EMBED + CHAT)
-    fan = split(Exchange(mapping, call, DOORS[endpoint].encoder(call, IDENTITY), IDENTITY))
+    fan = split(Exchange(mapping, call, DOORS[endpoint].encoder(call, IDENTITY), IDENTITY), threading.Lock())
     assert fan is not None
     return fan
 
@@ -393,6 +395,87 @@ def test_an_answer_is_called_as_its_first_part_is() -> None:
         fan.parts[number].encoder.feed(Head(f"id-{number}"))
         fan.parts[number].encoder.feed(Finish("stop"))
     assert json.loads(fan.finish())["id"] == "id-0"
+
+
+def events_of(data: bytes) -> list[tuple[int, Any]]:
+    """What a stream says of each choice, in order."""
+    chunks = [
+        json.loads(event.removeprefix(b"data: ")) for event in data.split(b"\n\n") if event.startswith(b"data: {")
+    ]
+    return [(choice["index"], choice["delta"]) for chunk in chunks for choice in chunk["choices"]]
+
+
+def test_bytes_are_taken_in_the_order_in_which_they_were_made() -> None:
+    """Whichever part asks for them: what one made opens the choices before it, too."""
+    fan = fanned(n=3, stream=True)
+    for number in (2, 0):
+        assert fan.parts[number].encoder.feed(Delta(f"part {number}")) == b""
+    made = events_of(fan.take())
+    assert [(index, delta["content"]) for index, delta in made if delta["content"]] == [(2, "part 2"), (0, "part 0")]
+    assert [index for index, delta in made if "role" in delta] == [0, 1, 2]
+    assert (fan.waits, fan.take()) == (False, b"")
+
+
+def test_parts_may_be_read_in_several_threads() -> None:
+    """Each choice is opened once, and nothing of one comes before."""
+    fan = fanned(n=3, stream=True)
+    start, rounds = threading.Barrier(3), 2000
+
+    def say(number: int) -> None:
+        start.wait()
+        for _ in range(rounds):
+            fan.parts[number].encoder.feed(Delta("x"))
+
+    threads = [threading.Thread(target=say, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    made = events_of(fan.take())
+    for number in range(3):
+        of_one = [delta for index, delta in made if index == number]
+        assert ["role" in delta for delta in of_one] == [True] + [False] * (len(of_one) - 1)
+        assert "".join(delta["content"] for delta in of_one) == "x" * rounds
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_choices_are_opened_in_order_however_their_answers_are_read(
+    proxy: Proxy, crowd: Crowd, encoding: str
+) -> None:
+    """One of them comes compressed, and so large that it is read in a thread, while others say a little."""
+
+    async def answer(body: Any, request: web.Request) -> web.StreamResponse:
+        number = body["seed"]
+        response = web.StreamResponse(headers={"content-type": "text/event-stream", "content-encoding": encoding})
+        await response.prepare(request)
+        deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
+
+        async def put(data: bytes) -> None:
+            if encoding == "gzip":
+                data = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
+            await response.write(data)
+
+        if number == 2:
+            await put(b"".join(b'data: {"t": "%d "}\n\n' % word for word in range(20_000)))
+        else:
+            await asyncio.sleep(0.6 - 0.45 * number)  # the others begin while that is read
+            for word in range(3):
+                await put(b'data: {"t": "%d "}\n\n' % word)
+                await asyncio.sleep(0.02)
+        await put(b'data: {"d": true}\n\n')
+        if encoding == "gzip":
+            await response.write(deflate.flush())
+        return response
+
+    crowd.answer = answer
+    wire = await fetch((await proxy(mapped(crowd.url, CHAT))).url, hello(n=3, seed=0, stream=True))
+    made = events_of(wire.body)
+    assert [index for index, delta in made if "role" in delta] == [0, 1, 2]
+    for number, words in enumerate((3, 3, 20_000)):
+        first, *rest = [delta for index, delta in made if index == number]
+        assert "role" in first
+        text = "".join(delta.get("content", "") for delta in (first, *rest))
+        assert text == "".join(f"{word} " for word in range(words))
 
 
 def test_parts_are_exchanges_of_their_own() -> None:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from oaiproxy.offloop import LARGE, off_loop
+from oaiproxy.offloop import COMPRESSED, LARGE, off_loop, weight_of
 
 
 @pytest.mark.parametrize(("size", "apart"), [(0, False), (LARGE, False), (LARGE + 1, True)])
@@ -53,3 +53,9 @@ async def test_who_is_cancelled_goes_on_when_the_thread_is_done(fails: bool) -> 
         go.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+def test_what_is_compressed_weighs_more() -> None:
+    """For much may come of it."""
+    assert weight_of({}) == weight_of({"content-encoding": " Identity"}) == weight_of({"content-encoding": ""}) == 1
+    assert weight_of({"content-encoding": "gzip"}) == COMPRESSED
