@@ -300,21 +300,24 @@ class Relay(Generic[Made]):
         completion = sum(await count([missing.completion])) if missing.completion is not None else None
         return reply.close(sent, completion)
 
-    async def _write(self, data: bytes, clock: Clock | None) -> None:
+    def _write(self, data: bytes, clock: Clock | None) -> Awaitable[None]:
         """Write what a reply made; where that is one of several parts, what all of them did, in that order."""
-        fan = self._fan
-        if fan is None:
-            self._told = self._told or bool(data)
-            await self._outlet.write(data, clock)
-        elif fan.waits:
-            if clock is not None and self._turn.locked():
-                clock.pause()
-            async with self._turn:
-                if made := fan.take():
-                    self._told = True
-                    await self._outlet.write(made, clock)
-            if clock is not None:
-                clock.renew()
+        if self._fan is not None:
+            return self._write_in_turn(self._fan, clock)
+        self._told = self._told or bool(data)
+        return self._outlet.write(data, clock)
+
+    async def _write_in_turn(self, fan: Fan, clock: Clock | None) -> None:
+        if not fan.waits:
+            return
+        if clock is not None and self._turn.locked():
+            clock.pause()
+        async with self._turn:
+            if made := fan.take():
+                self._told = True
+                await self._outlet.write(made, clock)
+        if clock is not None:
+            clock.renew()
 
     async def _break_off(self, error: ApiError) -> Made:
         """Tell of the failure."""
