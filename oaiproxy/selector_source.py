@@ -81,7 +81,15 @@ def _parse(source: str) -> tuple[Node, list[_Token]]:
         raise too_deep from None
     if _depth(tree) > MAX_DEPTH:
         raise too_deep
+    _check_commas(tokens)
     return tree, tokens
+
+
+def _check_commas(tokens: Sequence[_Token]) -> None:
+    """The library takes `{a: b c: d}` and `join(a b)` as if there were a comma."""
+    for before, token in pairwise(tokens):
+        if before.type in _ENDS_VALUE and token.type in _BEGINS_VALUE:
+            raise _at(token, f"`{token.text}` is not expected here", f"write a `,` behind `{before.text}`")
 
 
 def _tokenize(source: str) -> list[_Token]:
@@ -116,6 +124,7 @@ _HELP_FOR_WORD = {"and": "write `&&`", "or": "write `||`", "not": "write `!`", "
 _CLOSERS = {"lparen": ")", "lbracket": "]", "filter": "]", "lbrace": "}"}
 _CLOSING = ("rparen", "rbracket", "rbrace")
 _ENDS_VALUE = ("unquoted_identifier", "quoted_identifier", "literal", "number", "current", "star", "flatten", *_CLOSING)
+_BEGINS_VALUE = ("unquoted_identifier", "quoted_identifier", "literal", "current", "lbrace", "not", "expref")
 
 
 def _unreadable(source: str, error: exceptions.LexerError) -> SelectorError:
