@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import yaml
@@ -224,6 +224,8 @@ class _Composer:
         if node is None:
             self._unusable_alias(anchor, start, end)
             node = ScalarNode(start, end, "", "", "")
+        if self.frames and self.frames[-1].kind is MappingNode and len(self.frames[-1].children) % 2 == 0:
+            node = replace(node, start=start, end=end)  # a key stands where it is written
         if len(self.frames) + node.height > MAX_DEPTH:
             self._stop(
                 "E005", f"`*{anchor}` makes this nested deeper than {MAX_DEPTH} levels", start, end, "take a level out"
