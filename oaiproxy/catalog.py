@@ -429,7 +429,7 @@ CATALOG: dict[str, Kind] = {
         ),
     ),
     "W302": Kind(
-        title="A text that is the same in every answer",
+        title="A text or a count of tokens that is the same in every answer",
         fix="write the field's name without quotes",
         cause="The selector is a constant: single quotes and back-ticks make text of a field's name.",
     ),

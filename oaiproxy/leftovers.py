@@ -26,6 +26,7 @@ _KNOBS = {
 }
 """Parameters of backends, in lower case and without signs, and what templates call the client's."""
 _CONSTANT = re.compile(r"\s*(`[^`]*`|'[^']*')\s*")
+_SELECT = "name the field that holds it, or leave the key out"
 
 
 def leftovers(mapping: Mapping, root: Source) -> Iterator[Diagnostic]:
@@ -39,8 +40,8 @@ def leftovers(mapping: Mapping, root: Source) -> Iterator[Diagnostic]:
         if endpoint is None or described is None:
             continue
         for block in ("response", "stream"):
-            if (part := described.get(block)) and isinstance(part.value, dict) and (text := part.get("text")):
-                yield from _constant(text, block)
+            if (part := described.get(block)) and isinstance(part.value, dict):
+                yield from _fixed(part, block)
         if name == "chat":
             yield from _knobs(mapping, described, endpoint.reads)
 
@@ -107,13 +108,22 @@ def _idle(message: str, source: Source, label: str, *, key: bool = True) -> Diag
     return Diagnostic("W108", message, source.span(key=key), label, severity=Severity.WARNING)
 
 
-def _constant(source: Source, block: str) -> Iterator[Diagnostic]:
-    """A text that is the same in every answer; one of several alternatives may be."""
+def _fixed(block: Source, name: str) -> Iterator[Diagnostic]:
+    """What only the answer can tell, and is the same in every one."""
+    if text := block.get("text"):
+        yield from _constant(text, f"{name}.text")
+    if (usage := block.get("usage")) and isinstance(usage.value, dict):
+        for key, child in usage.items():
+            yield from _constant(child, f"{name}.usage.{key}")
+
+
+def _constant(source: Source, name: str) -> Iterator[Diagnostic]:
+    """A selector that is a constant; one of several alternatives may be."""
     text = source.value
     if isinstance(text, str) and not has_template(text) and (found := _CONSTANT.fullmatch(text)):
         inner = found[1].strip("`'\"")
-        label = f"write `{inner}` without the quotes for the field" if inner.isidentifier() else "select the text"
-        message = f"`{block}.text` is {found[1]} in every answer, not a field of it"
+        label = f"write `{inner}` without the quotes for the field" if inner.isidentifier() else _SELECT
+        message = f"`{name}` is {found[1]} in every answer, not a field of it"
         yield Diagnostic("W302", message, source.span(), label, severity=Severity.WARNING)
 
 

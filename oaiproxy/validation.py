@@ -158,25 +158,26 @@ class _Explanation:
         wanted = _listed([_TYPES[name] for name in types], "or")
         given = error.instance
         message = f"`{_name(path)}` is {_kind(given)}, not {wanted}"
-        selects = error.schema.get("title") == "Selector"
+        title = error.schema.get("title", "")
         keys = ", ".join(error.schema.get("properties", ())) if "object" in types else ""
         help_ = "\n".join(filter(None, (_description(error.schema), keys and f"known keys: {keys}")))
         if given is None:
             message = f"`{_name(path)}` is empty"
-            empty = "write what selects it" if selects else "write its value, or leave the key out"
+            empty = "write what selects it" if title in _SELECTORS else "write its value, or leave the key out"
             help_ = "indent what belongs to it" if "object" in types else empty
-        label = self._retyped(given, path, types, wanted, selects=selects)
+        label = self._retyped(given, path, types, wanted, title)
         yield Diagnostic("E103", message, self.document.span(path), label, help_)
 
-    def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str, *, selects: bool) -> str:
+    def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str, title: str) -> str:
         """The value as it would be right; else what is expected."""
         if isinstance(given, dict) and types == ["array"]:
             return f"expected {wanted}: begin each item with `- `"
         if isinstance(given, dict | list) or given is None:
             return f"expected {wanted}"
         shown = self._shown(given, path)
-        if selects:
-            return f'name the field that holds it; a constant stands in back-ticks: `` "`{shown}`" ``'
+        if title in _SELECTORS:
+            constant = f'; a constant stands in back-ticks: `` "`{shown}`" ``' if title == "Alternative" else ""
+            return f"name the field that holds it{constant}"
         if "string" in types:
             quoted = shown if shown.startswith('"') else f'"{shown}"'
             return f"put it in quotes: `{quoted}`"
@@ -268,6 +269,8 @@ _TYPES = {
     "array": "a list",
     "null": "null",
 }
+_SELECTORS = ("Selector", "Alternative")
+"""Titles of the schema's selectors; a constant may stand among the alternatives of one."""
 _TYPED = {
     "integer": re.compile(r"-?\d{1,15}"),
     "number": re.compile(r"-?\d{1,15}(\.\d+)?"),
