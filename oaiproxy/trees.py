@@ -6,13 +6,13 @@ What is absent drops its key or item, and a mapping or list of which nothing is 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 from oaiproxy.analysis import ANYTHING, Bound
 from oaiproxy.diagnostics import closest, did_you_mean
+from oaiproxy.directives import DIRECTIVES, instead_of, meant_by
 from oaiproxy.filters import kind
 from oaiproxy.lowering import Evaluate
 from oaiproxy.nodes import short
@@ -32,28 +32,12 @@ from oaiproxy.templates import (
 Render: TypeAlias = Evaluate
 """A scope to JSON data, or to an absent value."""
 
-DIRECTIVES = {
-    "$for": "repeat a list item: `$for: x in list` or `$for: x in list if condition`",
-    "$items": "beside `$for`: a list of items for each, in the place of one",
-    "$let": "local names for the subtree: `$let: {name: tree}`",
-    "$if": "absent when false; with `$then` and `$else`, choose a subtree",
-    "$then": "the subtree when `$if` is true",
-    "$else": "the subtree when `$if` is false",
-    "$match": "choose by value, among `$cases`",
-    "$cases": "the subtrees of `$match` by value; `$else` is the rest",
-    "$value": "the node is this value",
-    "$merge": "a list of trees merged under the explicit keys",
-    "$keep_empty": "keep the node even when nothing is left in it",
-}
 MAX_DEPTH = 64
 LONG = 256
 """From this many characters on, a string that goes into the tree counts against the request's budget."""
 
 _WHOLE = ("$then", "$match", "$value", "$items")
 """Directives that are the whole node."""
-_BINDS = ("$for", "$let")
-"""The directives that bring names."""
-_LOOP = re.compile(r"\s*(\w+)\s+in\s+\S.*", re.DOTALL)
 _NEEDS = (("$items", "$for"), ("$then", "$if"), ("$else", "$then"), ("$cases", "$match"))
 
 
@@ -224,11 +208,10 @@ class _Tree:
             if key == "$else":
                 other = tree
                 continue
-            plain = self._is_plain(child, key)
+            plain, name = self._is_plain(child, key), _literal(key)
             if plain and key.startswith("$") and not key.startswith("$$"):
                 self._unknown(child, key, ["$else"])
-            name = _literal(key)
-            if plain and isinstance(shape, tuple) and name not in shape:
+            elif plain and isinstance(shape, tuple) and name not in shape:
                 self._never(source["$match"], child, name, shape)
             trees[name] = tree
             trees.setdefault(_case_name(name), tree)
@@ -289,14 +272,14 @@ class _Tree:
         """Report the unknown directives; those that they are meant to be."""
         meant, known = set(), {*self._compilation.shapes, *bound}
         for key, child in source.items():
-            directive = key.startswith("$") and not key.startswith("$$")
-            if self._is_plain(child, key) and directive and key not in DIRECTIVES:
+            marked = key.startswith("$") and not key.startswith("$$")
+            if self._is_plain(child, key) and marked and key not in DIRECTIVES:
                 self._unknown(child, key, DIRECTIVES)
                 meant.add(closest(key, DIRECTIVES))
-            elif binds := _meant_to_bind(key, child.value, source.value, known):
-                message, label = f"`{key}` is a plain key, no directive", f"did you mean `{binds}`?"
+            elif directive := meant_by(key, source.value, known, self._compilation.sandbox):
+                message, label = f"`{key}` is a plain key, no directive", f"did you mean `{directive}`?"
                 self._compilation.report("E208", message, child.span(key=True), label=label)
-                meant.add(binds)
+                meant.add(directive)
         return meant
 
     def _is_plain(self, source: Source, key: str) -> bool:
@@ -333,8 +316,8 @@ class _Tree:
         self._report(source, "`$for` repeats list items, and this is none", label="put it on an item of a list")
 
     def _unknown(self, source: Source, key: str, known: Any) -> None:
-        fix = did_you_mean(key, known) or f"a literal key is written `${key}`"
-        self._compilation.report("E208", f"unknown directive `{key}`", source.span(key=True), label=fix)
+        message = f"unknown directive `{key}`"
+        self._compilation.report("E208", message, source.span(key=True), label=instead_of(key, known))
 
     def _report(self, source: Source, message: str, label: str = "") -> None:
         self._compilation.report("E205", message, source.span(key=True), label=label)
@@ -464,33 +447,3 @@ def _array(items: list[tuple[Render, bool]], keep: bool) -> Render:
         return made if made or keep else ABSENT
 
     return render
-
-
-def _meant_to_bind(key: str, operand: Any, node: Any, known: set[str]) -> str:
-    """The directive that a plain key is surely meant for, which the node lacks: what that would bind is read in a
-    template beside it, and, if the key is misspelled too, is no name that is known. "" where it is not so.
-    """
-    directive, found = ("$for", _LOOP.fullmatch(operand)) if isinstance(operand, str) else ("$let", None)
-    names = (
-        {name for name in operand if name.isidentifier()} if isinstance(operand, dict) else {found[1]} if found else ()
-    )
-    if not names or len(key) > 5 or directive in node or not closest(f"${key}", [directive], 0.8):
-        return ""
-    if f"${key}" != directive and ("*" in known or not known.isdisjoint(names)):
-        return ""
-    beside = " ".join(text for name, child in node.items() if name != key for text in _templates(child))
-    read = any(re.search(rf"\{{[{{%][^}}]*(?<![\w.'\"]){name}\b", beside) for name in names)
-    return directive if read else ""
-
-
-def _templates(value: Any) -> Iterator[str]:
-    """The templates in a tree."""
-    match value:
-        case str() if has_template(value):
-            yield value
-        case dict():
-            for child in value.values():
-                yield from _templates(child)
-        case list():
-            for child in value:
-                yield from _templates(child)

@@ -37,6 +37,7 @@ from oaiproxy.check import Surroundings, check_mapping
 from oaiproxy.checkup import Checkup
 from oaiproxy.cli import COMMANDS, main, parser
 from oaiproxy.config import Config, Server
+from oaiproxy.directives import DIRECTIVES
 from oaiproxy.document import load_document
 from oaiproxy.endpoints import chat, messages
 from oaiproxy.endpoints.doors import DOORS
@@ -54,7 +55,7 @@ from oaiproxy.selectors import compile_selector
 from oaiproxy.sinks import FINISH_REASONS, Sinks
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
-from oaiproxy.trees import DIRECTIVES, compile_tree
+from oaiproxy.trees import compile_tree
 from oaiproxy.variables import Variable
 
 ROOT = Path(__file__).parents[1]

@@ -10,11 +10,12 @@ from rendering import ANY, compiled, found, marked, only, render, scope, sourced
 from support import ask, chat
 
 from oaiproxy.canonical import SHAPES
+from oaiproxy.directives import DIRECTIVES
 from oaiproxy.errors import ProxyError
 from oaiproxy.scopes import Absent, RenderError
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation
-from oaiproxy.trees import DIRECTIVES, compile_tree
+from oaiproxy.trees import compile_tree
 
 XS = [{"n": 1, "t": "a"}, {"n": 2, "t": "b"}]
 
