@@ -22,6 +22,7 @@ from oaiproxy.sandbox import Sandbox
 from oaiproxy.scopes import ABSENT, Absent, RenderError, Scope
 from oaiproxy.shapes import Shape, Shapes
 from oaiproxy.source import Source
+from oaiproxy.template_errors import explain
 
 MAX_LENGTH = 100_000
 """Characters of one template."""
@@ -203,12 +204,7 @@ class _Template:
         try:
             return self._compilation.sandbox.tree(self._text)
         except TemplateSyntaxError as error:
-            at, message, label = error.lineno, *_plain(error)
-            stray = _stray(self._text)
-            if stray is not None and stray < at:  # what is said of a later block follows from it
-                at, message, label = stray, "template syntax: `%}` closes nothing", "open it with `{%`"
-            found = re.compile(r"\w+|-?[%}]\}|\S").match(self._text, at)
-            self._report(Finding("E201", message, at, len(found[0]) if found else 1, label))
+            self._report(explain(self._text, error))
         except _EXHAUSTED:
             self._refuse("the template is nested too deeply")
         except ValueError:
@@ -295,47 +291,6 @@ class _Template:
         span = self._source.inner(offset, length) if inside else self._source.span()
         severity = Severity.WARNING if found.code.startswith("W") else Severity.ERROR
         self._compilation.report(found.code, found.message, span, label=found.label, help=found.help, severity=severity)
-
-
-_SYNTAX = (
-    (r"unexpected end of template, expected 'end of print statement'", "`{{` is never closed", "close it with `}}`"),
-    (r"unexpected end of template, expected 'end of statement block'", "`{%` is never closed", "close it with `%}`"),
-    (r".*innermost block that needs to be closed is '(\w+)'", r"`{% \1 %}` is never closed", r"add `{% end\1 %}`"),
-    (r"unexpected 'end of print statement'", "a value is missing", "write it before `}}`"),
-    (r"unexpected 'end of statement block'", "a value is missing", "write it before `%}`"),
-    (r"unexpected char '&'", "`&` is no part of an expression", "write `and`; `a ~ b` joins text"),
-    (
-        r"unexpected char '\?'",
-        "`?` is no part of an expression",
-        "write `a if condition else b`, or `a | default(b)`",
-    ),
-    (r"unexpected char '!'", "`!` is no part of an expression", "write `not`"),
-    (r"expected token 'name', got '\|'", "`||` is no part of an expression", "write `or`, or `| default(...)`"),
-    (r"unexpected '\}'", "`{{` is not closed by `}}`", "write `}}`"),
-    (r"unexpected char '(.*)'", r"`\1` is no part of an expression", "`a if b else c` chooses, `a ~ b` joins text"),
-    (r"expected token 'end of print statement', got '(.*)'", r"`\1` stands behind a whole value", "`~` joins text"),
-    (r"expected token '(.*)', got '(.*)'", r"expected `\1`, found `\2`", r"write `\1` before it"),
-    (r"encountered unknown tag '(.*?)'.*", r"unknown tag `\1`", "the tags are `if`, `for` and `set`"),
-)
-"""Jinja's messages in the words of mappings, and the fix."""
-
-
-_PARTS = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\{#.*?#\}|(?P<stray>-?%\})", re.DOTALL)
-
-
-def _stray(text: str) -> int | None:
-    """Where the first `%}` stands that no `{%` opens."""
-    return next((found.start() for found in _PARTS.finditer(text) if found["stray"]), None)
-
-
-def _plain(error: TemplateSyntaxError) -> tuple[str, str]:
-    """The message, and the label with the fix."""
-    message = re.sub(r" at \d+$", "", (error.message or "cannot be read").rstrip("."))
-    message = message[0].lower() + message[1:]
-    for pattern, plain, label in _SYNTAX:
-        if found := re.fullmatch(pattern, message, re.DOTALL):
-            return f"template syntax: {found.expand(plain)}", found.expand(label)
-    return f"template syntax: {message}", ""
 
 
 def _located(evaluate: Evaluate, source: Source) -> Evaluate:
