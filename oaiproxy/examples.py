@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from difflib import get_close_matches
+from typing import Any
 from urllib.parse import quote
 
 from oaiproxy.answers import Answer as Answered
@@ -200,11 +201,12 @@ class _Run:
     def _sends(self, played: Rehearsal) -> Iterator[Diagnostic]:
         requests = played.requests
         for key, exact in (("sends", True), ("sends_like", False)):
-            wanted = with_prompt(getattr(self._example, key), played)
+            wanted = getattr(self._example, key)
             listed = wanted if isinstance(wanted, list) else [wanted]
-            for index, (each, request) in enumerate(zip(listed, requests, strict=False)):
+            for index, (each, request, prompt) in enumerate(zip(listed, requests, played.prompts, strict=False)):
                 place = (key, index) if listed is wanted else (key,)
-                yield from self._sent(each or {}, told_request(self._mapping, request), place, exact)
+                made = told_request(self._mapping, request)
+                yield from self._sent(with_prompt(each or {}, prompt), made, place, exact)
             if len(listed) > len(requests) > 0:
                 message = f"{len(requests)} calls are made, not {len(listed)}"
                 yield self._finding("E501", message, self._at(key, len(requests)), "take it out: it is never sent")
@@ -355,14 +357,14 @@ PROMPT = re.compile(r"\{\{ *chat_prompt *\}\}")
 """What stands for the conversation as the chat template writes it, which may be told by the environment alone."""
 
 
-def with_prompt(wanted: Json, played: Rehearsal) -> Json:
+def with_prompt(wanted: Any, chat_prompt: Callable[[], str | None]) -> Any:
     """What an example wants to be sent, with the conversation in the place of `{{ chat_prompt }}` in its texts."""
     match wanted:
         case dict():
-            return {key: with_prompt(value, played) for key, value in wanted.items()}
+            return {key: with_prompt(value, chat_prompt) for key, value in wanted.items()}
         case list():
-            return [with_prompt(value, played) for value in wanted]
-        case str() if PROMPT.search(wanted) and (prompt := played.chat_prompt()) is not None:
+            return [with_prompt(value, chat_prompt) for value in wanted]
+        case str() if PROMPT.search(wanted) and (prompt := chat_prompt()) is not None:
             return PROMPT.sub(lambda _: prompt, wanted)
     return wanted
 

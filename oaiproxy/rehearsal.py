@@ -30,8 +30,8 @@ class Rehearsal:
     """The events of the main answer that the mapping does not list, by name."""
     main: int | None = None
     """Which of the answers was the main one."""
-    chat_prompt: Callable[[], str | None] = lambda: None
-    """Makes the conversation as the chat template writes it."""
+    prompts: list[Callable[[], str | None]] = field(default_factory=list)
+    """For each request, what makes the conversation that it was sent for, as the chat template writes it."""
 
 
 def rehearse(exchange: Exchange, answers: Sequence[Answer], pieces: Sequence[bytes] | None = None) -> Rehearsal:
@@ -105,8 +105,10 @@ def sample_replies(mapping: Mapping, endpoint: str, streams: bool) -> dict[str, 
 
 class _Play:
     def __init__(self, exchange: Exchange, answers: Sequence[Answer]) -> None:
-        self.rehearsal = Rehearsal(chat_prompt=exchange.chat_prompt)
+        self.rehearsal = Rehearsal()
         self._exchange = exchange
+        self._part = exchange
+        """The part or the try that is being played."""
         self._answers = answers
         self._now = 0.0
 
@@ -152,7 +154,7 @@ class _Play:
         self, exchange: Exchange, pieces: Sequence[bytes] | None
     ) -> tuple[AnyReply, Sequence[bytes], Steps | None]:
         """The main reply, to be read, and its body."""
-        made = self.rehearsal
+        made, self._part = self.rehearsal, exchange
         if exchange.flow is None:
             steps, main = None, self._next(exchange.backend_request())
         else:
@@ -201,6 +203,7 @@ class _Play:
     def _next(self, request: BackendRequest) -> Answer:
         """The next answer. Where there is none, the round ends as if the backend were gone."""
         self.rehearsal.requests.append(request)
+        self.rehearsal.prompts.append(self._part.chat_prompt)
         number = len(self.rehearsal.requests)
         if number > len(self._answers):
             raise BackendError(f"the example has no answer to call {number}", code="upstream_connect_error")

@@ -74,19 +74,36 @@ def _edits(
 
 def _sends(mapping: Mapping, example: Example, played: Rehearsal) -> Iterator[tuple[Path, Json]]:
     for key, exact in (("sends", True), ("sends_like", False)):
-        wanted = with_prompt(getattr(example, key), played)
+        wanted = getattr(example, key)
         listed = wanted if isinstance(wanted, list) else [wanted]
         if len(listed) > len(played.requests) > 0:
             yield (key,), listed[: len(played.requests)]
-        for index, (each, request) in enumerate(zip(listed, played.requests, strict=False)):
-            made = told_request(mapping, request)
+        for index, (each, request, prompt) in enumerate(zip(listed, played.requests, played.prompts, strict=False)):
+            told, expanded = told_request(mapping, request), with_prompt(each or {}, prompt)
             place: Path = (key, index) if listed is wanted else (key,)
-            for part, value in (each or {}).items():
-                if part == "headers":
-                    told = {name: made[part][name.lower()] for name in value if name.lower() in made[part]}
-                    yield from _changes(value, told, (*place, part), exact=True)
-                else:
-                    yield from _changes(value, made[part], (*place, part), exact=exact, open_=not exact)
+            for path, value in _sent(expanded, told, place, exact=exact):
+                yield path, value if expanded == (each or {}) else _without_prompt(value, prompt() or "")
+
+
+def _sent(wanted: dict[str, Json], made: dict[str, Json], place: Path, *, exact: bool) -> Iterator[tuple[Path, Json]]:
+    for part, value in wanted.items():
+        if part == "headers":
+            told = {name: made[part][name.lower()] for name in value if name.lower() in made[part]}
+            yield from _changes(value, told, (*place, part), exact=True)
+        else:
+            yield from _changes(value, made[part], (*place, part), exact=exact, open_=not exact)
+
+
+def _without_prompt(made: Json, prompt: str) -> Json:
+    """What is sent, with `{{ chat_prompt }}` in the place of the conversation, as the example had it."""
+    match made:
+        case dict():
+            return {key: _without_prompt(value, prompt) for key, value in made.items()}
+        case list():
+            return [_without_prompt(value, prompt) for value in made]
+        case str() if prompt:
+            return made.replace(prompt, "{{ chat_prompt }}")
+    return made
 
 
 def _replies(example: Example, made: dict[str, Json]) -> Iterator[tuple[Path, Json]]:

@@ -117,6 +117,16 @@ def test_the_conversation_can_be_named_whatever_the_template(form: str) -> None:
     assert "chat_prompt" not in label
 
 
+def test_the_conversation_is_that_of_each_call() -> None:
+    """`emulate` tells the model more than the client did, and more again at the second try."""
+    text = TEMPLATED.replace("chat:", "emulate: [response_format]\nchat:", 1)
+    ask = "request: {messages: [{role: user, content: hi}], response_format: {type: json_object}}"
+    wanted = """sends: [{body: {q: "a: {{ chat_prompt }}"}}, {body: {q: "%s: {{ chat_prompt }}"}}]"""
+    answers = "backend: [{json: {out: no}}, {json: {out: '{}'}}]"
+    assert not ran(text, ask, wanted % "a", answers)
+    assert [code for code, _, _ in ran(text, ask, wanted % "b", answers)] == ["E501"]
+
+
 def test_what_no_template_writes_is_text() -> None:
     """Without a chat template, or with one that cannot write this conversation."""
     wanted = """sends: {body: {q: "{{ chat_prompt }}", s: false}}"""

@@ -73,3 +73,18 @@ def test_the_place_of_a_conversation_stays() -> None:
     text += "    backend: {json: {t: Hi}}\n    "
     made = update(load(text + wanted % 7), text + wanted % 7, lambda name: "")
     assert made.text == text + wanted % 1
+
+
+def test_the_place_of_a_conversation_stays_where_all_around_it_is_replaced() -> None:
+    """Another shape of the body, and a call that is no longer made."""
+    text = TEXT.replace("chat:\n", "chat:\n  chat_template: chatml\n").replace("{{ prompt }}", "a {{ chat_prompt }}")
+    text += "    backend: {json: {t: Hi}}\n    "
+    wanted = """sends: {body: {p: "a {{ chat_prompt }}", list: [1, {a: 2, b: 3}]}}"""
+    for old in (
+        """sends: {body: {q: "{{ chat_prompt }}"}}""",
+        """sends: {body: {p: "b: {{ chat_prompt }}", list: []}}""",
+    ):
+        assert update(load(text + old), text + old, lambda name: "").text == text + wanted
+    listed = wanted.replace("{body", "[{body") + "%s]"
+    once = update(load(text + listed % ", {path: /b}"), text + listed % ", {path: /b}", lambda name: "")
+    assert once.text == text + listed % ""
