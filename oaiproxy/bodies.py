@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import parse_qsl, quote_plus
 
 from oaiproxy import jsontext
-from oaiproxy.diagnostics import did_you_mean
+from oaiproxy.diagnostics import Severity, did_you_mean
 from oaiproxy.filters import kind
 from oaiproxy.filters import text as as_text
 from oaiproxy.jsontext import Json
 from oaiproxy.scopes import Absent, RenderError, Scope
 from oaiproxy.source import Source
-from oaiproxy.templates import Compilation
+from oaiproxy.templates import Compilation, has_template
 from oaiproxy.trees import Render, compile_tree
 
 BODIES = ("body", "body_text", "body_form", "body_multipart", "body_base64")
@@ -29,6 +29,8 @@ FILE = ("filename", "media_type", "base64", "text")
 """The keys of a file among the parts of a body."""
 _BOUNDARY = re.compile(r'multipart/form-data;.*\bboundary="?([^";]+)', re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(;[\x20-\x7e]*)?", re.ASCII)
+_JSON = re.compile(r"\s*(\{(?![{%#])|\[\s*[\[{\"])")
+"""The beginning of what can only be a JSON object or list."""
 _ESCAPES = {'"': "%22", "\r": "%0D", "\n": "%0A"}
 
 
@@ -62,12 +64,23 @@ def compile_body(request: Source, compilation: Compilation) -> Body | None:
     """Compile the one body of a `request` block; what is wrong in it goes to the compilation's findings."""
     for key in BODIES:
         if (source := request.get(key)) is not None:
+            if key == "body":
+                _check_tree(source, compilation)
             if key in ("body_form", "body_multipart"):
                 _check_fields(source, compilation, files=key == "body_multipart")
             if key == "body_multipart":
                 _check_content_type(request.get("headers"), compilation)
             return Body(key, compile_tree(source, compilation))
     return None
+
+
+def _check_tree(source: Source, compilation: Compilation) -> None:
+    """Warn of JSON that is written as text: it is sent as one string."""
+    text = source.value
+    if isinstance(text, str) and has_template(text) and _JSON.match(text):
+        message = "the body is one string, in which JSON is only text"
+        label = "leave out the quotes or the `|` around it: a body is a YAML tree"
+        compilation.report("W201", message, source.span(), label=label, severity=Severity.WARNING)
 
 
 def decoded(data: bytes, content_type: str) -> Json:

@@ -362,9 +362,12 @@ CATALOG: dict[str, Kind] = {
         cause="The answer began, and ended before what the mapping says is its end.",
     ),
     "W006": Kind(
-        title="Text that is a `${...}` but for one sign",
-        fix="write `${NAME:-default}` with all its signs; quotes do not help, since it is text already",
-        cause="A `$` or a brace of a reference is missing, or there is one too many, so that it stays text.",
+        title="Text that is a reference or a template but for one sign",
+        fix="write `${NAME:-default}` or `{{ name }}` with all its signs; quotes do not help, since it is text already",
+        cause=(
+            "A `$` or a brace is missing, or there is one too many, so that it stays text. Braces that are meant as "
+            "text stand in a template: `{{ '{seed}' }}`."
+        ),
     ),
     "W105": Kind(
         title="A legal key that weakens",
@@ -405,11 +408,12 @@ CATALOG: dict[str, Kind] = {
         ),
     ),
     "W201": Kind(
-        title="Blanks make text of a value",
-        fix='leave the blanks out: `"{{ temperature }}"`',
+        title="Text is made of a value",
+        fix='leave the blanks out: `"{{ temperature }}"`; write the body as YAML, not as JSON in quotes',
         cause=(
             "A template that is one expression alone keeps its type. With blanks around it the template is text, "
-            'so that the backend gets `" 0.5 "` for a number.'
+            'so that the backend gets `" 0.5 "` for a number. A body that is one string is sent as a JSON string, '
+            "whatever stands in it."
         ),
     ),
     "W202": Kind(

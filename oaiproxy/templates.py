@@ -28,6 +28,7 @@ MAX_LENGTH = 100_000
 """Characters of one template."""
 
 _JINJA = re.compile(r"\{[{%#]")
+_BRACED = re.compile(r"\s*(\{\s*([A-Za-z_]\w*)((?:\.\w+)*)\s*\}{1,2})\s*")
 _FAILURES = (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, TemplateError)
 _EXHAUSTED = (RecursionError, MemoryError)
 _UNCOMPILABLE = (SyntaxError, TemplateError, ValueError, RecursionError, MemoryError)
@@ -69,6 +70,19 @@ class Leaf:
 def has_template(text: str) -> bool:
     """Whether a string holds Jinja at all."""
     return _JINJA.search(text) is not None
+
+
+def check_braces(source: Source, compilation: Compilation, bound: Bound) -> None:
+    """Warn of a text that is a template but for a brace: one name that templates have, in braces."""
+    found = _BRACED.fullmatch(source.value)
+    if found is None or not (found[2] in bound or found[2] in compilation.shapes):
+        return
+    message, label = (
+        f"`{found[1]}` is no template, but text",
+        f"a template has two braces: `{{{{ {found[2]}{found[3]} }}}}`",
+    )
+    help_ = f"if the braces are meant: `{{{{ '{found[1]}' }}}}`"
+    compilation.report("W006", message, source.span(), label=label, help=help_, severity=Severity.WARNING)
 
 
 def compile_leaf(source: Source, compilation: Compilation, bound: Bound, sandbox: Sandbox | None = None) -> Leaf:
@@ -333,6 +347,7 @@ __all__ = [
     "Evaluate",
     "Leaf",
     "Loop",
+    "check_braces",
     "compile_expression",
     "compile_leaf",
     "compile_loop",

@@ -21,6 +21,7 @@ from oaiproxy.shapes import joined
 from oaiproxy.source import Source
 from oaiproxy.templates import (
     Compilation,
+    check_braces,
     compile_expression,
     compile_leaf,
     compile_loop,
@@ -95,6 +96,8 @@ class _Tree:
         match source.value:
             case str() if has_template(source.value):
                 return compile_leaf(source, self._compilation, bound).evaluate
+            case str():
+                check_braces(source, self._compilation, bound)
             case dict():
                 if "$for" in source.value:
                     self._report_for(source["$for"])
