@@ -11,10 +11,11 @@ from typing import Any, TypeAlias
 
 from jinja2 import nodes
 
-from oaiproxy.diagnostics import did_you_mean
+from oaiproxy.diagnostics import closest, did_you_mean
 from oaiproxy.filters import check_selector
 from oaiproxy.sandbox import LOOP, Sandbox
 from oaiproxy.shapes import EndpointShapes, Missing, Shape, Shapes
+from oaiproxy.template_fixes import instead_of_function, instead_of_method
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +141,14 @@ class Analysis:
         if name in self._sandbox.globals:
             self._finding("E207", f"`{name}` is a function", name, node.lineno, label=f"write `{name}(...)`")
         elif "*" not in self._shapes:
-            if isinstance(self._shapes, EndpointShapes) and name in self._shapes.elsewhere:
-                label = self._shapes.elsewhere[name]
-                self._finding("E203", f"unknown name `{name}`", name, node.lineno, label=label)
-                return ANYTHING
             known = [*bound, *self._shapes, *self._sandbox.globals, *_CONSTANTS]
+            if isinstance(self._shapes, EndpointShapes):
+                label = self._shapes.elsewhere.get(name, "")
+                if not label and self._shapes.reply and not closest(name, known, 0.8):
+                    label = f"did you mean `{self._shapes.reply}.{name}`?"
+                if label:
+                    self._finding("E203", f"unknown name `{name}`", name, node.lineno, label=label)
+                    return ANYTHING
             self._unknown("E203", "name", name, known, node.lineno)
         return ANYTHING
 
@@ -160,6 +164,7 @@ class Analysis:
             what = {list: "list", tuple: "text"}.get(type(owner.shape)) or owner.shape
             message = f"`{owner.path}` is a {what} and has no attribute `{key}`"
             label = "take an item of it: `[0]`, `first`, or a loop" if what == "list" else ""
+            label = "write `| length`" if key == "length" else label
             self._finding("E204", message, key, offset, label=label)
         return Value(None, path)
 
@@ -293,12 +298,12 @@ class Analysis:
                 return
             case nodes.Name(name=name) as function:
                 message = f"`{name}` is not a function: templates work with names and filters"
-                known = did_you_mean(name, [*self._sandbox.filters, *self._sandbox.globals])
-                label = f"write `{name}` without `()`" if name in self._shapes else known
+                fix = instead_of_function(name, node.args, self._sandbox.filters, self._sandbox.globals)
+                label = f"write `{name}` without `()`" if name in self._shapes else fix
                 self._finding("E207", message, name, function.lineno, label=label)
             case nodes.Getattr(node=owner, attr=name) as function:
                 self.expression(owner, bound)
-                label = _INSTEAD.get(name) or did_you_mean(name, self._sandbox.filters)
+                label = instead_of_method(name, self._sandbox.filters)
                 message = f"data has no methods: `{name}()` cannot be called"
                 self._finding("E207", message, name, function.lineno, label=label)
             case function:
@@ -410,21 +415,6 @@ class Analysis:
         """Where the name stands, at or behind the token that its node begins with."""
         found = self._text.find(name, offset)
         return found if found >= 0 else offset
-
-
-_INSTEAD = {
-    "strip": "write `| trim`",
-    "items": "loop over the keys: `{% for key in object %}`",
-    "keys": "loop over the object itself",
-    "values": "loop over the keys: `{% for key in object %}`",
-    "get": "write `object.key` or `object[key]`",
-    "startswith": "compare a slice: `text[:3] == 'abc'`",
-    "endswith": "compare a slice: `text[-3:] == 'abc'`",
-    "format": "join pieces with `~`",
-    "append": "write `list + [item]`",
-    "count": "write `| length`",
-}
-"""What to write in the place of Python's methods."""
 
 
 def _with_default(words: tuple[str, ...], arguments: Sequence[nodes.Expr]) -> Shape:

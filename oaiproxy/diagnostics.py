@@ -77,6 +77,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("max_new_tokens", "max_length", "max_output_tokens"), ("max_tokens",)),
     **dict.fromkeys(("question", "query", "user_message"), ("prompt",)),
     **dict.fromkeys(("null", "nil", "undefined"), ("none",)),
+    **dict.fromkeys(("system_prompt", "system_message"), ("system",)),
     "history": ("messages",),
     "finish_map": ("finish_reasons", "finish_reason"),
 }

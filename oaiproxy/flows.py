@@ -103,7 +103,7 @@ class Flows:
         more: dict[str, Shape] = dict.fromkeys(names)
         if SEEN in more and SEEN not in given.shapes:
             more[SEEN] = dict.fromkeys(self._remembered())
-        shapes = explained(joined(given.shapes, more), self._elsewhere)
+        shapes = explained(joined(given.shapes, more), self._elsewhere, CREATED if CREATED in more else "")
         return Compilation(shapes, given.sandbox, given.findings, given.reads, given.trace)
 
     @property

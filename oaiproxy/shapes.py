@@ -16,23 +16,27 @@ Shapes: TypeAlias = Mapping[str, Shape]
 
 
 class EndpointShapes(dict[str, Shape]):
-    """The names in scope of one endpoint's templates; `elsewhere` tells of those that other endpoints have."""
+    """The names in scope of one endpoint's templates; `elsewhere` tells of those that other endpoints have.
 
-    def __init__(self, shapes: Shapes, elsewhere: Mapping[str, str]) -> None:
+    `reply` is the name of a backend's reply among them, whose keys may be meant by other names.
+    """
+
+    def __init__(self, shapes: Shapes, elsewhere: Mapping[str, str], reply: str = "") -> None:
         super().__init__(shapes)
         self.elsewhere = elsewhere
+        self.reply = reply
 
 
 def joined(shapes: Shapes, more: Shapes) -> Shapes:
     """The names in scope, and more of them over those that are called the same."""
     made = {**shapes, **more}
-    return EndpointShapes(made, shapes.elsewhere) if isinstance(shapes, EndpointShapes) else made
+    return EndpointShapes(made, shapes.elsewhere, shapes.reply) if isinstance(shapes, EndpointShapes) else made
 
 
-def explained(shapes: Shapes, elsewhere: Mapping[str, str]) -> EndpointShapes:
-    """The names in scope, and what to say of more names that are not."""
+def explained(shapes: Shapes, elsewhere: Mapping[str, str], reply: str = "") -> EndpointShapes:
+    """The names in scope, the reply among them, and what to say of more names that are not."""
     more = {name: why for name, why in elsewhere.items() if name not in shapes}
-    return EndpointShapes(shapes, {**getattr(shapes, "elsewhere", {}), **more})
+    return EndpointShapes(shapes, {**getattr(shapes, "elsewhere", {}), **more}, reply)
 
 
 @dataclass(frozen=True, slots=True)

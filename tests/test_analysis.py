@@ -76,10 +76,10 @@ MISTAKES = [
     ("{{ messages | select('defned') }}", "E209", "defned", "did you mean `defined`?"),
     ("{{ messages | selectattr('role', 'equalt', 'a') }}", "E209", "equalt", "did you mean `equalto`?"),
     # calls and statements
-    ("{{ prompt.upper() }}", "E207", "upper", "did you mean `upper`?"),
+    ("{{ prompt.upper() }}", "E207", "upper", "write `| upper`"),
     ("{{ prompt.strip() }}", "E207", "strip", "write `| trim`"),
     ("{{ request.items() }}", "E207", "items", "loop over the keys: `{% for key in object %}`"),
-    ("{{ uper(prompt) }}", "E207", "uper", "did you mean `upper`?"),
+    ("{{ uper(prompt) }}", "E207", "uper", "write `prompt | upper`"),
     ("{{ range }}", "E207", "range", "write `range(...)`"),
     ("{{ 'a'() }}", "E207", "(", ""),
     ("{% include 'x' %}", "E207", "include", "leave it out"),
