@@ -51,7 +51,7 @@ def read_selector(source: str) -> tuple[Node, tuple[SelectorWarning, ...]]:
     tree, tokens = _parse(source)
     placed = _placed(tree, tokens)
     _refuse_misuse(placed, tokens)
-    return tree, tuple(_lint(placed, tokens))
+    return tree, tuple(sorted(_lint(placed, tokens), key=lambda found: found.offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +279,7 @@ def _name_after(tokens: Sequence[_Token], at: int) -> _Token:
 
 
 def _lint(placed: Sequence[tuple[Node, int]], tokens: Sequence[_Token]) -> Iterator[SelectorWarning]:
+    yield from _lint_constants(tokens)
     looser = ("subexpression", "value_projection", "filter_projection", "flatten")
     cut_short = {id(node["children"][0]) for node, _ in placed if node["type"] in looser}
     for node, at in placed:
@@ -289,14 +290,9 @@ def _lint(placed: Sequence[tuple[Node, int]], tokens: Sequence[_Token]) -> Itera
 
 
 def _lint_comparison(node: Node, tokens: Sequence[_Token], at: int) -> Iterator[SelectorWarning]:
-    left, right = (child["type"] == "field" for child in node["children"])
-    if left:
-        yield from _lint_constant(_name_before(tokens, at))
-    if right:
-        name = _name_after(tokens, at)
-        yield from _lint_constant(name)
-        if name.type == "quoted_identifier":
-            yield _compared_as_field(name, "a text", f"write `'{name.text[1:-1]}'` in single quotes")
+    name = _name_after(tokens, at)
+    if node["children"][1]["type"] == "field" and name.type == "quoted_identifier":
+        yield _read_as_field(name, "a text", f"write `'{name.text[1:-1]}'` in single quotes")
 
 
 _CONSTANTS = {
@@ -312,12 +308,21 @@ _CONSTANTS = {
 """Constants, also as other languages write them."""
 
 
-def _lint_constant(name: _Token) -> Iterator[SelectorWarning]:
-    if constant := _CONSTANTS.get(name.text):
-        yield _compared_as_field(name, "the constant", f"write `` `{constant}` `` in back-ticks")
+def _lint_constants(tokens: Sequence[_Token]) -> Iterator[SelectorWarning]:
+    """Whole operands that are such a word. Within a path it is a field, and before `:` the name of one that is made."""
+    for before, name, after in zip([_START, *tokens], tokens, tokens[1:], strict=False):
+        constant = _CONSTANTS.get(name.text)
+        harmless = constant == "null" and before.type in ("or", "and")  # a field that is not there is null as well
+        if constant and not harmless and before.type != "dot" and after.type not in _GOES_ON:
+            yield _read_as_field(name, "the constant", f"write `` `{constant}` `` in back-ticks")
 
 
-def _compared_as_field(name: _Token, meant: str, help: str) -> SelectorWarning:  # noqa: A002 - Diagnostic's word
+_START = _Token("", "", 0)
+_GOES_ON = ("dot", "lbracket", "filter", "flatten", "colon", "lparen")
+"""What makes a path, a pair or a call of the name before it."""
+
+
+def _read_as_field(name: _Token, meant: str, help: str) -> SelectorWarning:  # noqa: A002 - Diagnostic's word
     return SelectorWarning(f"`{name.text}` is a field's name here, not {meant}", name.offset, len(name.text), help)
 
 

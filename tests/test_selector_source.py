@@ -113,6 +113,8 @@ WARNINGS = {
     'a[?type == "text"].b': [
         ('`"text"` is a field\'s name here, not a text', '"text"', "write `'text'` in single quotes")
     ],
+    "true": [("`true` is a field's name here, not the constant", "true", "write `` `true` `` in back-ticks")],
+    "a || False": [("`False` is a field's name here, not the constant", "False", "write `` `false` `` in back-ticks")],
     "true == b == c": [("`true` is a field's name here, not the constant", "true", "write `` `true` `` in back-ticks")],
     "a && !token.special": [
         (
@@ -137,7 +139,10 @@ def test_what_surely_means_something_else_is_warned_of(source, expected):
     "source",
     [
         "finished == `true`",
-        "true",
+        '"true"',
+        "true[0]",
+        "{true: a}",
+        "a && b || null",
         "true.a == b",
         "a.true == b",
         "type == 'text'",
