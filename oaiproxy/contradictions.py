@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from oaiproxy.formats import MAX_DELIMITER, Format, make_format
@@ -13,6 +14,8 @@ ANSWERS = ("text", "reasoning", "refusal", "tool_calls", "tool_call")
 """The sinks of which one must be given: without them no answer comes out."""
 TELLING = frozenset(("id", "name", "arguments", "arguments_at"))
 """The keys of `tool_call` of which one must be given: the others tell nothing by themselves."""
+_FIELD = re.compile(r"data:\s*([^\r\n]*)")
+"""The field of a server-sent event that is its payload."""
 _ADD = "say where the text stands: `text: <selector>`"
 
 
@@ -84,11 +87,21 @@ class _Check:
             self._events(source, events, form)
         elif not _speaks([{**{key: value for key, value in response.items() if key in ANSWERS}, **given}]):
             self.report("`stream` reads no text and no tool calls", source, _ADD, key=True)
-        if given.get("end") is not None and not given["end"].strip():
-            label = "write the payload that ends the stream, such as `[DONE]`, or leave it out"
-            self.report("`end` is blank", source["end"], label)
+        if given.get("end") is not None:
+            self._end(source, form)
         if form.yields == "text":
             self._text(source)
+
+    def _end(self, source: Source, form: Format) -> None:
+        """Report an end that no frame can be; one of a text may begin with anything."""
+        end: str = source.value["end"]
+        field = _FIELD.match(end.strip())
+        if not end.strip():
+            label = "write the payload that ends the stream, such as `[DONE]`, or leave it out"
+            self.report("`end` is blank", source["end"], label)
+        elif field and form.yields == "sse" and source.value.get("data") != "text":
+            label = f'write `end: "{field[1]}"`' if '"' not in field[1] else "leave `data:` out"
+            self.report("`end` is compared with the payload, without `data:`", source["end"], label)
 
     def numbers(self, source: Source, base: dict[str, Json]) -> None:
         """Report a number for choices that are not told apart."""

@@ -47,6 +47,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "`fallback` is about what a rule says",
         "leave it out",
     ),
+    "an end with the name of its field": (
+        "stream: {format: sse, text: t, end: 'data:[\"end\"]'}",
+        "without `data:`",
+        "leave `data:` out",
+    ),
     "an end in a piece": ("stream: {format: text, text: '@', done: d}", "`done` cannot be told", "leave it out"),
     "an end in a rule": (
         "stream: {format: text, events: [{when: '@', text: '@', done: d}]}",
@@ -76,6 +81,8 @@ FINE = {
     "a kind by a field": {"stream": "{format: ndjson, by: type, events: {a: {tool_call: {name: n}}}}"},
     "rules": {"stream": "{format: ndjson, events: [{when: a, text: t, done: d}]}"},
     "text": {"stream": "{format: text, text: '@'}"},
+    "a payload of text that repeats its field": {"stream": "{format: sse, data: text, text: '@', end: 'data: end'}"},
+    "an end without a field": {"stream": "{format: ndjson, text: t, end: 'data: end'}"},
     "text that says so": {"stream": "{format: text, data: text, text: '@'}"},
 }
 
