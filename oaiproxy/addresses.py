@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from oaiproxy.errors import BackendError
 from oaiproxy.jsontext import Json
+from oaiproxy.lookalikes import meant_reference
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, has_template
 
@@ -27,6 +28,7 @@ _ADDRESS = re.compile(
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\\]")
 _SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\\]")
 """Characters that no address of a mapping holds: a copied one often ends in a blank, or hides one."""
+_NEVER_IN_HOST = re.compile(r"[^\w.:-]", re.ASCII)
 PORTS = {"http": 80, "https": 443}
 """The usual port of a scheme."""
 _HANDSHAKE = {"ws": "http", "wss": "https"}
@@ -105,11 +107,15 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
     netloc = _netloc(parts)
     if netloc is None:
         report("has a host that is none", "write it in ASCII: `xn--...`")
+    elif "[" not in netloc and (found := _NEVER_IN_HOST.search(netloc)):
+        report("has a host that is none", meant_reference(text) or f"take the `{found[0]}` out")
     return f"{parts.scheme}://{netloc or ''}{encode_path(parts.path)}".rstrip("/")
 
 
 def _meant(text: str) -> str:
-    """How to write an address that lacks its scheme, or has a wrong one."""
+    """How to write an address that lacks its scheme, has a wrong one, or holds another tool's variable."""
+    if reference := meant_reference(text):
+        return reference
     found = re.fullmatch(
         r"(?:(?:[a-z]+:)?/{1,3}|[a-z]+:/{2,3})?([a-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?)", text, re.IGNORECASE
     )

@@ -365,8 +365,8 @@ CATALOG: dict[str, Kind] = {
         title="Text that is a reference or a template but for one sign",
         fix="write `${NAME:-default}` or `{{ name }}` with all its signs; quotes do not help, since it is text already",
         cause=(
-            "A `$` or a brace is missing, or there is one too many, so that it stays text. Braces that are meant as "
-            "text stand in a template: `{{ '{seed}' }}`."
+            "A `$` or a brace is missing, or there is one too many, or the variable is one of another tool: it stays "
+            "text. Braces that are meant as text stand in a template: `{{ '{seed}' }}`."
         ),
     ),
     "W105": Kind(

@@ -19,6 +19,7 @@ from oaiproxy.examples import run_examples
 from oaiproxy.jsontext import Json
 from oaiproxy.layers import NO_BASES, Bases, attributed
 from oaiproxy.leftovers import leftovers
+from oaiproxy.lookalikes import lookalikes
 from oaiproxy.mapping import Mapping, compile_mapping
 from oaiproxy.nodes import short
 from oaiproxy.probes import probe
@@ -135,7 +136,9 @@ def check_document(
             more = [found for found in more if not (found.code == "E203" and "unknown name" in found.message)]
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if "backend" in root.value:
-            findings.extend(disclosures(root))
+            unreplaced = list(lookalikes(root))
+            told = {found.span for found in unreplaced}
+            findings += [*unreplaced, *(found for found in disclosures(root) if found.span not in told)]
         if mapping is not None:
             findings.extend(
                 found for found in leftovers(mapping, root) if not invalid or not _ABSENCE.search(found.message)

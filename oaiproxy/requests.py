@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from oaiproxy.addresses import allowed, encode_path, parse_address
 from oaiproxy.bodies import BODIES, Body, UnfitError, compile_body
+from oaiproxy.lookalikes import meant_reference
 from oaiproxy.sandbox import Sandbox, as_text
 from oaiproxy.source import Source, merge
 from oaiproxy.templates import Compilation, compile_leaf, has_template
@@ -225,6 +226,7 @@ def _check_host(source: Source, head: str, following: Following, compilation: Co
     document = source.document
     if address is None or (head != source.value and head.count("/") < 3):
         label = "write `https://host/path`, one expression that a reply gives whole, or a `path` below `backend.url`"
+        label = meant_reference(source.value) or label
         compilation.report("E105", "`url` is not an http address", source.span(), label=label)
     elif not allowed(address, following.base, following.allow_hosts) and ("backend", "url") not in document.unresolved:
         host = "a host" if document.written(source.path) else f"`{address.host}`"
@@ -246,7 +248,7 @@ def _check_path(source: Source, compilation: Compilation) -> None:
     elif not path.startswith("/"):
         template = path.startswith("{")
         label = "put the `/` before the template, and none inside it" if template else f"write `/{shown}`"
-        report("does not begin with `/`", label)
+        report("does not begin with `/`", meant_reference(shown) or label)
     elif (braces := _BRACES.search(written)) and shown == path:
         report(f"holds `{braces[0]}` as text", f"a template has two braces: `{{{braces[0]}}}`")
     elif "?" in written or "#" in written:
