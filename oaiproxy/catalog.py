@@ -230,8 +230,8 @@ CATALOG: dict[str, Kind] = {
     ),
     "E303": Kind(
         title="A selector has no effect",
-        fix="select what tells the last frame, such as `finished`",
-        cause="A `done` that is the same in every frame would end the stream at the first one.",
+        fix="select what tells the last frame, such as `finished`; compare in a condition: `status == 404`",
+        cause="A `done` that is the same in every frame ends the stream at the first; such a `when` fits every failure.",
     ),
     "E401": Kind(
         title="The request cannot be built",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
+from jinja2 import nodes
+
 from oaiproxy.diagnostics import Severity
 from oaiproxy.framing import Frame
 from oaiproxy.jsontext import Json
@@ -131,8 +133,11 @@ def compile_condition(source: Source, compilation: Compilation) -> Pick:
     meant = {f"did you mean `{name}`?" for name in FAILURE_NAMES}
     likely = [found for found in strict.findings if found.code == "E203" and found.label in meant]
     shapes = {name: shape for name, shape in FRAME_SHAPES.items() if name in (*FAILURE_NAMES, "*")}
-    frames = Compilation(shapes, compilation.sandbox, compilation.findings)
+    frames = Compilation(shapes, compilation.sandbox)
     evaluate = compile_expression(source, frames, {})
+    if not frames.findings:
+        _check_condition(source, frames)
+    compilation.findings += frames.findings
     compilation.findings += [replace(found, help=_KEY_OF_BODY) for found in likely]
 
     def holds(value: Json, envelope: Envelope) -> bool:
@@ -146,6 +151,22 @@ def compile_condition(source: Source, compilation: Compilation) -> Pick:
 
 
 _KEY_OF_BODY = "if it is a key of the body, write `body.` before it"
+
+
+def _check_condition(source: Source, compilation: Compilation) -> None:
+    """Report what is the same for every failure, be it the whole or an operand; a plain `true` surely is meant."""
+    output = next(compilation.sandbox.tree("{{ " + source.value + " }}").find_all(nodes.Output))
+    waiting = [] if source.value.strip() in ("true", "false") else list(output.nodes)
+    while waiting:
+        match waiting.pop():
+            case nodes.Or(left=left, right=right) | nodes.And(left=left, right=right):
+                waiting += [right, left]
+            case nodes.Not(node=operand):
+                waiting.append(operand)
+            case nodes.Const(value=found) | nodes.Name(name="status" as found):
+                message = f"`{found}` alone is no condition: it is the same for every failure"
+                status = found if found in range(100, 600) else 404
+                compilation.report("E303", message, source.span(), label=f"compare it, as in `status == {status}`")
 
 
 class _FrameNames:

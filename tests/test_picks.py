@@ -145,7 +145,9 @@ def condition(text: str, body: Any = BODY, envelope: Envelope | None = None) -> 
         ("nowhere < 3", False),
         ("'a' in nowhere", False),
         ("body < 3", False),
-        ("0", False),
+        ("true", True),
+        ("false", False),
+        ("not status == 500 and (event or code is not defined)", True),
     ],
 )
 def test_a_condition_on_a_failure(text: str, held: bool) -> None:
