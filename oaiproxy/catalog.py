@@ -231,7 +231,7 @@ CATALOG: dict[str, Kind] = {
     "E303": Kind(
         title="A selector has no effect",
         fix="select what tells the last frame, such as `finished`; compare in a condition: `status == 404`",
-        cause="A `done` that is the same in every frame ends the stream at the first; such a `when` fits every failure.",
+        cause="A `done` that is the same in every frame ends the stream at the first; such a `when` fits any failure.",
     ),
     "E401": Kind(
         title="The request cannot be built",
