@@ -77,6 +77,10 @@ class Value:
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<body>[^{}]*)\}|\$\{")
 _BODY = re.compile(r"file:(?P<path>(?:(?!:-).)+)|(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-.*)?", re.DOTALL)
+_DEFAULT = re.compile(r"([A-Za-z_]\w*)(?:-|:=|=)(.*)", re.ASCII | re.DOTALL)
+"""A reference with a default, as a shell has it too."""
+_OTHER_NAME = re.compile(r"\s*(?:env[.:])?([A-Z_][A-Z0-9_]*(?:-[A-Z0-9_]+)*)\s*", re.ASCII)
+"""A name with hyphens, which no variable has, or as other tools tell that it is one of the environment."""
 _NEARLY = re.compile(
     r"(?:(?<![\w$])\$|(?<![\w${])\{)(?P<name>[A-Z_][A-Z0-9_]*):-(?P<default>[^{}\s]*)\}|(?<!\$)\$\{[^{}]*\}\}"
 )
@@ -227,8 +231,10 @@ class Builder:
         return value
 
     def _malformed(self, node: ScalarNode, part: re.Match[str]) -> None:
-        meant = re.fullmatch(r"([A-Za-z_]\w*)(?:-|:=|=)(.*)", part["body"], re.ASCII | re.DOTALL)
+        meant = _DEFAULT.fullmatch(part["body"])
         label = f"did you mean `${{{meant[1]}:-{meant[2]}}}`?" if meant else ""
+        if other := _OTHER_NAME.fullmatch(part["body"]):
+            label = f"did you mean `${{{other[1].replace('-', '_')}}}`?"
         self._report(
             "E006", f"`{short(part[0])}` is not a reference", node, *part.span(), label=label, help_=_REFERENCE_HELP
         )
