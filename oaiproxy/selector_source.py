@@ -72,6 +72,7 @@ def _parse(source: str) -> tuple[Node, list[_Token]]:
         # The library reads back-ticked text without quotes as a string, and tells Python alone that this is deprecated.
         with warnings.catch_warnings(action="ignore", category=PendingDeprecationWarning):
             tokens = _tokenize(source)
+            _refuse_default(source, tokens)
             tree = parser.Parser().parse(source).parsed
     except exceptions.LexerError as error:
         raise _unreadable(source, error) from None
@@ -121,6 +122,7 @@ _HELP_FOR_CHARACTER = {
     **dict.fromkeys("+/%", "there is no arithmetic; compute with a `{{ }}` expression instead"),
 }
 _HELP_FOR_WORD = {"and": "write `&&`", "or": "write `||`", "not": "write `!`", "&": "write `&&`"}
+_WITHOUT_DOT = "leave the `.` before the `[` out"
 _CLOSERS = {"lparen": ")", "lbracket": "]", "filter": "]", "lbrace": "}"}
 _CLOSING = ("rparen", "rbracket", "rbrace")
 _ENDS_VALUE = ("unquoted_identifier", "quoted_identifier", "literal", "number", "current", "star", "flatten", *_CLOSING)
@@ -158,6 +160,18 @@ _OTHER_PATH = re.compile(r"(?:\$\.?|/|\.)([A-Za-z_\[].*)")
 _HYPHENED = re.compile(r"[A-Za-z_]\w*(?:-\w+)+")
 
 
+def _refuse_default(source: str, tokens: Sequence[_Token]) -> None:
+    """Refuse Jinja's filter, which is an operator here."""
+    for before, name, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if (before.type, name.text, after.type) == ("pipe", "default", "lparen"):
+            found = _DEFAULT.match(source, after.offset)
+            default = f"'{found[2]}'" if found and found[2] is not None else f"`{found[3]}`" if found else "..."
+            raise _at(name, "`| default()` is Jinja's", f"write `` {source[: before.offset].strip()} || {default} ``")
+
+
+_DEFAULT = re.compile(r"""\(\s*(?:(['"])([^'"]*)\1|(-?[\d.]+|true|false|null|\[\]|\{\}))\s*\)""")
+
+
 def _misplaced(source: str, tokens: Sequence[_Token], error: exceptions.ParseError) -> SelectorError:
     if "Quoted identifier" in error.msg:  # the one error that the library always places at 0
         pairs = pairwise(tokens)
@@ -169,7 +183,7 @@ def _misplaced(source: str, tokens: Sequence[_Token], error: exceptions.ParseErr
         return _at(token, "`.` is not expected here", help_)
     if token.type == "eof":
         return _at(token, "the selector ends too early", _help_at_end(tokens))
-    return _at(token, f"`{token.text}` is not expected here", _help_for(token, tokens[at - 1]))
+    return _at(token, f"`{token.text}` is not expected here", _help_for(token, tokens[at - 1], tokens[at - 2].type))
 
 
 def _help_at_end(tokens: Sequence[_Token]) -> str:
@@ -185,13 +199,16 @@ def _help_at_end(tokens: Sequence[_Token]) -> str:
     return f"close `{waiting[-1].text}` with `{_CLOSERS[waiting[-1].type]}`" if waiting else ""
 
 
-def _help_for(token: _Token, before: _Token) -> str:
+def _help_for(token: _Token, before: _Token, kind: str) -> str:
+    """What to do about a token behind `before`, which is behind one of some kind."""
     name = token.text.strip("'\"`")
     match before.type, token.type:
         case "dot", "number":
             return f"write `[{name}]` in place of `.{name}` for an item of a list"
         case "dot", "literal":
             return f'write a field\'s name in double quotes: `"{name}"`'
+        case ("dot", "flatten" | "filter") | ("lbracket", "number" | "colon") if "dot" in (before.type, kind):
+            return _WITHOUT_DOT
         case "lbracket", "literal" | "quoted_identifier" | "unquoted_identifier":
             return "write a field's name after a dot, without brackets"
         case _, "number":
@@ -280,6 +297,7 @@ def _name_after(tokens: Sequence[_Token], at: int) -> _Token:
 
 def _lint(placed: Sequence[tuple[Node, int]], tokens: Sequence[_Token]) -> Iterator[SelectorWarning]:
     yield from _lint_constants(tokens)
+    yield from _lint_stars(tokens)
     looser = ("subexpression", "value_projection", "filter_projection", "flatten")
     cut_short = {id(node["children"][0]) for node, _ in placed if node["type"] in looser}
     for node, at in placed:
@@ -287,6 +305,13 @@ def _lint(placed: Sequence[tuple[Node, int]], tokens: Sequence[_Token]) -> Itera
             yield from _lint_comparison(node, tokens, at)
         elif node["type"] == "not_expression" and id(node) in cut_short:
             yield from _lint_not(tokens, at)
+
+
+def _lint_stars(tokens: Sequence[_Token]) -> Iterator[SelectorWarning]:
+    for at, token in enumerate(tokens):
+        if [each.type for each in tokens[at : at + 4]] == ["dot", "lbracket", "star", "rbracket"]:
+            message = "`.[*]` selects a mapping's values, not the items of a list"
+            yield SelectorWarning(message, token.offset, tokens[at + 3].offset + 1 - token.offset, _WITHOUT_DOT)
 
 
 def _lint_comparison(node: Node, tokens: Sequence[_Token], at: int) -> Iterator[SelectorWarning]:

@@ -62,6 +62,14 @@ ERRORS = {
     "(lenght)(a)": ("there is no function `lenght()`", 1, 6, "did you mean `length`?"),
     "a || join(b)": ("`join()` takes 2 arguments, not 1", 5, 4, "write `join(string, array-string)`"),
     "length(a, b)": ("`length()` takes 1 argument, not 2", 0, 6, "write `length(string|array|object)`"),
+    "data.[0].x": ("`0` is not expected here", 6, 1, "leave the `.` before the `[` out"),
+    "data[0].[1:].x": ("`1` is not expected here", 9, 1, "leave the `.` before the `[` out"),
+    "data.[].x": ("`[]` is not expected here", 5, 2, "leave the `.` before the `[` out"),
+    "data.[?a].x": ("`[?` is not expected here", 5, 2, "leave the `.` before the `[` out"),
+    "usage.n | default(0)": ("`| default()` is Jinja's", 10, 7, "write `` usage.n || `0` ``"),
+    "a|default('x')": ("`| default()` is Jinja's", 2, 7, "write `` a || 'x' ``"),
+    'a | default("")': ("`| default()` is Jinja's", 4, 7, "write `` a || '' ``"),
+    "a | default(b.c)": ("`| default()` is Jinja's", 4, 7, "write `` a || ... ``"),
     "concat()": ("`concat()` takes at least 1 argument, not 0", 0, 6, "write `concat(any, ...)`"),
     "status(a)": ("`status()` takes 0 arguments, not 1", 0, 6, "write `status()`"),
     "to_array(&a)": ("`&` stands where no function takes an expression", 9, 1, "write `&&` for a logical and"),
@@ -112,6 +120,9 @@ WARNINGS = {
     "a == (null)": [("`null` is a field's name here, not the constant", "null", "write `` `null` `` in back-ticks")],
     'a[?type == "text"].b': [
         ('`"text"` is a field\'s name here, not a text', '"text"', "write `'text'` in single quotes")
+    ],
+    "a.[*].b": [
+        ("`.[*]` selects a mapping's values, not the items of a list", ".[*]", "leave the `.` before the `[` out")
     ],
     "true": [("`true` is a field's name here, not the constant", "true", "write `` `true` `` in back-ticks")],
     "a || False": [("`False` is a field's name here, not the constant", "False", "write `` `false` `` in back-ticks")],
