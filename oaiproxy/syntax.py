@@ -236,11 +236,18 @@ def _block_fault(fault: _Fault) -> Diagnostic | None:
     return fault.report_word(f"unexpected `{fault.word}` after `{sign}`", "start the text on the next line, indented")
 
 
+_STRAY = re.compile(r"([,;\]}]+)\s*(?:\s#.*)?")
+"""What JSON or a program ends a value with, at the end of a line."""
+
+
 def _indentation_fault(fault: _Fault) -> Diagnostic | None:
     if "are not allowed here" in fault.problem:
         return fault.report_word(f"`{fault.word}` cannot start here", "begin on the next line, indented")
     if not re.match("expected (<block end>|'<document start>'|the node content)", fault.problem):
         return None
+    start, line = fault.source.line_of(fault.at)
+    if stray := _STRAY.fullmatch(line, fault.at - start):
+        return fault.report(f"unexpected `{stray[1]}`", fault.at, len(stray[1]), f"leave the `{stray[1]}` out")
     if fault.before.rstrip().endswith(("'", '"')):
         help_ = """inside '...' write '' for a quote, inside "..." write \\\""""
         return fault.report_word(f"unexpected `{fault.word}` after the closing quote", help_)
