@@ -11,9 +11,8 @@ from typing import TypeAlias
 
 from oaiproxy.backends import Backend
 from oaiproxy.catalog import CATALOG
-from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, concealed_in
 from oaiproxy.disclosures import disclosures
-from oaiproxy.discretion import written_out
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
 from oaiproxy.jsontext import Json
@@ -125,8 +124,9 @@ def check_document(
     findings = [*findings, *invalid]
     data = salvage(document, surroundings.schema) if invalid or document.unresolved else document.data
     mapping, tried = None, False
-    if data is not None:
-        root = Source(document, (), data)
+    unreplaced: list[Diagnostic] = []
+    root = None if data is None else Source(document, (), data)
+    if root is not None:
         mapping, more = compile_mapping(root, PurePath(file).stem)
         if invalid or any(found.code.startswith("E2") for found in more):
             more = [found for found in more if not _ABSENCE.search(found.message)]
@@ -137,8 +137,7 @@ def check_document(
         findings.extend(_helpful(_discreet(found, document)) for found in more)
         if "backend" in root.value:
             unreplaced = list(lookalikes(root))
-            told = {found.span for found in unreplaced}
-            findings += [*unreplaced, *(found for found in disclosures(root) if found.span not in told)]
+            findings.extend(unreplaced)
         if mapping is not None:
             findings.extend(
                 found for found in leftovers(mapping, root) if not invalid or not _ABSENCE.search(found.message)
@@ -153,6 +152,9 @@ def check_document(
             findings.extend(probe(mapping, root, thorough=thorough))
             if examples:
                 findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
+    told = {found.span for found in unreplaced}
+    disclosed = disclosures(Source(document, (), document.data), root)
+    findings.extend(found for found in disclosed if found.span not in told)
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
@@ -171,7 +173,7 @@ def check_document(
 def seal(document: Document, findings: Iterable[Diagnostic]) -> Seal:
     """What must not be told of a document: what came from outside, and what findings conceal in it."""
     sources = document.sources
-    return Seal(document.outside, written_out(findings, sources), "\n".join(sources.values()))
+    return Seal(document.outside, concealed_in(findings, sources), "\n".join(sources.values()))
 
 
 def _models(given: Json) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ from typing import Any
 from oaiproxy.bounds import BOUNDS, Bounds
 from oaiproxy.bundled import bundled, is_file, mapping_path, meant
 from oaiproxy.composer import compose
-from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest, concealed_in
 from oaiproxy.document import Document, load_document, position
 from oaiproxy.errors import MappingError
 from oaiproxy.jsontext import Json, parse
 from oaiproxy.nodes import ListNode, MappingNode, SourceText, short
-from oaiproxy.perimeter import idle_findings, key_findings, open_findings
+from oaiproxy.perimeter import idle_findings, key_findings, open_findings, slips
 from oaiproxy.reading import file_reader, note, read_text
 from oaiproxy.sealing import NO_SEAL, Seal
 from oaiproxy.server_tls import located, tls_findings
@@ -169,6 +169,7 @@ def check_config(
     if document is None:
         return CheckedConfig(None, (), findings)
     findings.extend(key_findings(document, validate(document, config_schema())))
+    findings.extend(slips(document, config_schema(), findings))
     findings.extend(idle_findings(document))
     findings.extend(open_findings(document))
     if asked:
@@ -193,7 +194,7 @@ def check_config(
                 findings.append(_not_there(entry, short(shown)))
     findings.sort(key=lambda found: position(found, document.file))
     broken = any(found.severity is Severity.ERROR for found in findings)
-    seal = Seal(document.outside, (), document.text)
+    seal = Seal(document.outside, concealed_in(findings, document.sources), document.text)
     return CheckedConfig(
         None if broken else _located(document.data, path.parent),
         entries,

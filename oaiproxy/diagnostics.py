@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -115,6 +115,19 @@ def concealed(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str]) -> 
     return made
 
 
+def concealed_in(findings: Iterable[Diagnostic], sources: Mapping[str, str]) -> Iterator[str]:
+    """The secrets that stand in a mapping's files, as findings tell of them; of several lines, each."""
+    for found in findings:
+        span = found.span
+        if not found.conceal or span is None or span.file not in sources:
+            continue
+        lines = _BREAK.split(sources[span.file].removeprefix("\ufeff"))[span.line - 1 : span.end_line]
+        for number, line in enumerate(lines, span.line):
+            end = span.end_column - 1 if number == span.end_line else len(line)
+            yield line[span.column - 1 if number == span.line else 0 : end].strip(" \t\r\"'")
+
+
+_BREAK = re.compile(r"\r\n|\r|\n")
 _AROUND = " \t\r\n\"'"
 _SHORTEST = 6
 """Characters of what is hidden elsewhere, too."""

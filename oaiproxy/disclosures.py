@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 from oaiproxy.addresses import is_safe
-from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.document import Path
+from oaiproxy.misplaced import Places
 from oaiproxy.nodes import SourceText
+from oaiproxy.secretwords import CREDENTIAL, OTHER, SHORTEST, is_literal, stands_for_none, without_scheme, written_out
 from oaiproxy.source import Source
 from oaiproxy.templates import has_template
 
-SHORTEST = 6
-"""Characters of a secret; a shorter one stands for none."""
 SHORTEST_OTHER = 16
 """Characters of a secret under a name that may mean something else, such as `key`."""
 
@@ -24,14 +27,6 @@ _KEPT = {
     "jwt": ("key",),
 }
 """The keys of `backend.auth`, and of the blocks in it, whose values are secrets."""
-CREDENTIAL = re.compile(r"(proxy-)?authorization|cookie|(\w+-)*api-?key", re.IGNORECASE | re.ASCII)
-_OTHER = re.compile(r"([\w-]*[_-])?(token|secret|password|key)|apikey|auth", re.IGNORECASE | re.ASCII)
-_SCHEME = re.compile(r"(?:bearer|basic|token|key|api-?key)[ =]+", re.IGNORECASE)
-_STANDS_FOR_NONE = re.compile(
-    r"(none|null|empty|dummy|test|unused|changeme|no-?key|not[-_ ]?needed|not[-_ ]?used|placeholder)"
-    r"|(my|your)[-_ ].*|.*[-_ ]here|<.*>|\[.*\]|(.)\3*|example.*",
-    re.IGNORECASE | re.DOTALL,
-)
 _SHAPES = re.compile(
     r"(?:sk-[A-Za-z0-9_-]{20,}|AKIA[0-9A-Z]{16}|[a-z]{2,3}_(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])[A-Za-z0-9]{30,}"
     r"|AIza[A-Za-z0-9_-]{35}|xox[abprs]-[A-Za-z0-9-]{20,}|eyJ[A-Za-z0-9_-]{16,}\.eyJ[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]*"
@@ -41,23 +36,40 @@ _SHAPES = re.compile(
 _SHELL = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
 """A variable as a shell writes it."""
 _CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{19,}|-----BEGIN ")
-_LABEL = "take it from the environment: `${NAME}`, or from a file: `${file:/run/secrets/key}`"
-_ANYONE = "whoever reads the file has it, and so has every copy of it"
 
 
-def disclosures(root: Source) -> Iterator[Diagnostic]:
-    """All that is disclosed. No finding tells a secret: their stretches are concealed."""
-    known: set[tuple[str, int, int]] = set()
-    for source in _secrets(root):
+def disclosures(whole: Source, sound: Source | None) -> Iterator[Diagnostic]:
+    """All that is disclosed. No finding tells a secret: their stretches are concealed.
+
+    `whole` is all that the file says, and `sound` the part of it that the schema takes, if any can be saved.
+    """
+    told: set[Span] = set()
+    for source in _secrets(sound) if sound is not None and "backend" in sound.value else ():
         span = source.span()
-        known.add((span.file, span.line, span.end_line))
+        told.add(span)
         if found := _SHELL.fullmatch(source.value):
             message, label = f"`{source.value}` is no reference, but text", f"did you mean `${{{found[1]}}}`?"
             yield Diagnostic("W006", message, span, label, severity=Severity.WARNING)
-            continue
-        yield _written(f"`{source.path[-1]}` holds a secret, written out", source)
-    yield from _shaped(root, known)
-    yield from _plain(root)
+        else:
+            yield written_out(source.path[-1], span)
+    for name, span in Places(("backend", "auth"), partial(_has, sound)).misplaced(whole):
+        if span not in told:
+            told.add(span)
+            yield written_out(name, span)
+    yield from shaped(whole, {(span.file, span.line, span.end_line) for span in told})
+    if sound is not None and "backend" in sound.value:
+        yield from _plain(sound)
+
+
+def _has(sound: Source | None, path: Path) -> bool:
+    """Whether a value is in what the schema takes."""
+    value: Any = sound.value if sound is not None else None
+    try:
+        for step in path:
+            value = value[step]
+    except (KeyError, IndexError, TypeError):
+        return False
+    return value is not None
 
 
 def _secrets(root: Source) -> Iterator[Source]:
@@ -76,7 +88,7 @@ def _secrets(root: Source) -> Iterator[Source]:
     for part in _named(root):
         for name, child in part.items():
             strict = CREDENTIAL.fullmatch(name)
-            if (strict or _OTHER.fullmatch(name)) and _is_secret(child, SHORTEST if strict else SHORTEST_OTHER):
+            if (strict or OTHER.fullmatch(name)) and _is_secret(child, SHORTEST if strict else SHORTEST_OTHER):
                 yield child
 
 
@@ -109,28 +121,22 @@ def _is_secret(source: Source, shortest: int) -> bool:
     text = source.value
     if not isinstance(text, str) or source.document.written(source.path) is not None or has_template(text):
         return False
-    text = _SCHEME.sub("", text.strip(), count=1) if _SCHEME.match(text.strip()) else text.strip()
-    return len(text) >= shortest and not (shortest > SHORTEST and " " in text) and not _stands_for_none(text)
+    return is_literal(text, shortest) and not (shortest > SHORTEST and " " in without_scheme(text))
 
 
-def _stands_for_none(text: str) -> bool:
-    """Whether it is a word such as `none`, or one sign again and again, be it behind the beginning of a key."""
-    return any(_STANDS_FOR_NONE.fullmatch(each) for each in (text, re.sub(r"^\w+[-_]", "", text)))
-
-
-def _shaped(root: Source, known: set[tuple[str, int, int]]) -> Iterator[Diagnostic]:
+def shaped(root: Source, known: set[tuple[str, int, int]]) -> Iterator[Diagnostic]:
     """What looks like a key wherever it stands in the file, also in comments and as a default."""
     text = root.document.text
     source: SourceText | None = None
     for candidate in _CANDIDATE.finditer(text):
         found = _SHAPES.match(text, candidate.start())
-        if found is None or "EXAMPLE" in found[0] or _stands_for_none(found[0]):
+        if found is None or "EXAMPLE" in found[0] or stands_for_none(found[0]):
             continue
         source = source or SourceText(root.document.file, text)
         end = _end_of_key(text, found)
         span = source.span(found.start(), end)
         if not any(span.file == file and first <= span.line <= last for file, first, last in known):
-            yield Diagnostic("W106", "this looks like a secret", span, _LABEL, _ANYONE, Severity.WARNING, conceal=True)
+            yield written_out("", span)
 
 
 def _end_of_key(text: str, found: re.Match[str]) -> int:
@@ -139,10 +145,6 @@ def _end_of_key(text: str, found: re.Match[str]) -> int:
         return found.end()
     end = re.compile(r"-----END [A-Z ]*-----").search(text, found.end())
     return end.end() if end else len(text)
-
-
-def _written(message: str, source: Source) -> Diagnostic:
-    return Diagnostic("W106", message, source.span(), _LABEL, _ANYONE, Severity.WARNING, conceal=True)
 
 
 def _plain(root: Source) -> Iterator[Diagnostic]:

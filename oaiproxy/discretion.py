@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
 from oaiproxy import jsontext
-from oaiproxy.diagnostics import Diagnostic
 from oaiproxy.jsontext import Json
 from oaiproxy.redaction import without_keys
 
@@ -61,18 +60,6 @@ def stand_ins(texts: Iterable[str], environment: Mapping[str, str]) -> dict[str,
         short = (name for name in _NAMES.findall(text) if 0 < len(environment.get(name, "")) < SHORTEST)
         found |= {name: f"${name}" for name in short if _SECRET_NAME.fullmatch(name)}
     return found
-
-
-def written_out(findings: Iterable[Diagnostic], sources: Mapping[str, str]) -> Iterator[str]:
-    """The secrets that stand in a mapping's files, as findings tell of them; of several lines, each."""
-    for found in findings:
-        span = found.span
-        if not found.conceal or span is None or span.file not in sources:
-            continue
-        lines = sources[span.file].split("\n")[span.line - 1 : span.end_line]
-        for number, line in enumerate(lines, span.line):
-            end = span.end_column - 1 if number == span.end_line else len(line)
-            yield line[span.column - 1 if number == span.line else 0 : end].strip(" \t\r\"'")
 
 
 class Discretion:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from oaiproxy.composer import compose
-from oaiproxy.diagnostics import Diagnostic, Span
+from oaiproxy.diagnostics import Diagnostic, Span, concealed_in
 from oaiproxy.jsontext import Json
 from oaiproxy.layers import Bases, Layers, Origin, attributed, lay
 from oaiproxy.nodes import ListNode, MappingNode, Node, ScalarNode, SourceText, cut, find_origins, stretch
 from oaiproxy.scalars import Builder, Path, Reference, Value, references
+from oaiproxy.sealing import Seal
+from oaiproxy.secretwords import in_broken
 
 __all__ = ["Document", "Path", "load_document", "position"]
 
@@ -39,20 +41,21 @@ def load_document(
     """
     source = SourceText(file, text.removeprefix("\ufeff"))
     root, found = compose(source)
+    texts = {file: source.text}
     if root is None:
-        return None, found
+        return None, _discreet(found, texts)
     if not isinstance(root, MappingNode):
-        return None, [*found, _not_a_mapping(source, root)]
+        return None, _discreet([*found, _not_a_mapping(source, root)], texts)
     layers = lay(root, source, bases, key) if bases else Layers(root)
     found = [*found, *layers.found]
     if layers.broken:
-        return None, [attributed(each, layers.extended) for each in found]
+        return None, [attributed(each, layers.extended) for each in _discreet(found, texts | layers.texts)]
     root = layers.root
     builder = Builder(Origin(source, read_file), layers.origins, environment)
     data = builder.build(root, ())
     found = sorted([*found, *builder.found], key=lambda each: position(each, file))
     if any(each.code in _FATAL for each in found):
-        return None, found
+        return None, _discreet(found, texts | layers.texts)
     document = Document(
         file=file,
         text=source.text,
@@ -109,8 +112,8 @@ class Document:
         node = self._find(path)[1]
         if not isinstance(node, ScalarNode):
             return None
-        value = self._values[node]
-        return node.text if value.origins is not None else None
+        value = self._values.get(node)  # none where what it refers to could not be taken
+        return node.text if value is not None and value.origins is not None else None
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -167,6 +170,13 @@ def position(found: Diagnostic, file: str) -> tuple[bool, str, int, int]:
     """What findings are sorted by: those of the file first, then those of the files that it extends."""
     span = found.span
     return (span.file != file, span.file, span.line, span.column) if span else (False, "", 0, 0)
+
+
+def _discreet(found: list[Diagnostic], texts: Mapping[str, str]) -> list[Diagnostic]:
+    """The findings about files that cannot be read, which tell no secret of the lines that they show."""
+    more = list(in_broken(texts, found))
+    sealed = Seal({}, concealed_in(more, texts))
+    return [sealed.finding(each) for each in (*found, *more)]
 
 
 def _not_a_mapping(source: SourceText, root: Node) -> Diagnostic:

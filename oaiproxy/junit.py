@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, concealed
 from oaiproxy.reporters import text
 
 STAGES = {
@@ -52,6 +52,7 @@ class _Case:
 
 def junit(suites: Sequence[Suite], sources: Mapping[str, str], *, strict: bool = False) -> str:
     """The XML. Warnings fail a case only when `strict`; else they are its output."""
+    sources = concealed([found for suite in suites for found in suite.findings], sources)
     made = [(suite, list(_cases(suite, sources, strict))) for suite in suites]
     counts = _counts([case for _, cases in made for case in cases])
     lines = ['<?xml version="1.0" encoding="UTF-8"?>', f'<testsuites name="oaiproxy check"{counts}>']

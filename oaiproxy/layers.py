@@ -68,6 +68,8 @@ class Layers:
     extended: dict[str, str] = field(default_factory=dict)
     found: list[Diagnostic] = field(default_factory=list)
     broken: bool = False
+    texts: dict[str, str] = field(default_factory=dict)
+    """What the bases hold, by their files."""
 
 
 def lay(root: MappingNode, source: SourceText, bases: Bases, key: str) -> Layers:
@@ -82,6 +84,7 @@ def lay(root: MappingNode, source: SourceText, bases: Bases, key: str) -> Layers
             return layers
         layers.extended.setdefault(base.file, source.file)
         source, bases = SourceText(base.file, base.text.removeprefix("\ufeff")), base.bases
+        layers.texts[base.file] = source.text
         below, found = compose(source)
         layers.found += found
         if not isinstance(below, MappingNode):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
+from typing import Any
 
 from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.disclosures import shaped
 from oaiproxy.document import Document
 from oaiproxy.jsontext import Json
+from oaiproxy.misplaced import Places, takes
+from oaiproxy.source import Source
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _AS_HASH = "`oaiproxy key --stdin` prints the lines for a key, and `oaiproxy key` makes a new one"
@@ -62,6 +67,18 @@ def key_findings(document: Document, findings: Sequence[Diagnostic]) -> list[Dia
                 message = f"`{key}` may hold a key, written out"
                 own.append(Diagnostic("W106", message, span, "", _AS_HASH, Severity.WARNING, conceal=True))
     return [found for found in findings if found.span not in places] + own
+
+
+def slips(document: Document, schema: Mapping[str, Any], findings: Sequence[Diagnostic]) -> Iterator[Diagnostic]:
+    """What may be a secret elsewhere than as one of `keys`, or in these as they are not written."""
+    root = Source(document, (), document.data)
+    told = {found.span for found in findings if found.conceal and found.span}
+    for name, span in Places(("keys",), partial(takes, schema)).misplaced(root):
+        if span not in told:
+            told.add(span)
+            message = f"`{name}` may hold a key, written out" if name else "this may be a key, written out"
+            yield Diagnostic("W106", message, span, "", _AS_HASH, Severity.WARNING, conceal=True)
+    yield from shaped(root, {(span.file, span.line, span.end_line) for span in told})
 
 
 def _hash(value: Json, span: Span, name: str, known: dict[str, str]) -> Iterator[Diagnostic]:

@@ -50,7 +50,7 @@ def header(text: str) -> tuple[str, str]:
 def credentials(headers: Iterable[tuple[str, str]], auth: Auth | None) -> Iterator[str]:
     """What a client proves itself by, here or to the backend, with the name of its scheme and without."""
     from oaiproxy.auth import Passthrough  # here, since no parser of arguments needs them
-    from oaiproxy.disclosures import CREDENTIAL
+    from oaiproxy.secretwords import CREDENTIAL
 
     sent_on = auth.name if isinstance(auth, Passthrough) else ""
     for name, value in headers:

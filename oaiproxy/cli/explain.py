@@ -17,9 +17,9 @@ from oaiproxy.cli.arguments import credentials
 from oaiproxy.cli.files import FileError, take, take_json
 from oaiproxy.cli.loading import given_mapping
 from oaiproxy.cli.output import complain, report, ships
-from oaiproxy.diagnostics import Diagnostic, Severity
+from oaiproxy.diagnostics import Diagnostic, Severity, concealed_in
 from oaiproxy.differences import place_name
-from oaiproxy.discretion import Discretion, stand_ins, written_out
+from oaiproxy.discretion import Discretion, stand_ins
 from oaiproxy.entrances import OTHERS, PATHS, enter, served_as
 from oaiproxy.errors import ApiError
 from oaiproxy.example_answers import answer_of, rounds
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _told(made, found, loader, arguments.format)
     secrets = {
         *traced.mapping.secrets,
-        *written_out(found, loader.sources),
+        *concealed_in(found, loader.sources),
         *credentials(arguments.client_header, traced.mapping.backend.auth),
     }
     discretion = Discretion(secrets, loader.sources.values(), {**os.environ, **filled})
