@@ -1,4 +1,4 @@
-"""Promises of the words of secrets: what tells one, what stands for none, and what is hidden in text that is no YAML."""
+"""Promises of `oaiproxy.secretwords`: names and values that tell a secret, and where one stands in what is no YAML."""
 
 from __future__ import annotations
 
