@@ -115,6 +115,13 @@ _SYNTAX = (
     (r"unexpected end of template, expected 'end of statement block'", "`{%` is never closed", "close it with `%}`"),
     (r"encountered unknown tag '(.*?)'.*", r"unknown tag `\1`", "the tags are `if`, `for` and `set`"),
     (r".*innermost block that needs to be closed is '(\w+)'", r"`{% \1 %}` is never closed", r"add `{% end\1 %}`"),
+    (r"unexpected ('end of template'|end of template, .*)", "the text ends inside of a tag", "close what is open"),
+    (
+        r"missing end of comment tag",
+        "`{#` begins a comment that is never closed",
+        "close it with `#}`, or write `{{ '{#' }}`",
+    ),
+    (r"expected an expression, got 'end of .*'", "a value is missing", "write what the tag is about"),
     (r"unexpected 'end of print statement'", "a value is missing", "write it before `}}`"),
     (r"unexpected 'end of statement block'", "a value is missing", "write it before `%}`"),
     (r"unexpected char '&'", "`&` is no part of an expression", "write `and`; `a ~ b` joins text"),
