@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 from oaiproxy.errors import BackendError
 from oaiproxy.jsontext import Json
-from oaiproxy.lookalikes import meant_reference
+from oaiproxy.lookalikes import meant_reference, straight_quotes
 from oaiproxy.source import Source
 from oaiproxy.templates import Compilation, has_template
 
@@ -113,9 +113,9 @@ def compile_address(source: Source, compilation: Compilation, *, websocket: bool
 
 
 def _meant(text: str) -> str:
-    """How to write an address that lacks its scheme, has a wrong one, or holds another tool's variable."""
-    if reference := meant_reference(text):
-        return reference
+    """How to write an address that lacks its scheme, has a wrong one, or is otherwise copied from elsewhere."""
+    if fix := straight_quotes(text) or meant_reference(text):
+        return fix
     found = re.fullmatch(
         r"(?:(?:[a-z]+:)?/{1,3}|[a-z]+:/{2,3})?([a-z0-9.-]+(?::\d{1,5})?(?:/[\w./-]*)?)", text, re.IGNORECASE
     )

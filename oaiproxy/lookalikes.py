@@ -1,4 +1,4 @@
-"""Text of a mapping that is written as shells and other tools write a variable: nothing replaces it."""
+"""Text of a mapping that only looks like a reference or a quoted value: another tool's variable, or curly quotes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _VARIABLE = re.compile(rf"{_SHELL.pattern}|%{_NAME}%|(?<![{{$])\{{{_NAME}\}}(?!\
 _VALUE = re.compile(rf"(?:[A-Za-z-]+[ =])?(?:{_VARIABLE.pattern})")
 """A variable alone, or behind a scheme such as `Bearer`."""
 _BEHIND_HOST = re.compile(r"(?:(?:https?|wss?)://[^/]*)?(/.*)", re.IGNORECASE)
+_CURLY = re.compile("[\u2018\u201a\u201c\u201d\u201e](.*)[\u2018\u2019\u201c\u201d]", re.DOTALL)
 _CREDENTIAL = re.compile(r"(?:key|token|secret|password|url)\)?$", re.IGNORECASE)
 
 
@@ -23,6 +24,12 @@ def meant_reference(text: str) -> str:
     """``did you mean `https://${HOST}/`?`` for text that holds another tool's variable, or ""."""
     meant = _VARIABLE.sub(lambda found: f"${{{found[0].strip('$()%{}')}}}", text)
     return f"did you mean `{meant}`?" if meant != text else ""
+
+
+def straight_quotes(text: str) -> str:
+    """``write straight quotes: `"x"` `` for text in curly ones, which are a part of it, or ""."""
+    found = _CURLY.fullmatch(text)
+    return f'write straight quotes: `"{found[1]}"`' if found else ""
 
 
 def lookalikes(root: Source) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from oaiproxy.addresses import allowed, encode_path, parse_address
 from oaiproxy.bodies import BODIES, Body, UnfitError, compile_body
-from oaiproxy.lookalikes import meant_reference
+from oaiproxy.lookalikes import meant_reference, straight_quotes
 from oaiproxy.sandbox import Sandbox, as_text
 from oaiproxy.source import Source, merge
 from oaiproxy.templates import Compilation, compile_leaf, has_template
@@ -248,7 +248,7 @@ def _check_path(source: Source, compilation: Compilation) -> None:
     elif not path.startswith("/"):
         template = path.startswith("{")
         label = "put the `/` before the template, and none inside it" if template else f"write `/{shown}`"
-        report("does not begin with `/`", meant_reference(shown) or label)
+        report("does not begin with `/`", straight_quotes(shown) or meant_reference(shown) or label)
     elif (braces := _BRACES.search(written)) and shown == path:
         report(f"holds `{braces[0]}` as text", f"a template has two braces: `{{{braces[0]}}}`")
     elif "?" in written or "#" in written:

@@ -92,9 +92,11 @@ def unquoted_template(source: SourceText, start: int) -> Diagnostic:
     template = found[0].rstrip() if found else "{{"
     before, after = line[: start - line_start], line[start - line_start + len(template) :]
     help_ = _QUOTE_HELP
+    quoted = f"'{template}'" if '"' in template else f'"{template}"'
     if _VALUE_STARTS.search(before) and re.match(r"\s*([,\]}]|#|$)", after) and template.endswith("}"):
-        quoted = f"'{template}'" if '"' in template else f'"{template}"'
         help_ = f"put it in quotes: {quoted}"
+    elif re.search("[\u2018-\u201e]$", before) and re.match("[\u2018-\u201e]", after):
+        help_ = f"write straight quotes: {quoted}"
     message = f"`{template[:2]}` outside quotes is read as YAML, not as a template"
     return Diagnostic("E001", message, source.span(start, start + len(template)), help=help_)
 

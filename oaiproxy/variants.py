@@ -10,6 +10,7 @@ from oaiproxy.diagnostics import did_you_mean
 from oaiproxy.errors import ClientError
 from oaiproxy.inputs import CARRIES
 from oaiproxy.jsontext import Json
+from oaiproxy.lookalikes import straight_quotes
 from oaiproxy.parameters import Unread, read_fields
 from oaiproxy.policy import IN_MESSAGES, NEVER_UNREAD, Overrides, fields_of, is_read, known_fields, leave_out_named
 from oaiproxy.shapes import Shape, shape_of
@@ -123,9 +124,20 @@ class Variants:
 
     def variants(self, models: Source | None) -> dict[str, Variant]:
         """Those of the models about which something is said."""
-        if models is None or not isinstance(models.value, dict):
+        if models is None:
             return {}
+        if isinstance(models.value, list):
+            for child in models:
+                self._check_name(child.value, child, key=False)
+            return {}
+        for name, child in models.items():
+            self._check_name(name, child, key=True)
         return {name: self._variant(child) for name, child in models.items() if isinstance(child.value, dict)}
+
+    def _check_name(self, name: str, source: Source, *, key: bool) -> None:
+        if label := straight_quotes(name):
+            message = f"the quotes of `{name}` are a part of the model's name"
+            self._compilation.report("E105", message, source.span(key=key), label=label)
 
     def _variant(self, source: Source) -> Variant:
         drop = source.get("drop")
