@@ -26,7 +26,8 @@ DIRECTIVES = {
     "$keep_empty": "keep the node even when nothing is left in it",
 }
 _SYNONYMS = dict.fromkeys(("$default", "$otherwise"), "$else")
-_LOOP = re.compile(r"\s*(\w+)\s+in\s+\S.*", re.DOTALL)
+_LOOP = re.compile(r"\A\s*(\w+)\s+in\s+\S")
+"""The name that a loop binds."""
 _CHOICE = ("then", "else")
 
 
@@ -55,9 +56,13 @@ def _meant_to_bind(key: str, node: dict[str, Any], known: Container[str], sandbo
     """`$for` or `$let`: what it would bind is read in a template beside it, and, if the key is misspelled too, is no
     name that is known.
     """
-    operand = node[key]
-    directive, found = ("$for", _LOOP.fullmatch(operand)) if isinstance(operand, str) else ("$let", None)
-    names = {found[1]} if found else {name for name in operand if name.isidentifier()} if _is_map(operand) else set()
+    match node[key]:
+        case str() as operand:
+            directive, names = "$for", set(_LOOP.findall(operand))
+        case dict() as operand:
+            directive, names = "$let", {name for name in operand if name.isidentifier()}
+        case _:
+            return ""
     if not names or len(key) > 5 or directive in node or not closest(f"${key}", [directive], 0.8):
         return ""
     if f"${key}" != directive and ("*" in known or any(name in known for name in names)):
@@ -66,19 +71,15 @@ def _meant_to_bind(key: str, node: dict[str, Any], known: Container[str], sandbo
     return "" if names.isdisjoint(read) else directive
 
 
-def _is_map(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 def _read(value: Any, sandbox: Sandbox) -> set[str]:
     """The names that the templates of a tree read and that nothing in it binds."""
     match value:
         case str() if has_template(value):
             return _read_in(value, sandbox)
         case dict():
-            loop = _LOOP.fullmatch(str(value.get("$for", "")))
-            names = value["$let"] if _is_map(value.get("$let")) else ()
-            return set().union(*(_read(child, sandbox) for child in value.values())) - {*names, loop and loop[1]}
+            own = value.get("$let")
+            names = {*(own if isinstance(own, dict) else ()), *_LOOP.findall(str(value.get("$for")))}
+            return set().union(*(_read(child, sandbox) for child in value.values())) - names
         case list():
             return set().union(*(_read(child, sandbox) for child in value))
     return set()
