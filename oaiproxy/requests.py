@@ -243,8 +243,9 @@ def _check_path(source: Source, compilation: Compilation) -> None:
     def report(message: str, label: str) -> None:
         compilation.report("E105", f"the path `{shown}` {message}", source.span(), label=label)
 
-    if address := re.match(r"https?://[^/]*(/.*)?", shown):
-        report("is a whole address", f"write `{address[1] or '/'}` here, and the rest as `backend.url`")
+    if address := re.match(r"https?://[^/?#]*(/[^?#]*)?([?#])?", shown):
+        query = " what follows it under `query`," if address[2] else ""
+        report("is a whole address", f"write `{address[1] or '/'}` here,{query} and the rest as `backend.url`")
     elif not path.startswith("/"):
         template = path.startswith("{")
         label = "put the `/` before the template, and none inside it" if template else f"write `/{shown}`"

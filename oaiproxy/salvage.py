@@ -22,7 +22,8 @@ STAND_INS: dict[str, Json] = {
     "format": "json-concat",
     "name": "chatml",
 }
-"""What stands for a key that is missing, by its name; where there is none, and in examples, its owner is taken out."""
+"""What stands for a missing key, by its name. Where there is none, and in examples and logins, its owner goes."""
+_LOGIN = ("backend", "auth", "login")
 
 
 def salvage(document: Document, schema: Schema) -> Json:
@@ -64,7 +65,11 @@ def _mend(data: Json, error: ValidationError) -> None:
 
 def _complete(data: Json, error: ValidationError, keys: list[str]) -> None:
     path: Path = tuple(error.absolute_path)
-    if path[:1] == ("examples",) or any(key not in STAND_INS for key in keys):
+    if (
+        path[:1] == ("examples",)
+        or path[:3] == ("backend", "auth", "login")
+        or any(key not in STAND_INS for key in keys)
+    ):
         _remove(data, path)
     else:
         error.instance.update({key: deepcopy(STAND_INS[key]) for key in keys})

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from oaiproxy import jsontext
 from oaiproxy.acceptance import accepts
-from oaiproxy.diagnostics import Diagnostic, closest, did_you_mean
+from oaiproxy.diagnostics import Diagnostic, did_you_mean
 from oaiproxy.document import Document, Path
+from oaiproxy.intentions import meant_key, meant_value, place, resolved, stands_in_for
 from oaiproxy.jsontext import Json
 from oaiproxy.nodes import short
 
@@ -27,7 +28,7 @@ def validate(document: Document, schema: Schema) -> list[Diagnostic]:
     if accepts(document.data, schema):
         return []
     errors = [error for error in schema_errors(document.data, schema) if _path(error) not in document.unresolved]
-    explain = _Explanation(document, schema, _misspelled(errors))
+    explain = _Explanation(document, schema, _misspelled(errors, schema))
     findings: dict[tuple[object, ...], Diagnostic] = {}
     for error in errors:
         for found in explain.error(error):  # what aliases put in several places is told of one of them
@@ -66,14 +67,26 @@ def _path(error: ValidationError) -> Path:
     return tuple(error.absolute_path)
 
 
-def _misspelled(errors: Iterable[ValidationError]) -> set[tuple[Path, str]]:
-    """The keys that are not missing: another key, itself reported, is meant to be them."""
-    return {
-        (_path(error), closest(key, error.schema.get("properties", ())))
+def _misspelled(errors: Sequence[ValidationError], schema: Schema) -> set[tuple[Path, str]]:
+    """The keys that are not missing: another key, itself reported, is meant to be them, or to be in them."""
+    mistyped = {((), "extends") for error in errors if error.validator == "type" and _path(error) == ("extends",)}
+    return mistyped | {
+        (_path(error), meant)
         for error in errors
         if error.validator == "additionalProperties"
         for key in unknown_keys(error)
+        for meant in _meant(schema, error, key)
     }
+
+
+def _meant(schema: Schema, error: ValidationError, key: str) -> set[str]:
+    path = _path(error)
+    return {"when"} if _is_event(path, error.instance[key]) else stands_in_for(schema, error.schema, path, key)
+
+
+def _is_event(path: Path, value: Json) -> bool:
+    """Whether a list holds what a mapping of events is made of."""
+    return path[-2:-1] == ("events",) and isinstance(path[-1], int) and isinstance(value, dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +96,6 @@ class _Explanation:
     misspelled: set[tuple[Path, str]]
     chosen: set[Path] = field(default_factory=set)
     """Where a missing choice was reported."""
-    homes: dict[str, list[Path]] = field(default_factory=dict)
-    """The paths of mappings by the keys that they know; made when first asked for."""
 
     def error(self, error: ValidationError) -> Iterator[Diagnostic]:
         """The findings that one error makes."""
@@ -95,23 +106,16 @@ class _Explanation:
     def unknown_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         known = list(error.schema.get("properties", ()))
         for key in unknown_keys(error):
-            where = f" in `{_name(path)}`" if path else ""
-            label, help_ = did_you_mean(key, known), ""
+            where = f" in `{place(path)}`" if path else ""
+            label, help_ = meant_key(self.schema, error.schema, path, key), ""
             if "${" in key or "{{" in key:
                 label = "templates and `${...}` stand in values only"
-            elif not label and (homes := self._homes(key, path)):
-                label = f"it belongs under {' or '.join(f'`{_name(home)}`' for home in homes[:2])}"
+            elif _is_event(path, error.instance[key]):
+                label = "leave out the `- `: kinds of events are the keys of a mapping"
             if not label:
                 help_ = f"known keys: {', '.join(known)}" if known else "leave it out"
             span = self.document.span((*path, key), key=True)
             yield Diagnostic("E101", f"unknown key `{short(key)}`{where}", span, label, help_)
-
-    def _homes(self, key: str, path: Path) -> list[Path]:
-        """Where the key is known: first in blocks of the same name, then near by."""
-        if not self.homes:
-            for name, home in _homes(self.schema):
-                self.homes.setdefault(name, []).append(home)
-        return sorted(self.homes.get(key, ()), key=lambda home: (home[-1:] != path[-1:], home[:1] != path[:1]))
 
     def missing_keys(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         # jsonschema makes an error of each missing key; its message alone tells which.
@@ -140,7 +144,7 @@ class _Explanation:
             span = self.document.span((*path, given[1]), key=True)
             names = _listed([f"`{key}`" for key in given], "and")
             one_of = _listed([f"`{key}`" for key in keys], "and")
-            message = f"`{_name(path)}` holds {names}"
+            message = f"`{place(path)}` holds {names}"
             yield Diagnostic("E105", message, span, "keep one of them", f"it takes one of {one_of}")
         elif path not in self.chosen and not any(self._is_written((path, key)) for key in keys):
             self.chosen.add(path)
@@ -148,8 +152,8 @@ class _Explanation:
             yield self._missing(error, path, f"missing key {names}", keys)
 
     def _missing(self, error: ValidationError, path: Path, message: str, keys: Sequence[str]) -> Diagnostic:
-        where = f" in `{_name(path)}`" if path else ""
-        schemas = [_resolved(self.schema, error.schema.get("properties", {}).get(key, {})) for key in keys]
+        where = f" in `{place(path)}`" if path else ""
+        schemas = [resolved(self.schema, error.schema.get("properties", {}).get(key, {})) for key in keys]
         help_ = next((hint for key, schema in zip(keys, schemas, strict=True) if (hint := _hint(schema, key))), "")
         return Diagnostic("E102", message + where, self.document.span(path, key=bool(path)), "", help_)
 
@@ -157,15 +161,17 @@ class _Explanation:
         types = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
         wanted = _listed([_TYPES[name] for name in types], "or")
         given = error.instance
-        message = f"`{_name(path)}` is {_kind(given)}, not {wanted}"
+        message = f"`{place(path)}` is {_kind(given)}, not {wanted}"
         title = error.schema.get("title", "")
         keys = ", ".join(error.schema.get("properties", ())) if "object" in types else ""
         help_ = "\n".join(filter(None, (_description(error.schema), keys and f"known keys: {keys}")))
         if given is None:
-            message = f"`{_name(path)}` is empty"
+            message = f"`{place(path)}` is empty"
             empty = "write what selects it" if title in _SELECTORS else "write its value, or leave the key out"
             help_ = "indent what belongs to it" if "object" in types else empty
-        label = self._retyped(given, path, types, wanted, title)
+        taken = isinstance(given, list) and self.document.written((*path, 0)) is not None  # it may be a secret
+        label = "" if taken else meant_value(error.schema, given, path, types)
+        label = label or self._retyped(given, path, types, wanted, title)
         yield Diagnostic("E103", message, self.document.span(path), label, help_)
 
     def _retyped(self, given: Json, path: Path, types: Sequence[str], wanted: str, title: str) -> str:
@@ -197,7 +203,7 @@ class _Explanation:
         if isinstance(given, str) and given in names and given not in known:
             label = f"write it without quotes: `{given}`"
         help_ = f"write {names[0]}" if len(names) == 1 else f"one of: {', '.join(names)}"
-        message = f"`{_name(path)}` cannot be {self._shown(error.instance, path)}"
+        message = f"`{place(path)}` cannot be {self._shown(error.instance, path)}"
         yield Diagnostic("E104", message, self.document.span(path), label, help_)
 
     def company(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
@@ -205,16 +211,16 @@ class _Explanation:
         if keys := error.validator_value.get("required"):
             names = _listed([f"`{key}`" for key in keys], "and")
             span = self.document.span((*path, keys[-1]), key=True)
-            yield Diagnostic("E105", f"`{_name(path)}` cannot hold {names} together", span, "keep one of them")
+            yield Diagnostic("E105", f"`{place(path)}` cannot hold {names} together", span, "keep one of them")
         else:
             span = self.document.span(path, key=True)
-            yield Diagnostic("E105", f"`{_name(path)}` has no effect", span, "leave it out", _description(error.schema))
+            yield Diagnostic("E105", f"`{place(path)}` has no effect", span, "leave it out", _description(error.schema))
 
     def rule(self, error: ValidationError, path: Path) -> Iterator[Diagnostic]:
         examples = error.schema.get("examples") or ()
         shown = f"for example: {jsontext.dump(examples[0]).decode()}" if examples else ""
         help_ = "\n".join(filter(None, (_description(error.schema), shown)))
-        message = f"`{_name(path) or 'the file'}` {self._broken(error, path)}"
+        message = f"`{place(path) or 'the file'}` {self._broken(error, path)}"
         yield Diagnostic("E105", message, self.document.span(path), "", help_ or "leave it out")
 
     def _broken(self, error: ValidationError, path: Path) -> str:
@@ -313,36 +319,8 @@ def _nearest(error: ValidationError) -> list[ValidationError]:
     return max(branches.values(), key=fitness) if branches else []
 
 
-def _homes(schema: Schema) -> Iterator[tuple[str, Path]]:
-    """Each key that a mapping knows, with that mapping's path, the outermost first."""
-    level: list[tuple[Path, Schema]] = [((), schema)]
-    for _ in range(4):
-        below: list[tuple[Path, Schema]] = []
-        for path, each in level:
-            for name, child in each.get("properties", {}).items():
-                if path and path[0] not in ("examples", "completions", "models_list"):
-                    yield name, path
-                below.append(((*path, name), _resolved(schema, child)))
-        level = below
-
-
-def _resolved(schema: Schema, part: Any) -> Schema:
-    """A part of the schema with what it refers to."""
-    if not isinstance(part, Mapping):
-        return {}
-    name = str(part.get("$ref", "")).removeprefix("#/$defs/")
-    return {**schema.get("$defs", {}).get(name, {}), **part}
-
-
 def _listed(names: Sequence[str], word: str) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {word} {names[-1]}"
-
-
-def _name(path: Path) -> str:
-    name = ""
-    for step in path:
-        name += f"[{step}]" if isinstance(step, int) else f".{step}" if name else str(step)
-    return name
 
 
 def _hint(schema: Schema, key: str) -> str:

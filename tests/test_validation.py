@@ -78,7 +78,7 @@ def test_every_missing_key_is_named_with_an_example() -> None:
     ("text", "kind", "message", "label"),
     [
         ("k: 5\n", "string", "`k` is an integer, not a string", 'put it in quotes: `"5"`'),
-        ("k: yes\n", "boolean", "`k` is a string, not a boolean", "expected a boolean"),
+        ("k: yes\n", "boolean", "`k` is a string, not a boolean", "write `true`"),
         ("k: 'true'\n", "boolean", "`k` is a string, not a boolean", "write it without quotes: `true`"),
         ("k: '5'\n", "integer", "`k` is a string, not an integer", "write it without quotes: `5`"),
         ("k: 1.5\n", "integer", "`k` is a number, not an integer", "expected an integer"),
