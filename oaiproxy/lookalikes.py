@@ -38,7 +38,7 @@ def lookalikes(root: Source) -> Iterator[Diagnostic]:
         if name == "examples" or name.startswith("x-"):
             continue
         for leaf in leaves(block):
-            if leaf.document.written(leaf.path) is None and not has_template(leaf.value) and _is_variable(leaf):
+            if _is_variable(leaf) and not has_template(leaf.value) and leaf.document.written(leaf.path) is None:
                 message = f"`{leaf.value}` is no reference, but text"
                 yield Diagnostic("W006", message, leaf.span(), meant_reference(leaf.value), severity=Severity.WARNING)
 

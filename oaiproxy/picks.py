@@ -154,13 +154,15 @@ _KEY_OF_BODY = "if it is a key of the body, write `body.` before it"
 
 
 def _check_condition(source: Source, compilation: Compilation) -> None:
-    """Report what is the same for every failure, be it the whole or an operand; a plain `true` surely is meant."""
+    """Report what is the same for every failure, be it the whole or an operand; a plain `true` is surely meant."""
     output = next(compilation.sandbox.tree("{{ " + source.value + " }}").find_all(nodes.Output))
     waiting = [] if source.value.strip() in ("true", "false") else list(output.nodes)
     while waiting:
         match waiting.pop():
-            case nodes.Or(left=left, right=right) | nodes.And(left=left, right=right):
+            case nodes.Or(left=left, right=right):
                 waiting += [right, left]
+            case nodes.And(left=left, right=right):  # a name that always holds does no harm here
+                waiting += [each for each in (right, left) if not isinstance(each, nodes.Name)]
             case nodes.Not(node=operand):
                 waiting.append(operand)
             case nodes.Const(value=found) | nodes.Name(name="status" as found):
