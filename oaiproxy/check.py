@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from oaiproxy.backends import Backend
 from oaiproxy.catalog import CATALOG
-from oaiproxy.diagnostics import Diagnostic, Severity, Span, concealed_in
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, concealed_in, overlap
 from oaiproxy.disclosures import disclosures
 from oaiproxy.document import Document, Path, load_document, position
 from oaiproxy.examples import run_examples
@@ -153,8 +153,9 @@ def check_document(
             if examples:
                 findings.extend(run_examples(mapping, surroundings.read_file, thorough=thorough))
     told = {found.span for found in unreplaced}
-    disclosed = disclosures(Source(document, (), document.data), root)
-    findings.extend(found for found in disclosed if found.span not in told)
+    disclosed = disclosures(Source(document, (), document.data), root, findings)
+    secrets = [found for found in disclosed if found.span not in told]
+    findings = [*(_without_advice(found, secrets) for found in findings), *secrets]
     broken = data is None or any(found.severity is Severity.ERROR for found in findings)
     findings = [
         attributed(found, document.extended) for found in sorted(findings, key=lambda each: position(each, file))
@@ -231,6 +232,14 @@ def _discreet(found: Diagnostic, document: Document) -> Diagnostic:
     own = _REFERENCE.split(written)
     message = _QUOTED.sub(lambda at: at[0] if any(at[1] in part for part in own) else "`...`", found.message)
     return replace(found, message=message, label=f"it is made of `{short(written)}`", help="")
+
+
+def _without_advice(found: Diagnostic, secrets: Iterable[Diagnostic]) -> Diagnostic:
+    """The finding, without its label where that could hold parts of a secret, which are not known for such."""
+    spans = [each.span for each in secrets if each.conceal and each.span]
+    if found.code == "E006" and found.span and any(overlap(found.span, each) for each in spans):
+        return replace(found, label="")
+    return found
 
 
 _ABSENCE = re.compile("no template reads|nothing reads|reads no text")

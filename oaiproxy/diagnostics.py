@@ -25,6 +25,12 @@ class Span:
     end_column: int
 
 
+def overlap(one: Span, other: Span) -> bool:
+    """Whether two stretches have a character in common."""
+    starts = max((one.line, one.column), (other.line, other.column))
+    return one.file == other.file and starts < min((one.end_line, one.end_column), (other.end_line, other.end_column))
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One finding.

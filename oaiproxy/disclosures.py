@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from oaiproxy.addresses import is_safe
-from oaiproxy.diagnostics import Diagnostic, Severity, Span
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, overlap
 from oaiproxy.document import Path
 from oaiproxy.misplaced import Places
 from oaiproxy.nodes import SourceText
-from oaiproxy.secretwords import CREDENTIAL, OTHER, SHORTEST, is_literal, stands_for_none, without_scheme, written_out
+from oaiproxy.secretwords import (
+    CREDENTIAL,
+    OTHER,
+    SHORTEST,
+    in_broken,
+    is_literal,
+    stands_for_none,
+    without_scheme,
+    written_out,
+)
 from oaiproxy.source import Source
 from oaiproxy.templates import has_template
 
@@ -38,10 +47,11 @@ _SHELL = re.compile(r"\$([A-Z_][A-Z0-9_]*)")
 _CANDIDATE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{19,}|-----BEGIN ")
 
 
-def disclosures(whole: Source, sound: Source | None) -> Iterator[Diagnostic]:
+def disclosures(whole: Source, sound: Source | None, findings: Sequence[Diagnostic]) -> Iterator[Diagnostic]:
     """All that is disclosed. No finding tells a secret: their stretches are concealed.
 
-    `whole` is all that the file says, and `sound` the part of it that the schema takes, if any can be saved.
+    `whole` is all that the file says, `sound` the part of it that the schema takes, if any can be saved, and `findings`
+    what was found so far: values that YAML or `${...}` cannot take are in no part.
     """
     told: set[Span] = set()
     for source in _secrets(sound) if sound is not None and "backend" in sound.value else ():
@@ -56,6 +66,11 @@ def disclosures(whole: Source, sound: Source | None) -> Iterator[Diagnostic]:
         if span not in told:
             told.add(span)
             yield written_out(name, span)
+    unread = [found for found in findings if found.code in ("E002", "E006")]
+    for secret in in_broken(whole.document.sources, unread):
+        if secret.span and not any(overlap(secret.span, each) for each in told):
+            told.add(secret.span)
+            yield secret
     yield from shaped(whole, {(span.file, span.line, span.end_line) for span in told})
     if sound is not None and "backend" in sound.value:
         yield from _plain(sound)

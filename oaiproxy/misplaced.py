@@ -39,6 +39,7 @@ _LINE = re.compile(r"([\w-]+)[ \t]*[:=][ \t]*(.+)", re.DOTALL | re.ASCII)
 _IN_ADDRESS = re.compile(r"://[^/?#@\s:]*:([^/?#@\s]+)@|[?&]([\w.-]+)=([^&#\s]+)", re.ASCII)
 _DEFAULT = re.compile(r"\$\{[^{}]*?:-([^{}]+)\}")
 _TEMPLATE = re.compile(r"\{\{.*?(?:\}\}|\Z)", re.DOTALL)
+_LITERAL = re.compile(r"'([^'\\]+)'|\"([^\"\\]+)\"")
 _REFERENCE = re.compile(r"\$\{[^{}]*\}?|\$[A-Z_][A-Z0-9_]*")
 
 
@@ -85,10 +86,10 @@ class Places:
             return
         if source.document.written(source.path) is not None:
             return
-        text = str(source.value)
-        if found := list(_in_address(text)):
+        text, inside = str(source.value), self._is_inside(source.path)
+        if found := [*_in_address(text), *(_in_template(text) if CREDENTIAL.fullmatch(name) or inside else ())]:
             yield from ((name, _within(source, each)) for each in found)
-        elif self._is_secret(source, names, _TEMPLATE.sub("", text) if self._is_inside(source.path) else text):
+        elif self._is_secret(source, names, _TEMPLATE.sub("", text) if inside else text):
             yield name, source.span()
 
     def _is_inside(self, path: Path) -> bool:
@@ -163,6 +164,15 @@ def _in_address(text: str) -> Iterator[str]:
         value = found[1] or (found[3] if tells(found[2]) else "")
         if _is_value(value) and not re.search(r"\{\{|\$\{", value):
             yield value
+
+
+def _in_template(text: str) -> Iterator[str]:
+    """The keys in a value that is a template: in a literal of it, or beside it."""
+    if has_template(text):
+        literals = [found[1] or found[2] for found in _LITERAL.finditer(text)]
+        for each in (*literals, *_TEMPLATE.split(text)):
+            if KEYLIKE.fullmatch(without_scheme(each)) and is_literal(each):
+                yield without_scheme(each)
 
 
 def _written(source: Source) -> str:

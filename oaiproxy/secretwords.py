@@ -79,8 +79,9 @@ def written_out(name: str | int, span: Span) -> Diagnostic:
 _BREAK = re.compile(r"\r\n|\r|\n")
 _BLOCK = re.compile(r"(?:.*[\s{,-])?[\"']?(?:auth|keys)[\"']?[ \t]*:", re.IGNORECASE)
 _PIECE = re.compile(r"[^\s,{}\[\]\"':=]+")
+_SELECTOR = re.compile("[a-z_.]+")
 _NAMING = re.compile(r"[\"']?[ \t]*[:=]")
-_NOT_TEXT = re.compile(r"\{\{[^{}]*\}\}|\$\{[\w -]*(?::-)?|(?<!\S)#.*")
+_NOT_TEXT = re.compile(r"\{\{[^{}]*\}\}|\$\{\w+(?=[:}\s\"']|$)(?::-)?|\$\{[A-Z][A-Z -]*(?=[:}])(?::-)?|(?<!\S)#.*")
 
 
 def in_broken(texts: Mapping[str, str], findings: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
@@ -115,5 +116,6 @@ def _pieces(line: str, *, inside: bool) -> Iterator[tuple[int, int]]:
             name = word
         elif not (OPEN.fullmatch(name) or WORD.fullmatch(word) or word.startswith("//")):
             named = NAMES.fullmatch(name) and NAME.fullmatch(word)
-            if is_literal(word) and (tells(name) or (inside and not named)):
+            selects = _SELECTOR.fullmatch(word) and not CREDENTIAL.fullmatch(name)
+            if is_literal(word) and ((inside and not named) or (tells(name) and not selects)):
                 yield found.span()

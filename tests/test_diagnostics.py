@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from oaiproxy.diagnostics import Diagnostic, Severity, closest, did_you_mean
+from oaiproxy.diagnostics import Diagnostic, Severity, Span, closest, did_you_mean, overlap
 
 NAMES = ["temperature", "top_p", "max_tokens", "messages", "Content-Type"]
 
@@ -50,3 +50,17 @@ def test_a_finding_is_an_error_unless_said() -> None:
 def test_findings_are_values() -> None:
     """Equal ones can be told once."""
     assert len({Diagnostic("E1", "m"), Diagnostic("E1", "m")}) == 1
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (Span("a", 1, 5, 1, 9), True),
+        (Span("a", 1, 8, 1, 9), False),
+        (Span("a", 2, 5, 2, 9), False),
+        (Span("b", 1, 5, 1, 9), False),
+    ],
+)
+def test_stretches_that_overlap(other: Span, expected: bool) -> None:
+    """Of one file, with a character in common."""
+    assert overlap(Span("a", 1, 2, 1, 8), other) is expected

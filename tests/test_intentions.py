@@ -37,7 +37,7 @@ def owner(*path: str | int) -> dict[str, Any]:
         (("backend",), "api_key", "it belongs under `backend.auth`: `bearer`, or `header` and `value`"),
         ((), "api_key", "it belongs under `backend.auth`: `bearer`, or `header` and `value`"),
         (("backend", "auth"), "token", "did you mean `bearer`?"),
-        (("backend", "auth"), "request", ""),
+        (("backend", "auth"), "errors", ""),
         (("backend", "auth", "oauth2"), "url", "did you mean `token_url`?"),
         (("backend", "auth", "basic"), "username", "did you mean `user`?"),
         (("examples", 0, "backend"), "body", "did you mean `json`?"),

@@ -33,6 +33,14 @@ bearer:%s
 {bearer: "${KEY:-%s}", valeu: x}
 {bearer: "${MY-KEY:-%s}"}
 {bearer: "%s{{ x"}
+{bearer: "{{ '%s' }}"}
+{bearer: "${%s}"}
+{bearer: "${KEY:%s}"}
+{bearer: "${KEY-%s}"}
+{bearer: "${%s"}
+{bearer: "${KEY:-%s"}
+{bearer: &a %s, x: *a}
+{bearer: "a", bearer: %s}
 {type: bearer, token: %s}
 {api_key: %s}
 {header: "x-api-key: %s"}
@@ -62,6 +70,8 @@ headers: ["Authorization: Bearer %s"]
 headers: [{name: Authorization, value: "Bearer %s"}]
 headers: {Authorization: ["Bearer %s"]}
 headers: {"Authorization: Bearer %s": x}
+headers: {authorization: "{{ 'Bearer %s' | foo }}"}
+headers: {authorization: "Bearer %s{{ x | }}"}
 header: {x-api-key: "%s"}
 query: {key: [%s]}
 query: "key=%s"
@@ -177,6 +187,8 @@ def test_what_stands_beside_it_is_shown(line: str, shown: str) -> None:
         with_auth("passthrough"),
         with_auth("{oauth2: {scope: 'all of it', tokn_url: 'https://t.example.com/token'}}"),
         with_backend("tls: {key: client.key}"),
+        with_backend("headers: {authorization: \"Bearer {{ headers['x-backend-key'] }}\"}"),
+        with_backend("auth: {bearer: '${API KEY}', header: '${NAME'}"),
         with_backend("headers: {x-version: [2024-01-01]}"),
         with_chat("response: {logprobs: {token: [choices], key: choices.logprobs.content.token}}"),
         with_chat("usage: {prompt_tokens: meta.usage.input_tokens, tokens: meta.usage.all_of_them}"),
