@@ -108,7 +108,9 @@ def _secrets(root: Source) -> Iterator[Source]:
 
 
 def _named(root: Source) -> Iterator[Source]:
-    """The headers and parameters of all requests."""
+    """The headers and parameters of all requests, and the constants."""
+    if (constants := root.get("vars")) and isinstance(constants.value, dict):
+        yield constants
     for place in (root["backend"], *_requests(root)):
         for key in ("headers", "query"):
             part = place.get(key)

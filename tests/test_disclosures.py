@@ -133,3 +133,33 @@ def test_an_address_of_the_environment_is_not_told() -> None:
     (found,) = findings_of(mapping(url="${URL}"), {"URL": "http://hidden.example.com"})
     assert found.code == "W107"
     assert "hidden" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("signing_secret", SECRET, ["W106"]),
+        ("api_key", "hunter2", ["W106"]),
+        ("end_token", "<|end_of_a_turn|>", []),
+        ("key", "a-short-one", []),
+        ("folder", "b1g0000000000000000", []),
+    ],
+)
+def test_a_constant_that_is_a_secret(name: str, value: str, expected: list[str]) -> None:
+    """By its name, and by its length where the name may mean something else."""
+    text = (
+        mapping()
+        .replace("chat:", f'vars: {{{name}: "{value}"}}\nchat:', 1)
+        .replace("prompt", f"prompt }}}}{{{{ vars.{name}")
+    )
+    assert codes(text) == expected
+
+
+def test_the_body_of_a_login() -> None:
+    """Its password, and not who it is of."""
+    body = f"body: {{user: somebody-else, password: {SECRET}}}"
+    text = mapping(
+        f"  auth: {{login: {{request: {{url: 'https://l.example.com', {body}}}, token: access_token_of_it}}}}\n"
+    )
+    (found,) = findings_of(text)
+    assert found.message == "`password` holds a secret, written out"
