@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from oaiproxy.diagnostics import Span
@@ -178,8 +179,13 @@ def _in_template(text: str) -> Iterator[str]:
 def _written(source: Source) -> str:
     """A scalar of one line, as it stands in the file."""
     span = source.span()
-    lines = _BREAK.split(source.document.sources.get(span.file, ""))
+    lines = _lines(source.document.sources.get(span.file, ""))
     return lines[span.line - 1][span.column - 1 : span.end_column - 1] if span.line == span.end_line else ""
+
+
+@lru_cache(maxsize=8)
+def _lines(text: str) -> list[str]:
+    return _BREAK.split(text)
 
 
 def _within(source: Source, part: str) -> Span:
