@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from oaiproxy.backends import Timeouts
 from oaiproxy.errors import BackendError, ProxyError
@@ -76,16 +74,6 @@ class Clock:
         self._renewed = 0.0
         if not self.interrupted:
             self.timer.reschedule(None)
-
-    @contextmanager
-    def stopped(self) -> Iterator[None]:
-        """We work ourselves now: what that takes is none of the backend's time, nor does anything come meanwhile."""
-        loop, when = asyncio.get_running_loop(), self.timer.when()
-        begun = loop.time()
-        self.pause()
-        yield
-        if when is not None and not self.interrupted:
-            self.timer.reschedule(min(self._end, when + loop.time() - begun))
 
     def interrupt(self) -> None:
         """End the wait now."""

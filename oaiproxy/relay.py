@@ -247,11 +247,8 @@ class Relay(Generic[Made]):
         weight = weight_of(incoming.headers)
         while data := await incoming.read():
             held += len(data) * weight
-            if apart or (held > LARGE and (reply.streams or weight > 1)):
-                with clock.stopped():
-                    out = await in_thread(reply.feed, data)
-            else:
-                out = reply.feed(data)
+            large = apart or (held > LARGE and (reply.streams or weight > 1))
+            out = await in_thread(reply.feed, data) if large else reply.feed(data)
             if not events and reply.events and reply.fault is None:
                 passage.answered()
             if out or (self._fan is not None and reply.events != events):

@@ -36,21 +36,6 @@ async def test_the_deadline_is_that_of_what_comes_next() -> None:
         assert left(clock) == 5
 
 
-async def test_our_own_work_does_not_count() -> None:
-    """Nor is it anything that came: the deadline is as far away after it as before."""
-    clock = Clock(TIMEOUTS)
-    async with clock.timer:
-        with clock.stopped():
-            assert left(clock) is None
-            before = asyncio.get_running_loop().time()
-            await asyncio.sleep(0.6)
-            spent = asyncio.get_running_loop().time() - before
-        when = clock.timer.when()
-        assert when is not None
-        assert when - asyncio.get_running_loop().time() > 10 - spent / 2
-        assert left(clock) == 10
-
-
 async def test_no_deadline_is_later_than_the_end() -> None:
     """Which parts of one request share."""
     clock = Clock(TIMEOUTS, asyncio.get_running_loop().time() + 3)
